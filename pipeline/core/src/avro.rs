@@ -1,0 +1,424 @@
+//! The Avro binary encoding of Rust types, with no intermediate value.
+//!
+//! [`Avro`] is derived for records and enums (`#[derive(Avro)]`); the schema it describes is held
+//! against the `.avsc` contract by a test of the `schemas` crate.
+//!
+//! # Invariants
+//! 1. Any bytes decode to a value or an error, never to a panic.
+//! 2. Every item of an array takes at least one byte of input, so what is allocated is bounded by
+//!    the items that are there (and room for a few more), whatever count the bytes claim.
+//!
+//! # Source
+//! Apache Avro 1.12 specification, "Binary encoding".
+
+use compact_str::CompactString;
+use uuid::Uuid;
+
+/// A type with an Avro schema and its binary encoding.
+pub trait Avro: Sized {
+    /// Appends the encoded value.
+    fn encode(&self, out: &mut Vec<u8>);
+    /// Reads a value written with this type's own schema.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when the bytes end early or hold what the type cannot.
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError>;
+    /// Writes the schema as JSON; a named type is written whole the first time, by name later.
+    fn schema(out: &mut SchemaWriter);
+}
+
+/// The self-contained schema of a type, as JSON text.
+#[must_use]
+pub fn schema_of<T: Avro>() -> String {
+    let mut out = SchemaWriter::default();
+    T::schema(&mut out);
+    out.text
+}
+
+/// Collects the JSON of a schema; remembers which named types it has defined.
+#[derive(Default)]
+pub struct SchemaWriter {
+    text: String,
+    defined: Vec<&'static str>,
+}
+
+impl SchemaWriter {
+    /// Appends JSON text.
+    pub fn push(&mut self, text: &str) {
+        self.text.push_str(text);
+    }
+
+    /// Starts a named type; when it is already defined writes its name and returns false.
+    pub fn define(&mut self, name: &'static str) -> bool {
+        if self.defined.contains(&name) {
+            self.push("\"");
+            self.push(name);
+            self.push("\"");
+            return false;
+        }
+        self.defined.push(name);
+        true
+    }
+
+    /// Bytes of JSON so far.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.text.len()
+    }
+
+    /// The JSON so far.
+    #[must_use]
+    pub fn into_text(self) -> String {
+        self.text
+    }
+}
+
+/// Why bytes are not a value of the wanted type.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// The input ended inside a value.
+    #[error("decode at byte {at}: the record ends inside a value")]
+    Truncated {
+        /// Byte offset in the datum.
+        at: usize,
+    },
+    /// The bytes hold something the type does not allow.
+    #[error("decode at byte {at}: {what}")]
+    Invalid {
+        /// Byte offset in the datum.
+        at: usize,
+        /// What was found.
+        what: &'static str,
+    },
+    /// Bytes follow the value.
+    #[error("decode: {count} bytes follow the record")]
+    Trailing {
+        /// How many.
+        count: usize,
+    },
+}
+
+/// Items that an array may reserve room for before they were read; a stay of a year fits.
+const RESERVED_ITEMS: usize = 400;
+
+/// A cursor over one datum.
+#[derive(Clone)]
+pub struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    canonical: bool,
+}
+
+impl<'a> Reader<'a> {
+    /// Starts at the first byte.
+    #[must_use]
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0, canonical: true }
+    }
+
+    /// Byte offset of the next read.
+    #[must_use]
+    pub fn position(&self) -> usize {
+        self.at
+    }
+
+    /// The bytes not read yet.
+    #[must_use]
+    pub fn rest(&self) -> &'a [u8] {
+        self.bytes.get(self.at..).unwrap_or_default()
+    }
+
+    /// False once something came in a form that our encoder does not write (an array in several
+    /// blocks, a block with its size, an integer with needless bytes): equal values then need not
+    /// have equal bytes.
+    #[must_use]
+    pub fn is_canonical(&self) -> bool {
+        self.canonical
+    }
+
+    /// Checks that all bytes were read.
+    ///
+    /// # Errors
+    /// [`DecodeError::Trailing`].
+    pub fn finish(&self) -> Result<(), DecodeError> {
+        match self.bytes.len() - self.at {
+            0 => Ok(()),
+            count => Err(DecodeError::Trailing { count }),
+        }
+    }
+
+    /// An error at the current position.
+    #[must_use]
+    pub fn invalid(&self, what: &'static str) -> DecodeError {
+        DecodeError::Invalid { at: self.at, what }
+    }
+
+    /// Reads `count` bytes.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`].
+    #[inline]
+    pub fn take(&mut self, count: usize) -> Result<&'a [u8], DecodeError> {
+        let end = self.at.checked_add(count).filter(|end| *end <= self.bytes.len());
+        let end = end.ok_or(DecodeError::Truncated { at: self.at })?;
+        let taken = &self.bytes[self.at..end];
+        self.at = end;
+        Ok(taken)
+    }
+
+    /// Reads a zigzag variable-length integer.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when it ends early or has more than ten bytes.
+    #[inline]
+    pub fn long(&mut self) -> Result<i64, DecodeError> {
+        let mut value = 0_u64;
+        let mut shift = 0;
+        loop {
+            let byte = *self.bytes.get(self.at).ok_or(DecodeError::Truncated { at: self.at })?;
+            self.at += 1;
+            if shift == 63 && byte > 1 {
+                return Err(self.invalid("an integer of more than 64 bits"));
+            }
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                self.canonical &= byte != 0 || shift == 0;
+                return Ok((value >> 1).cast_signed() ^ -(value & 1).cast_signed());
+            }
+            shift += 7;
+        }
+    }
+
+    /// Reads a length-prefixed run of bytes.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when the length is negative or past the end.
+    #[inline]
+    pub fn bytes(&mut self) -> Result<&'a [u8], DecodeError> {
+        let length = self.long()?;
+        let length = usize::try_from(length).map_err(|_| self.invalid("a negative length"))?;
+        self.take(length)
+    }
+
+    /// Reads a string.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when it is not UTF-8.
+    #[inline]
+    pub fn str(&mut self) -> Result<&'a str, DecodeError> {
+        let at = self.at;
+        str::from_utf8(self.bytes()?)
+            .map_err(|_| DecodeError::Invalid { at, what: "a string that is not UTF-8" })
+    }
+
+    /// Reads an array, item by item.
+    ///
+    /// # Errors
+    /// Those of the items, and [`DecodeError::Invalid`] for a count the input cannot hold.
+    #[inline]
+    pub fn array<T>(
+        &mut self,
+        mut item: impl FnMut(&mut Self) -> Result<T, DecodeError>,
+    ) -> Result<Vec<T>, DecodeError> {
+        let mut items = Vec::new();
+        let mut blocks = 0;
+        loop {
+            let mut count = self.long()?;
+            if count == 0 {
+                return Ok(items);
+            }
+            if count < 0 {
+                self.long()?;
+                count = count.checked_neg().ok_or_else(|| self.invalid("an array count"))?;
+                self.canonical = false;
+            }
+            blocks += 1;
+            self.canonical &= blocks == 1;
+            let count = usize::try_from(count).map_err(|_| self.invalid("an array count"))?;
+            if count > self.rest().len() {
+                return Err(self.invalid("an array longer than the record"));
+            }
+            // What is claimed is not there yet; and growth by blocks of one stays linear.
+            if blocks == 1 {
+                items.reserve_exact(count.min(RESERVED_ITEMS));
+            }
+            for _ in 0..count {
+                items.push(item(self)?);
+            }
+        }
+    }
+}
+
+/// Appends a zigzag variable-length integer.
+#[inline]
+pub fn write_long(value: i64, out: &mut Vec<u8>) {
+    let mut rest = ((value << 1) ^ (value >> 63)).cast_unsigned();
+    while rest >= 0x80 {
+        out.push((rest & 0x7f) as u8 | 0x80);
+        rest >>= 7;
+    }
+    out.push(rest as u8);
+}
+
+/// Appends a length and bytes.
+#[inline]
+pub fn write_bytes(bytes: &[u8], out: &mut Vec<u8>) {
+    write_long(bytes.len() as i64, out);
+    out.extend_from_slice(bytes);
+}
+
+macro_rules! integer {
+    ($($type:ty => $schema:literal),*) => {$(
+        impl Avro for $type {
+            #[inline]
+            fn encode(&self, out: &mut Vec<u8>) {
+                write_long(i64::from(*self), out);
+            }
+            #[inline]
+            fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+                let value = reader.long()?;
+                Self::try_from(value).map_err(|_| reader.invalid(concat!("a number outside of ", stringify!($type))))
+            }
+            fn schema(out: &mut SchemaWriter) {
+                out.push($schema);
+            }
+        }
+    )*};
+}
+integer!(u8 => "\"int\"", i16 => "\"int\"", u16 => "\"int\"", i32 => "\"int\"", u32 => "\"long\"", i64 => "\"long\"");
+
+impl Avro for bool {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.push(u8::from(*self));
+    }
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        match reader.take(1)? {
+            [0] => Ok(false),
+            [1] => Ok(true),
+            _ => Err(reader.invalid("a boolean that is neither 0 nor 1")),
+        }
+    }
+    fn schema(out: &mut SchemaWriter) {
+        out.push("\"boolean\"");
+    }
+}
+
+macro_rules! string {
+    ($($type:ty),*) => {$(
+        impl Avro for $type {
+            #[inline]
+            fn encode(&self, out: &mut Vec<u8>) {
+                write_bytes(self.as_bytes(), out);
+            }
+            #[inline]
+            fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+                Ok(reader.str()?.into())
+            }
+            fn schema(out: &mut SchemaWriter) {
+                out.push("\"string\"");
+            }
+        }
+    )*};
+}
+string!(String, CompactString);
+
+impl Avro for Uuid {
+    #[inline]
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.as_bytes());
+    }
+    #[inline]
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let bytes = reader.take(16)?;
+        Self::from_slice(bytes).map_err(|_| reader.invalid("a UUID"))
+    }
+    fn schema(out: &mut SchemaWriter) {
+        if out.define("bellhop.Uuid") {
+            out.push(r#"{"type":"fixed","name":"bellhop.Uuid","size":16,"logicalType":"uuid"}"#);
+        }
+    }
+}
+
+impl<T: Avro> Avro for Option<T> {
+    #[inline]
+    fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            None => out.push(0),
+            Some(value) => {
+                out.push(2);
+                value.encode(out);
+            }
+        }
+    }
+    #[inline]
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        match reader.long()? {
+            0 => Ok(None),
+            1 => T::decode(reader).map(Some),
+            _ => Err(reader.invalid("a union branch that does not exist")),
+        }
+    }
+    fn schema(out: &mut SchemaWriter) {
+        out.push("[\"null\",");
+        T::schema(out);
+        out.push("]");
+    }
+}
+
+impl<T: Avro> Avro for Vec<T> {
+    #[inline]
+    fn encode(&self, out: &mut Vec<u8>) {
+        if !self.is_empty() {
+            write_long(self.len() as i64, out);
+            self.iter().for_each(|item| item.encode(out));
+        }
+        out.push(0);
+    }
+    #[inline]
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        reader.array(T::decode)
+    }
+    fn schema(out: &mut SchemaWriter) {
+        out.push("{\"type\":\"array\",\"items\":");
+        T::schema(out);
+        out.push("}");
+    }
+}
+
+/// Raw bytes (Avro `bytes`), apart from `Vec<u8>` so that an array of numbers stays one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Bytes(pub Vec<u8>);
+
+impl Avro for Bytes {
+    fn encode(&self, out: &mut Vec<u8>) {
+        write_bytes(&self.0, out);
+    }
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self(reader.bytes()?.to_vec()))
+    }
+    fn schema(out: &mut SchemaWriter) {
+        out.push("\"bytes\"");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(bytes: &[u8]) -> (Vec<i64>, bool) {
+        let mut reader = Reader::new(bytes);
+        let items = Vec::<i64>::decode(&mut reader).unwrap();
+        reader.finish().unwrap();
+        (items, reader.is_canonical())
+    }
+
+    #[test]
+    fn forms_that_we_do_not_write_are_told_apart() {
+        assert_eq!(read(&[4, 2, 4, 0]), (vec![1, 2], true));
+        let others: [&[u8]; 4] =
+            [&[2, 2, 2, 4, 0], &[3, 4, 2, 4, 0], &[4, 0x82, 0, 4, 0], &[4, 2, 4, 0x80, 0]];
+        for other in others {
+            assert_eq!(read(other), (vec![1, 2], false), "{other:?}");
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! A call of a handler, from the bytes of a command to its events.
+//!
+//! Start at [`Call::decide`].
+
+use std::any::Any;
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use compact_str::{CompactString, ToCompactString};
+use uuid::Uuid;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use crate::avro::{Avro, DecodeError, Reader};
+use crate::context::Context;
+use crate::dedupe::{Dedupe, Fingerprint, FirstOutcome};
+use crate::emit::Emitter;
+use crate::engine::{CommandAcknowledged, CommandConflicted, ParkedKind};
+use crate::handler::{CASCADE_DEPTH_MAX, Outputs};
+use crate::message::{LogId, Message, MessageKey, Meta, Position, Source, Timestamp};
+use crate::outcome::{Decided, Outcome, Output, Unfit};
+use crate::store::Stores;
+use crate::timer::{TimerId, Timers};
+use crate::topology::{Topology, Wire};
+
+/// The parts of a task that a call works on.
+pub(crate) struct Parts<'a> {
+    pub(crate) topology: &'a Topology,
+    pub(crate) wire: &'a Wire,
+    pub(crate) log_id: LogId,
+    pub(crate) stores: &'a mut Stores,
+    pub(crate) timers: &'a mut Timers,
+    pub(crate) dedupe: &'a mut Dedupe,
+    pub(crate) output: &'a mut Output,
+    pub(crate) scratch: &'a mut Vec<u8>,
+    pub(crate) next_index: &'a mut u16,
+    pub(crate) commands_topic: &'a CompactString,
+    pub(crate) version: &'a CompactString,
+}
+
+impl Parts<'_> {
+    fn reborrow(&mut self) -> Parts<'_> {
+        Parts {
+            topology: self.topology,
+            wire: self.wire,
+            log_id: self.log_id,
+            stores: self.stores,
+            timers: self.timers,
+            dedupe: self.dedupe,
+            output: self.output,
+            scratch: self.scratch,
+            next_index: self.next_index,
+            commands_topic: self.commands_topic,
+            version: self.version,
+        }
+    }
+}
+
+/// One call of a handler.
+pub struct Call<'a> {
+    pub(crate) parts: Parts<'a>,
+    pub(crate) slots: &'a [usize],
+    pub(crate) cascades: bool,
+    /// Keeps equal payloads of two message types apart.
+    pub(crate) payload_seed: u64,
+    pub(crate) record_key: &'a [u8],
+    pub(crate) datum: &'a [u8],
+    pub(crate) position: Position,
+    pub(crate) now: Timestamp,
+    /// Set when a timer fires: the datum then has no `meta`.
+    pub(crate) timer: Option<TimerId>,
+}
+
+impl Call<'_> {
+    /// Takes a command from its bytes to its events.
+    ///
+    /// In order: decode, key, idempotency (a repeat ends here), the handler's decision, its events
+    /// through their processors, and the memory of the key.
+    ///
+    /// # Errors
+    /// [`Unfit`] when the record is to be parked; nothing was changed then.
+    pub fn decide<C: Message, R: Outputs<C>>(
+        &mut self,
+        handle: impl FnOnce(C, &Stores, &[usize], &Context<'_>) -> R,
+    ) -> Decided {
+        let undecodable = |error: DecodeError| {
+            Unfit::new(ParkedKind::Undecodable, format!("{} is not decodable: {error}", C::TYPE))
+        };
+        let mut reader = Reader::new(self.datum);
+        let mut meta = match self.timer {
+            None => Meta::decode(&mut reader).map_err(undecodable)?,
+            Some(timer) => Meta {
+                message_id: timer.event_id,
+                idempotency_key: None,
+                correlation_id: None,
+                causation_id: Some(timer.event_id),
+                occurred_at: timer.due,
+                source: None,
+            },
+        };
+        let body_at = reader.position();
+        let command = C::decode(&mut reader).map_err(undecodable)?;
+        reader.finish().map_err(undecodable)?;
+        self.check_key(&command)?;
+
+        let depth = meta.source.as_ref().map_or(0, |source| source.depth);
+        if self.cascades && depth >= CASCADE_DEPTH_MAX {
+            let cause =
+                format!("{} came of {CASCADE_DEPTH_MAX} cascades and would cascade again", C::TYPE);
+            return Err(Unfit::new(ParkedKind::TooDeep, cause));
+        }
+
+        let mut key = None;
+        let mut fingerprint = None;
+        let mut payload_hash = 0;
+        if self.timer.is_none() {
+            payload_hash = self.payload_hash(&command, &reader, body_at);
+            let own = Self::idempotency_key(&mut meta)?;
+            let print = Fingerprint::of(self.record_key, own.as_bytes(), self.parts.scratch);
+            if let Some(first) = self.parts.dedupe.get(print) {
+                return Ok(self.answer_again::<C>(&meta, own, first, payload_hash));
+            }
+            (key, fingerprint) = (Some(own), Some(print));
+        }
+
+        let returned = {
+            let cx = Context { now: self.now, position: self.position, meta: &meta };
+            let stores = &*self.parts.stores;
+            let slots = self.slots;
+            catch_unwind(AssertUnwindSafe(|| handle(command, stores, slots, &cx))).map_err(
+                |panic| Unfit::new(ParkedKind::Panicked, panic_text(panic.as_ref(), C::TYPE)),
+            )?
+        };
+
+        let stamp = self.stamp(&meta, key, payload_hash, depth);
+        let command = self.datum.get(body_at..).unwrap_or_default();
+        let mut emitter = self.emitter::<C>(stamp, &meta, command);
+        returned.emit(&mut emitter);
+        if emitter.first.is_none() && fingerprint.is_some() {
+            emitter.engine_event(&CommandAcknowledged { command: C::TYPE.into() });
+        }
+        let (index, code) = emitter.first.unwrap_or_default();
+        if let Some(fingerprint) = fingerprint {
+            let first = FirstOutcome { payload_hash, offset: self.position.offset, index, code };
+            self.parts.dedupe.insert(fingerprint, first, self.now);
+        }
+        let first_event = self.parts.log_id.message_id(self.position, index);
+        Ok(Outcome::Decided { code, first_event })
+    }
+
+    fn emitter<'a, C>(
+        &'a mut self,
+        meta: Meta,
+        command_meta: &'a Meta,
+        command: &'a [u8],
+    ) -> Emitter<'a, C> {
+        Emitter {
+            record_key: self.record_key,
+            position: self.position,
+            now: self.now,
+            parts: self.parts.reborrow(),
+            meta,
+            command_meta,
+            command,
+            first: None,
+            marker: PhantomData,
+        }
+    }
+
+    fn check_key<C: Message>(&mut self, command: &C) -> Result<(), Unfit> {
+        self.parts.scratch.clear();
+        command.key().write(self.parts.scratch);
+        if self.parts.scratch.as_slice() == self.record_key {
+            return Ok(());
+        }
+        let cause = format!(
+            "the record's key is \"{}\", its {} says \"{}\"; send it with the latter",
+            String::from_utf8_lossy(self.record_key),
+            C::TYPE,
+            command.key()
+        );
+        Err(Unfit::new(ParkedKind::WrongKey, cause))
+    }
+
+    /// Hash of the payload: of the bytes as they came, unless an encoder wrote them in a form that
+    /// equal values need not share.
+    fn payload_hash<C: Message>(
+        &mut self,
+        command: &C,
+        reader: &Reader<'_>,
+        body_at: usize,
+    ) -> u64 {
+        let seed = self.payload_seed;
+        if reader.is_canonical() {
+            return xxh3_64_with_seed(self.datum.get(body_at..).unwrap_or_default(), seed);
+        }
+        self.parts.scratch.clear();
+        command.encode(self.parts.scratch);
+        xxh3_64_with_seed(self.parts.scratch, seed)
+    }
+
+    /// The idempotency key of a command: its own, or else its message id.
+    fn idempotency_key(meta: &mut Meta) -> Result<CompactString, Unfit> {
+        match meta.idempotency_key.take() {
+            Some(key) if key.is_empty() => {
+                let cause = "the idempotency key is empty; leave it null to use the message id";
+                Err(Unfit::new(ParkedKind::NoIdempotencyKey, cause))
+            }
+            Some(key) => Ok(key),
+            None => Ok(meta.message_id.hyphenated().to_compact_string()),
+        }
+    }
+
+    fn answer_again<C: Message>(
+        &mut self,
+        meta: &Meta,
+        key: CompactString,
+        first: FirstOutcome,
+        payload_hash: u64,
+    ) -> Outcome {
+        let log_id = self.parts.log_id;
+        let at = Position { partition: self.position.partition, offset: first.offset };
+        let first_event = log_id.message_id(at, first.index);
+        if first.payload_hash == payload_hash {
+            return Outcome::Repeated { code: first.code, first_event };
+        }
+        let event = log_id.message_id(self.position, *self.parts.next_index);
+        let stamp = self.stamp(meta, Some(key), payload_hash, 0);
+        self.emitter::<C>(stamp, meta, &[]).engine_event(&CommandConflicted {
+            command: C::TYPE.into(),
+            first_event_id: first_event,
+        });
+        Outcome::Conflict { event, first_event }
+    }
+
+    /// The metadata that all messages of this call share.
+    fn stamp(&self, meta: &Meta, key: Option<CompactString>, payload_hash: u64, depth: u8) -> Meta {
+        Meta {
+            message_id: Uuid::nil(),
+            idempotency_key: None,
+            correlation_id: Some(meta.correlation_id.unwrap_or(meta.message_id)),
+            causation_id: Some(meta.message_id),
+            occurred_at: self.now,
+            source: Some(Source {
+                topic: self.parts.commands_topic.clone(),
+                partition: self.position.partition,
+                offset: self.position.offset.cast_signed(),
+                index: 0,
+                depth,
+                idempotency_key: key,
+                payload_hash: payload_hash.cast_signed(),
+                decided_by: self.parts.version.clone(),
+            }),
+        }
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send), command: &str) -> String {
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no message");
+    format!("the handler of {command} panicked: {text}")
+}

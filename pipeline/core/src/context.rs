@@ -1,0 +1,14 @@
+//! What a handler or processor may know besides its message and stores.
+
+use crate::message::{Meta, Position, Timestamp};
+
+/// The circumstances of one message. There is no clock: `now` is stream time.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// Stream time of the partition.
+    pub now: Timestamp,
+    /// The record that is handled, or that led to the event.
+    pub position: Position,
+    /// Metadata of the message.
+    pub meta: &'a Meta,
+}

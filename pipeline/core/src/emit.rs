@@ -1,0 +1,133 @@
+//! Sending what a handler returned: stamped, through the processors, into the output.
+
+use std::marker::PhantomData;
+
+use crate::avro::{Avro, Reader};
+use crate::call::Parts;
+use crate::context::Context;
+use crate::engine::{EngineRecord, encode_with_meta};
+use crate::message::{Message, MessageKey, Meta, Position, Timestamp};
+use crate::processor::Apply;
+use crate::record::frame;
+
+/// Sends what a handler returned: events through their processors into the output, commands to
+/// the commands topic.
+pub struct Emitter<'a, C> {
+    pub(crate) parts: Parts<'a>,
+    pub(crate) meta: Meta,
+    pub(crate) command_meta: &'a Meta,
+    pub(crate) record_key: &'a [u8],
+    pub(crate) command: &'a [u8],
+    pub(crate) position: Position,
+    pub(crate) now: Timestamp,
+    /// Index and code of the first event.
+    pub(crate) first: Option<(u16, u16)>,
+    pub(crate) marker: PhantomData<C>,
+}
+
+impl<C> Emitter<'_, C> {
+    /// What the handler knew.
+    #[must_use]
+    pub fn context(&self) -> Context<'_> {
+        Context { now: self.now, position: self.position, meta: self.command_meta }
+    }
+
+    /// Stamps the next message: its index and id.
+    fn next_message(&mut self) {
+        let index = *self.parts.next_index;
+        let next = index.checked_add(1);
+        *self.parts.next_index =
+            next.unwrap_or_else(|| panic!("{}: 65,536 messages", self.position));
+        self.meta.message_id = self.parts.log_id.message_id(self.position, index);
+        if let Some(source) = &mut self.meta.source {
+            source.index = index;
+        }
+    }
+
+    /// Remembers the index and code of the first event.
+    fn note_first(&mut self, code: u16) {
+        let index = self.meta.source.as_ref().map_or(0, |source| source.index);
+        self.first.get_or_insert((index, code));
+    }
+
+    /// Applies an event to the stores and writes it out.
+    pub(crate) fn event<E: Message>(&mut self, event: &E) {
+        self.next_message();
+        self.parts.scratch.clear();
+        event.key().write(self.parts.scratch);
+        assert!(
+            self.parts.scratch.as_slice() == self.record_key,
+            "{} of {} came of a message of {}: an event belongs to the key that was asked",
+            E::TYPE,
+            event.key(),
+            String::from_utf8_lossy(self.record_key),
+        );
+        let entry = self.parts.topology.event_of::<E>();
+        let call = Apply {
+            entry,
+            stores: self.parts.stores,
+            timers: self.parts.timers,
+            meta: &self.meta,
+            position: self.position,
+        };
+        call.to(event);
+        self.note_first(event.outcome_code());
+        let schema_id = self.parts.wire.event_id(entry.index);
+        self.write_event(schema_id, |meta, out| {
+            meta.encode(out);
+            event.encode(out);
+        });
+    }
+
+    pub(crate) fn engine_event<T: EngineRecord>(&mut self, record: &T) {
+        self.next_message();
+        self.note_first(0);
+        let schema_id = self.parts.wire.written_id(T::NAME);
+        self.write_event(schema_id, |meta, out| encode_with_meta(meta, record, out));
+    }
+
+    fn write_event(&mut self, schema_id: u32, body: impl FnOnce(&Meta, &mut Vec<u8>)) {
+        let Self { parts, meta, record_key, now, .. } = self;
+        parts.output.events.push(
+            *now,
+            |out| out.extend_from_slice(record_key),
+            |out| {
+                frame(schema_id, out);
+                body(meta, out);
+            },
+        );
+    }
+
+    /// Writes a command to the commands topic.
+    pub(crate) fn cascade<M: Message>(&mut self, command: &M) {
+        self.next_message();
+        let Self { parts, meta, now, .. } = self;
+        let depth = meta.source.as_ref().map_or(0, |source| source.depth);
+        if let Some(source) = &mut meta.source {
+            source.depth = depth + 1;
+        }
+        let schema_id = parts.wire.written_id(M::NAME);
+        parts.output.commands.push(
+            *now,
+            |out| command.key().write(out),
+            |out| {
+                frame(schema_id, out);
+                meta.encode(out);
+                command.encode(out);
+            },
+        );
+        if let Some(source) = &mut meta.source {
+            source.depth = depth;
+        }
+    }
+}
+
+impl<C: Message> Emitter<'_, C> {
+    /// The command once more: handlers take it by value, refusals are rare and want to see it.
+    pub(crate) fn command_again(&self) -> C {
+        match C::decode(&mut Reader::new(self.command)) {
+            Ok(command) => command,
+            Err(error) => panic!("{} decoded before and not again: {error}", C::TYPE),
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Records that the engine itself writes and reads; they know no domain.
+
+use bellhop_macros::Avro;
+use compact_str::CompactString;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::avro::{Avro, Bytes};
+use crate::message::{Meta, Timestamp};
+
+/// Version of everything on the wire that is not a message schema: ids, keys, genesis.
+pub const FORMAT_VERSION: u16 = 1;
+/// The rule that places a key in a partition.
+pub const KEY_RULE: &str = "murmur2";
+
+/// A record of the engine. All but [`Parked`] travel with `meta` in front.
+pub trait EngineRecord: Avro {
+    /// Full Avro name.
+    const NAME: &'static str;
+    /// Name as users see it.
+    const TYPE: &'static str;
+}
+
+/// The schema of an engine record behind `meta`.
+#[must_use]
+pub fn engine_schema<T: EngineRecord>() -> String {
+    crate::message::splice_meta(T::schema)
+}
+
+/// The first record of a partition of events.
+#[derive(Debug, Clone, PartialEq, Eq, Avro, Serialize, Deserialize)]
+#[avro(name = "bellhop.engine.Genesis")]
+pub struct Genesis {
+    /// The log's random name.
+    pub log_id: Uuid,
+    /// How many partitions it has.
+    pub partitions: u32,
+    /// How a key finds its partition.
+    pub key_rule: CompactString,
+    /// Version of ids, keys and this record.
+    pub format_version: u16,
+}
+
+impl EngineRecord for Genesis {
+    const NAME: &'static str = "bellhop.engine.Genesis";
+    const TYPE: &'static str = "log.genesis";
+}
+
+/// A command came with the idempotency key of another.
+#[derive(Debug, Clone, PartialEq, Eq, Avro, Serialize, Deserialize)]
+#[avro(name = "bellhop.engine.CommandConflicted")]
+pub struct CommandConflicted {
+    /// Type of the command.
+    pub command: CompactString,
+    /// First event of the command that had the key first.
+    pub first_event_id: Uuid,
+}
+
+impl EngineRecord for CommandConflicted {
+    const NAME: &'static str = "bellhop.engine.CommandConflicted";
+    const TYPE: &'static str = "command.conflicted";
+}
+
+/// A handler had nothing to say; the command is remembered all the same.
+#[derive(Debug, Clone, PartialEq, Eq, Avro, Serialize, Deserialize)]
+#[avro(name = "bellhop.engine.CommandAcknowledged")]
+pub struct CommandAcknowledged {
+    /// Type of the command.
+    pub command: CompactString,
+}
+
+impl EngineRecord for CommandAcknowledged {
+    const NAME: &'static str = "bellhop.engine.CommandAcknowledged";
+    const TYPE: &'static str = "command.acknowledged";
+}
+
+/// Moves the stream time of an idle partition; its owner appends it to the commands topic.
+#[derive(Debug, Clone, PartialEq, Eq, Avro, Serialize, Deserialize)]
+#[avro(name = "bellhop.engine.Tick")]
+pub struct Tick {
+    /// The partition it is for; any key would do, so it is exempt from the key rule.
+    pub partition: u32,
+}
+
+impl EngineRecord for Tick {
+    const NAME: &'static str = "bellhop.engine.Tick";
+    const TYPE: &'static str = "Tick";
+}
+
+/// Why a record was parked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Avro, Serialize, Deserialize)]
+#[avro(name = "bellhop.engine.ParkedKind")]
+#[serde(rename_all = "snake_case")]
+pub enum ParkedKind {
+    /// No value, no frame, or bytes that are not what their schema says.
+    Undecodable,
+    /// A schema that is not known, or of a message that is not a command.
+    UnknownType,
+    /// The record's key is not its message's, or belongs to another partition.
+    WrongKey,
+    /// A handler panicked.
+    Panicked,
+    /// Larger than what can be decided.
+    TooLarge,
+    /// Cascaded more than eight deep.
+    TooDeep,
+    /// The command carries no idempotency key.
+    NoIdempotencyKey,
+}
+
+/// A record that could not be decided, kept with all that is needed to try it again.
+#[derive(Debug, Clone, PartialEq, Eq, Avro)]
+#[avro(name = "bellhop.engine.Parked")]
+pub struct Parked {
+    /// Offset of the record in the commands topic, in the partition of the same number.
+    pub offset: i64,
+    /// Its timestamp.
+    pub timestamp: Timestamp,
+    /// Stream time when it was parked.
+    pub parked_at: Timestamp,
+    /// The kind of cause.
+    pub kind: ParkedKind,
+    /// The cause in words.
+    pub cause: String,
+    /// Its key.
+    pub key: Option<Bytes>,
+    /// Its value, or the first 64 KiB of one that is too large.
+    pub value: Option<Bytes>,
+    /// Length of the whole value in bytes.
+    pub value_bytes: i64,
+    /// XXH3-64 of the whole value.
+    pub value_hash: i64,
+    /// Its headers.
+    pub headers: Vec<ParkedHeader>,
+}
+
+/// A header of a parked record.
+#[derive(Debug, Clone, PartialEq, Eq, Avro)]
+#[avro(name = "bellhop.engine.ParkedHeader")]
+pub struct ParkedHeader {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: Bytes,
+}
+
+impl EngineRecord for Parked {
+    const NAME: &'static str = "bellhop.engine.Parked";
+    const TYPE: &'static str = "command.parked";
+}
+
+/// Appends an engine record behind its metadata.
+pub fn encode_with_meta<T: Avro>(meta: &Meta, body: &T, out: &mut Vec<u8>) {
+    meta.encode(out);
+    body.encode(out);
+}
+
+/// Names and schemas of all engine records that have a place in the registry.
+#[must_use]
+pub fn engine_schemas() -> Vec<(&'static str, String)> {
+    vec![
+        (Genesis::NAME, engine_schema::<Genesis>()),
+        (CommandConflicted::NAME, engine_schema::<CommandConflicted>()),
+        (CommandAcknowledged::NAME, engine_schema::<CommandAcknowledged>()),
+        (Tick::NAME, engine_schema::<Tick>()),
+        (Parked::NAME, crate::avro::schema_of::<Parked>()),
+    ]
+}

@@ -1,0 +1,380 @@
+//! The task of one partition: a synchronous state machine from input records to output records.
+//!
+//! It has no clock, no thread and no I/O. Somebody else polls, calls [`Task::process`] for each
+//! record, commits [`Task::output`] together with [`Task::progress`], and calls [`Output::clear`].
+//!
+//! # Invariants
+//! 1. Same genesis, same records at the same offsets and times: same output, byte for byte, however
+//!    they were batched.
+//! 2. The stores, timers and remembered keys equal the fold of the events ([`Task::fold`]) brought
+//!    to the committed stream time ([`Task::resume`]).
+//! 3. Stream time never falls.
+
+mod fold;
+mod snapshot;
+
+pub use self::fold::FoldError;
+pub use self::snapshot::SnapshotError;
+
+use std::sync::Arc;
+
+use compact_str::CompactString;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::avro::{Avro, Bytes};
+use crate::call::{Call, Parts};
+use crate::dedupe::Dedupe;
+use crate::engine::{
+    EngineRecord, FORMAT_VERSION, Genesis, KEY_RULE, Parked, ParkedHeader, ParkedKind,
+};
+use crate::message::{LogId, Meta, Position, Timestamp};
+use crate::outcome::{Outcome, Output, Unfit};
+use crate::partition::partition_of;
+use crate::record::{Record, frame, unframe};
+use crate::store::Stores;
+use crate::timer::{Pending, TimerId, Timers};
+use crate::topology::{Target, Topology, Wire};
+
+/// Bytes kept of a value that is too large to decide.
+pub const PARKED_VALUE_BYTES_MAX: usize = 64 * 1024;
+
+/// What a task is told once.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The partition it owns.
+    pub partition: u32,
+    /// How many there are.
+    pub partitions: u32,
+    /// The log's name.
+    pub log_id: LogId,
+    /// Name of the commands topic, as it stands in the source of events.
+    pub commands_topic: CompactString,
+    /// Version of the handlers, as it stands in events.
+    pub version: CompactString,
+    /// Hours of stream time that idempotency keys are remembered for at least.
+    pub idempotency_hours: u32,
+    /// Values of more bytes are parked.
+    pub value_bytes_max: usize,
+}
+
+/// How far a task has come; committed with its output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Offset of the next record to process.
+    pub next_offset: u64,
+    /// Stream time.
+    pub stream_time: Timestamp,
+}
+
+/// A record whose schema id nobody has told the task yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnknownSchema(pub u32);
+
+/// The state machine of one partition.
+pub struct Task {
+    config: Config,
+    topology: Arc<Topology>,
+    wire: Arc<Wire>,
+    stores: Stores,
+    timers: Timers,
+    dedupe: Dedupe,
+    progress: Progress,
+    /// The events of records before this offset are in the snapshot that the state came from.
+    held: u64,
+    output: Output,
+    scratch: Vec<u8>,
+    transcoded: Vec<u8>,
+}
+
+impl Task {
+    /// An empty partition.
+    #[must_use]
+    pub fn new(config: Config, topology: Arc<Topology>, wire: Arc<Wire>) -> Self {
+        Self {
+            stores: topology.make_stores(),
+            timers: Timers::default(),
+            dedupe: Dedupe::new(config.idempotency_hours),
+            progress: Progress { next_offset: 0, stream_time: Timestamp::MIN },
+            held: 0,
+            output: Output::default(),
+            scratch: Vec::new(),
+            transcoded: Vec::new(),
+            config,
+            topology,
+            wire,
+        }
+    }
+
+    /// Its configuration.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The stores of the partition.
+    #[must_use]
+    pub fn stores(&self) -> &Stores {
+        &self.stores
+    }
+
+    /// The timers of the partition.
+    #[must_use]
+    pub fn timers(&self) -> &Timers {
+        &self.timers
+    }
+
+    /// The remembered idempotency keys.
+    #[must_use]
+    pub fn dedupe(&self) -> &Dedupe {
+        &self.dedupe
+    }
+
+    /// How far it has come.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        self.progress
+    }
+
+    /// What the records processed since the last [`Output::clear`] led to.
+    pub fn output(&mut self) -> &mut Output {
+        &mut self.output
+    }
+
+    /// Replaces the schema ids, after the log learned a new one.
+    pub fn set_wire(&mut self, wire: Arc<Wire>) {
+        self.wire = wire;
+    }
+
+    /// Writes the first record of the partition's events.
+    pub fn write_genesis(&mut self) {
+        let genesis = Genesis {
+            log_id: self.config.log_id.0,
+            partitions: self.config.partitions,
+            key_rule: KEY_RULE.into(),
+            format_version: FORMAT_VERSION,
+        };
+        let meta = Meta {
+            message_id: self.config.log_id.0,
+            idempotency_key: None,
+            correlation_id: None,
+            causation_id: None,
+            occurred_at: Timestamp(0),
+            source: None,
+        };
+        let schema_id = self.wire.written_id(Genesis::NAME);
+        self.output.events.push(
+            Timestamp(0),
+            |_| {},
+            |out| {
+                frame(schema_id, out);
+                meta.encode(out);
+                genesis.encode(out);
+            },
+        );
+    }
+
+    /// Handles one record: due timers first, then the record itself.
+    ///
+    /// Gives `None` for a record that was handled before.
+    ///
+    /// # Errors
+    /// [`UnknownSchema`] when the record's schema id is not known: nothing has happened then; tell
+    /// the task ([`Task::set_wire`]) and call again, or [`Task::park`] the record.
+    pub fn process(&mut self, record: &Record<'_>) -> Result<Option<Outcome>, UnknownSchema> {
+        if record.offset < self.progress.next_offset {
+            return Ok(None);
+        }
+        let framed = self.examine(record);
+        if let Ok((schema_id, _)) = framed
+            && self.wire.read(schema_id).is_none()
+        {
+            return Err(UnknownSchema(schema_id));
+        }
+        let mut next_index = self.begin(record);
+        let decided = framed
+            .and_then(|(schema_id, datum)| self.decide(record, schema_id, datum, &mut next_index));
+        Ok(Some(decided.unwrap_or_else(|unfit| self.write_parked(record, unfit))))
+    }
+
+    /// Parks a record without looking at it.
+    pub fn park(
+        &mut self,
+        record: &Record<'_>,
+        kind: ParkedKind,
+        cause: String,
+    ) -> Option<Outcome> {
+        if record.offset < self.progress.next_offset {
+            return None;
+        }
+        self.begin(record);
+        Some(self.write_parked(record, Unfit::new(kind, cause)))
+    }
+
+    /// Moves time to the record and fires what is due; gives the next message index.
+    fn begin(&mut self, record: &Record<'_>) -> u16 {
+        let now = self.progress.stream_time.max(record.timestamp);
+        self.progress = Progress { next_offset: record.offset + 1, stream_time: now };
+        self.dedupe.advance(now);
+        let mut next_index = 0;
+        while let Some((id, pending)) = self.timers.pop_due(now) {
+            self.fire(record.offset, id, &pending, &mut next_index);
+        }
+        next_index
+    }
+
+    fn examine<'r>(&self, record: &Record<'r>) -> Result<(u32, &'r [u8]), Unfit> {
+        let Some(value) = record.value else {
+            return Err(Unfit::new(ParkedKind::Undecodable, "the record has no value"));
+        };
+        if value.len() > self.config.value_bytes_max {
+            let (bytes, most) = (value.len(), self.config.value_bytes_max);
+            let cause = format!("the value has {bytes} bytes, at most {most} can be decided");
+            return Err(Unfit::new(ParkedKind::TooLarge, cause));
+        }
+        unframe(value).ok_or_else(|| {
+            let cause = "the value does not begin with a zero and a schema id (Confluent framing)";
+            Unfit::new(ParkedKind::Undecodable, cause)
+        })
+    }
+
+    fn decide(
+        &mut self,
+        record: &Record<'_>,
+        schema_id: u32,
+        datum: &[u8],
+        next_index: &mut u16,
+    ) -> Result<Outcome, Unfit> {
+        let Some(readable) = self.wire.read(schema_id) else {
+            return Err(Unfit::new(ParkedKind::UnknownType, format!("schema id {schema_id}")));
+        };
+        let request = match readable.target {
+            Target::Request(index) => &self.topology.requests[index],
+            Target::Tick => return Ok(Outcome::Ticked),
+            Target::Event(_) | Target::Other => {
+                let cause = format!("{} is not a command", readable.name);
+                return Err(Unfit::new(ParkedKind::UnknownType, cause));
+            }
+        };
+        let key = record.key.unwrap_or_default();
+        let home = partition_of(key, self.config.partitions);
+        if home != self.config.partition {
+            let cause = format!(
+                "the key \"{}\" belongs to partition {home}, the record is in {}; produce with the murmur2 partitioner (librdkafka: partitioner=murmur2_random)",
+                String::from_utf8_lossy(key),
+                self.config.partition,
+            );
+            return Err(Unfit::new(ParkedKind::WrongKey, cause));
+        }
+        let datum = match &readable.transcode {
+            None => datum,
+            Some(transcode) => {
+                self.transcoded.clear();
+                transcode.transcode(datum, &mut self.transcoded).map_err(|error| {
+                    let cause = format!("{} of schema id {schema_id}: {error}", readable.name);
+                    Unfit::new(ParkedKind::Undecodable, cause)
+                })?;
+                &self.transcoded
+            }
+        };
+        let mut call = Call {
+            slots: &request.slots,
+            cascades: request.cascades(),
+            payload_seed: request.payload_seed,
+            record_key: key,
+            datum,
+            position: Position { partition: self.config.partition, offset: record.offset },
+            now: self.progress.stream_time,
+            timer: None,
+            parts: Parts {
+                topology: &self.topology,
+                wire: &self.wire,
+                log_id: self.config.log_id,
+                stores: &mut self.stores,
+                timers: &mut self.timers,
+                dedupe: &mut self.dedupe,
+                output: &mut self.output,
+                scratch: &mut self.scratch,
+                next_index,
+                commands_topic: &self.config.commands_topic,
+                version: &self.config.version,
+            },
+        };
+        (request.handler.run)(&mut call)
+    }
+
+    /// # Panics
+    /// When the timer's own handler cannot take it: it was set by this program's processors.
+    fn fire(&mut self, offset: u64, id: TimerId, pending: &Pending, next_index: &mut u16) {
+        let Some(request) = self.topology.timer(&pending.name) else {
+            panic!("a timer {} is due and has no handler", pending.name)
+        };
+        let mut call = Call {
+            slots: &request.slots,
+            cascades: request.cascades(),
+            payload_seed: 0,
+            record_key: &pending.key,
+            datum: &pending.datum,
+            position: Position { partition: self.config.partition, offset },
+            now: self.progress.stream_time,
+            timer: Some(id),
+            parts: Parts {
+                topology: &self.topology,
+                wire: &self.wire,
+                log_id: self.config.log_id,
+                stores: &mut self.stores,
+                timers: &mut self.timers,
+                dedupe: &mut self.dedupe,
+                output: &mut self.output,
+                scratch: &mut self.scratch,
+                next_index,
+                commands_topic: &self.config.commands_topic,
+                version: &self.config.version,
+            },
+        };
+        if let Err(unfit) = (request.handler.run)(&mut call) {
+            panic!("the timer {} due {} cannot fire: {}", pending.name, id.due.0, unfit.cause)
+        }
+    }
+
+    fn write_parked(&mut self, record: &Record<'_>, unfit: Unfit) -> Outcome {
+        let value = record.value.unwrap_or_default();
+        let kept = match unfit.kind {
+            ParkedKind::TooLarge => value.get(..PARKED_VALUE_BYTES_MAX).unwrap_or(value),
+            ParkedKind::Undecodable
+            | ParkedKind::UnknownType
+            | ParkedKind::WrongKey
+            | ParkedKind::Panicked
+            | ParkedKind::TooDeep
+            | ParkedKind::NoIdempotencyKey => value,
+        };
+        let parked = Parked {
+            offset: record.offset.cast_signed(),
+            timestamp: record.timestamp,
+            parked_at: self.progress.stream_time,
+            kind: unfit.kind,
+            cause: unfit.cause,
+            key: record.key.map(|key| Bytes(key.to_vec())),
+            value: record.value.map(|_| Bytes(kept.to_vec())),
+            value_bytes: value.len() as i64,
+            value_hash: xxh3_64(value).cast_signed(),
+            headers: record
+                .headers
+                .iter()
+                .map(|header| ParkedHeader {
+                    name: header.name.to_owned(),
+                    value: Bytes(header.value.to_vec()),
+                })
+                .collect(),
+        };
+        let schema_id = self.wire.written_id(Parked::NAME);
+        self.output.parked.push(
+            self.progress.stream_time,
+            |out| out.extend_from_slice(record.key.unwrap_or_default()),
+            |out| {
+                frame(schema_id, out);
+                parked.encode(out);
+            },
+        );
+        Outcome::Parked(unfit.kind)
+    }
+}

@@ -1,0 +1,223 @@
+//! State is a fold: events alone rebuild stores, timers and remembered keys, under any batching.
+
+#![allow(clippy::expect_used, reason = "a test that fails says where")]
+
+mod toy;
+
+use std::sync::Arc;
+
+use bellhop_core::avro::Avro;
+use bellhop_core::message::{LogId, Meta, Timestamp};
+use bellhop_core::message::{Message, MessageKey};
+use bellhop_core::record::{Record, Records, frame};
+use bellhop_core::task::{Config, Progress, Task};
+use bellhop_core::topology::{Topology, Wire};
+use proptest::prelude::*;
+use toy::*;
+use uuid::Uuid;
+
+struct World {
+    topology: Arc<Topology>,
+    wire: Arc<Wire>,
+}
+
+impl World {
+    fn new() -> Self {
+        let topology = Arc::new(Topology::discover().expect("a topology"));
+        let mut id = 0;
+        let wire = Arc::new(Wire::new(&topology, |_| {
+            id += 1;
+            id
+        }));
+        Self { topology, wire }
+    }
+
+    fn task(&self) -> Task {
+        let config = Config {
+            partition: 0,
+            partitions: 1,
+            log_id: LogId(Uuid::from_u128(77 << 100)),
+            commands_topic: "bellhop.commands".into(),
+            version: "1".into(),
+            idempotency_hours: 1,
+            value_bytes_max: 1 << 16,
+        };
+        Task::new(config, Arc::clone(&self.topology), Arc::clone(&self.wire))
+    }
+
+    fn value<C: Message>(&self, key: &str, command: &C) -> (Vec<u8>, Vec<u8>) {
+        let (mut record_key, mut value) = (Vec::new(), Vec::new());
+        command.key().write(&mut record_key);
+        frame(self.wire.id_of(C::NAME).expect("an id"), &mut value);
+        Meta::of_command(Uuid::from_u128(5), key, Timestamp(0)).encode(&mut value);
+        command.encode(&mut value);
+        (record_key, value)
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Put(i64),
+    Take(i64),
+    Lend(i64, i64),
+    Panic,
+    Garbage,
+    Silent,
+}
+
+fn steps() -> impl Strategy<Value = Vec<(Step, u8, i64)>> {
+    let step = prop_oneof![
+        (0..9_i64).prop_map(Step::Put),
+        (0..9_i64).prop_map(Step::Take),
+        (1..9_i64, 0..4_000_000_000_i64).prop_map(|(coins, due)| Step::Lend(coins, due)),
+        Just(Step::Panic),
+        Just(Step::Garbage),
+        Just(Step::Silent),
+    ];
+    // The key is one of a few, so that repeats and conflicts happen; time moves by up to an hour.
+    prop::collection::vec((step, 0..20_u8, -10_i64..3_600_000_000), 1..60)
+}
+
+fn run(world: &World, steps: &[(Step, u8, i64)], batches: &[usize]) -> (Task, Records) {
+    let mut task = world.task();
+    let mut events = Records::default();
+    let mut now = 0;
+    let mut batches = batches.iter().copied().cycle();
+    let mut left = batches.next().unwrap_or(1);
+    for (offset, (step, key, pause)) in steps.iter().enumerate() {
+        now += pause;
+        let key = format!("k{key}");
+        let (record_key, value) = match step {
+            Step::Put(coins) => world.value(&key, &PutIn { box_id: a_box(), coins: *coins }),
+            Step::Take(coins) => world.value(&key, &TakeOut { box_id: a_box(), coins: *coins }),
+            Step::Lend(coins, due) => {
+                let due = Timestamp(now + due);
+                world.value(&key, &Lend { box_id: a_box(), coins: *coins, due })
+            }
+            Step::Panic => world.value(&key, &Poke { box_id: a_box(), how: -1 }),
+            Step::Garbage => (b"x".to_vec(), b"garbage".to_vec()),
+            Step::Silent => world.value(&key, &PutIn { box_id: a_box(), coins: 0 }),
+        };
+        let record = Record {
+            offset: offset as u64,
+            timestamp: Timestamp(now),
+            key: Some(&record_key),
+            value: Some(&value),
+            headers: &[],
+        };
+        task.process(&record).expect("known schemas");
+        left -= 1;
+        if left == 0 {
+            collect(&mut task, &mut events);
+            left = batches.next().unwrap_or(1);
+        }
+    }
+    collect(&mut task, &mut events);
+    (task, events)
+}
+
+fn collect(task: &mut Task, events: &mut Records) {
+    for event in task.output().events.iter() {
+        events.push(
+            event.timestamp,
+            |out| out.extend_from_slice(event.key),
+            |out| out.extend_from_slice(event.value),
+        );
+    }
+    task.output().clear();
+}
+
+proptest! {
+    #[test]
+    fn the_fold_of_the_events_is_the_state(steps in steps(), batch in 1..9_usize) {
+        std::panic::set_hook(Box::new(|_| {}));
+        let world = World::new();
+        let (live, events) = run(&world, &steps, &[batch]);
+        let mut folded = world.task();
+        for event in events.iter() {
+            folded.fold(event.key, event.value).expect("our own events");
+        }
+        folded.resume(live.progress());
+        prop_assert_eq!(live.first_difference(&folded), None);
+    }
+
+    #[test]
+    fn batching_changes_nothing(steps in steps(), batches in prop::collection::vec(1..7_usize, 1..9)) {
+        std::panic::set_hook(Box::new(|_| {}));
+        let world = World::new();
+        let (one, straight) = run(&world, &steps, &[1]);
+        let (other, batched) = run(&world, &steps, &batches);
+        prop_assert_eq!(straight, batched);
+        prop_assert_eq!(one.first_difference(&other), None);
+    }
+
+    #[test]
+    fn a_snapshot_and_the_tail_give_the_state(steps in steps(), cut in 0..60_usize) {
+        std::panic::set_hook(Box::new(|_| {}));
+        let world = World::new();
+        let (live, events) = run(&world, &steps, &[1]);
+        let cut = cut.min(steps.len());
+        let (at_cut, _) = run(&world, &steps[..cut], &[1]);
+        let mut snapshot = Vec::new();
+        at_cut.snapshot(&mut snapshot);
+        let mut restored = world.task();
+        restored.restore(&snapshot).expect("our own snapshot");
+        prop_assert_eq!(at_cut.first_difference(&restored), None);
+        // The events offset of a snapshot is a lower bound: all events again, from the first.
+        for event in events.iter() {
+            restored.fold(event.key, event.value).expect("our own events");
+        }
+        restored.resume(live.progress());
+        prop_assert_eq!(live.first_difference(&restored), None);
+    }
+
+    #[test]
+    fn a_damaged_snapshot_is_an_error_and_never_a_panic(steps in steps(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        std::panic::set_hook(Box::new(|_| {}));
+        let world = World::new();
+        let (live, _) = run(&world, &steps, &[1]);
+        let mut snapshot = Vec::new();
+        live.snapshot(&mut snapshot);
+        let at = at.index(snapshot.len());
+        snapshot[at] = byte;
+        let _ = world.task().restore(&snapshot);
+        let _ = world.task().restore(&snapshot[..at]);
+    }
+}
+
+#[test]
+fn a_snapshot_of_another_log_is_refused() {
+    let world = World::new();
+    let (task, _) = run(&world, &[(Step::Put(1), 0, 1)], &[1]);
+    let mut snapshot = Vec::new();
+    task.snapshot(&mut snapshot);
+    snapshot[0] ^= 1;
+    let error = world.task().restore(&snapshot).expect_err("another log");
+    assert!(error.to_string().contains("wanted partition 0 of 1"), "{error}");
+}
+
+#[test]
+fn a_foreign_genesis_is_refused() {
+    let world = World::new();
+    let mut task = world.task();
+    task.write_genesis();
+    let mut events = Records::default();
+    collect(&mut task, &mut events);
+    let genesis = events.get(0).expect("a genesis");
+    world.task().fold(genesis.key, genesis.value).expect("its own genesis");
+    let mut foreign = genesis.value.to_vec();
+    let last_of_log_id = foreign.len() - 10;
+    foreign[last_of_log_id - 3] ^= 1;
+    let error = world.task().fold(genesis.key, &foreign).expect_err("a foreign genesis");
+    assert!(error.to_string().contains("another log"), "{error}");
+}
+
+#[test]
+fn time_that_passed_without_events_is_in_the_committed_progress() {
+    let world = World::new();
+    let mut task = world.task();
+    task.resume(Progress { next_offset: 12, stream_time: Timestamp(99) });
+    assert_eq!(task.progress(), Progress { next_offset: 12, stream_time: Timestamp(99) });
+    task.resume(Progress { next_offset: 3, stream_time: Timestamp(5) });
+    assert_eq!(task.progress(), Progress { next_offset: 12, stream_time: Timestamp(99) });
+}

@@ -1,0 +1,13 @@
+#![allow(unused)]
+use bellhop_core::prelude::*;
+
+#[path = "../toy/mod.rs"]
+mod toy;
+use toy::*;
+
+#[handler]
+pub fn again(command: PutIn) -> String {
+    String::new()
+}
+
+fn main() {}

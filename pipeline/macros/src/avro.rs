@@ -1,0 +1,149 @@
+//! `#[derive(Avro)]`.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::{Data, DeriveInput, Fields, LitStr};
+
+/// The arguments of `#[avro(..)]`.
+#[derive(Default)]
+pub(crate) struct Attributes {
+    pub(crate) name: Option<LitStr>,
+    schema: Option<LitStr>,
+}
+
+impl Attributes {
+    pub(crate) fn of(input: &DeriveInput) -> syn::Result<Self> {
+        let mut attributes = Self::default();
+        for attribute in input.attrs.iter().filter(|attribute| attribute.path().is_ident("avro")) {
+            attribute.parse_nested_meta(|meta| {
+                let value = Some(meta.value()?.parse()?);
+                if meta.path.is_ident("name") {
+                    attributes.name = value;
+                } else if meta.path.is_ident("schema") {
+                    attributes.schema = value;
+                } else {
+                    return Err(meta.error("expected `name` or `schema`"));
+                }
+                Ok(())
+            })?;
+        }
+        Ok(attributes)
+    }
+
+    pub(crate) fn required_name(&self, input: &DeriveInput) -> syn::Result<LitStr> {
+        self.name.clone().ok_or_else(|| {
+            syn::Error::new_spanned(
+                &input.ident,
+                "an Avro record needs its full name: #[avro(name = \"bellhop.event.Name\")]",
+            )
+        })
+    }
+}
+
+pub(crate) fn derive(input: DeriveInput) -> syn::Result<TokenStream> {
+    let attributes = Attributes::of(&input)?;
+    let ident = &input.ident;
+    let (encode, decode, schema) = match &input.data {
+        Data::Struct(data) => match &data.fields {
+            Fields::Named(_) => record(&input, &attributes, &data.fields)?,
+            Fields::Unnamed(fields) if fields.unnamed.len() == 1 => {
+                newtype(&attributes, &data.fields)
+            }
+            Fields::Unnamed(_) | Fields::Unit => {
+                return Err(syn::Error::new_spanned(ident, "a record needs named fields"));
+            }
+        },
+        Data::Enum(data) => symbols(&input, &attributes, data)?,
+        Data::Union(_) => return Err(syn::Error::new_spanned(ident, "a union has no Avro form")),
+    };
+    Ok(quote! {
+        impl ::bellhop_core::avro::Avro for #ident {
+            #[inline]
+            fn encode(&self, out: &mut ::std::vec::Vec<u8>) {
+                #encode
+            }
+            #[inline]
+            fn decode(
+                reader: &mut ::bellhop_core::avro::Reader<'_>,
+            ) -> ::std::result::Result<Self, ::bellhop_core::avro::DecodeError> {
+                #decode
+            }
+            fn schema(out: &mut ::bellhop_core::avro::SchemaWriter) {
+                #schema
+            }
+        }
+    })
+}
+
+type Parts = (TokenStream, TokenStream, TokenStream);
+
+fn record(input: &DeriveInput, attributes: &Attributes, fields: &Fields) -> syn::Result<Parts> {
+    let name = attributes.required_name(input)?;
+    let idents: Vec<_> = fields.iter().filter_map(|field| field.ident.as_ref()).collect();
+    let types: Vec<_> = fields.iter().map(|field| &field.ty).collect();
+    let head = format!(r#"{{"type":"record","name":"{}","fields":["#, name.value());
+    let starts = idents.iter().enumerate().map(|(index, ident)| {
+        let comma = if index == 0 { "" } else { "," };
+        format!(r#"{comma}{{"name":"{}","type":"#, ident.to_string().trim_start_matches("r#"))
+    });
+    Ok((
+        quote! { #( ::bellhop_core::avro::Avro::encode(&self.#idents, out); )* let _ = out; },
+        quote! {
+            let _ = &reader;
+            ::std::result::Result::Ok(Self { #( #idents: ::bellhop_core::avro::Avro::decode(reader)? ),* })
+        },
+        quote! {
+            if out.define(#name) {
+                out.push(#head);
+                #( out.push(#starts); <#types as ::bellhop_core::avro::Avro>::schema(out); out.push("}"); )*
+                out.push("]}");
+            }
+        },
+    ))
+}
+
+fn newtype(attributes: &Attributes, fields: &Fields) -> Parts {
+    let inner = fields.iter().map(|field| &field.ty);
+    let schema = match &attributes.schema {
+        Some(text) => quote! { out.push(#text); },
+        None => quote! { #( <#inner as ::bellhop_core::avro::Avro>::schema(out); )* },
+    };
+    (
+        quote! { ::bellhop_core::avro::Avro::encode(&self.0, out); },
+        quote! { ::bellhop_core::avro::Avro::decode(reader).map(Self) },
+        schema,
+    )
+}
+
+fn symbols(
+    input: &DeriveInput,
+    attributes: &Attributes,
+    data: &syn::DataEnum,
+) -> syn::Result<Parts> {
+    let name = attributes.required_name(input)?;
+    if let Some(variant) = data.variants.iter().find(|variant| !variant.fields.is_empty()) {
+        return Err(syn::Error::new_spanned(variant, "an Avro enum has no fields"));
+    }
+    let variants: Vec<_> = data.variants.iter().map(|variant| &variant.ident).collect();
+    let numbers: Vec<_> = (0_i64..).take(variants.len()).collect();
+    let list: Vec<_> = variants.iter().map(|variant| format!("\"{variant}\"")).collect();
+    let schema =
+        format!(r#"{{"type":"enum","name":"{}","symbols":[{}]}}"#, name.value(), list.join(","));
+    Ok((
+        quote! {
+            let number = match self { #( Self::#variants => #numbers ),* };
+            ::bellhop_core::avro::write_long(number, out);
+        },
+        quote! {
+            match reader.long()? {
+                #( #numbers => ::std::result::Result::Ok(Self::#variants), )*
+                _ => ::std::result::Result::Err(reader.invalid("an enum symbol that does not exist")),
+            }
+        },
+        quote! {
+            if out.define(#name) {
+                out.push(#schema);
+            }
+        },
+    ))
+}
