@@ -1,0 +1,16 @@
+//! Decisions: one file per command, the order of its checks in its doc comment.
+
+pub mod define_product;
+pub mod define_property;
+pub mod set_overbooking;
+pub mod set_physical_count;
+
+pub mod create_reservation;
+
+pub mod cancel_reservation;
+pub mod check_in;
+pub mod check_out;
+pub mod mark_no_show;
+
+mod address;
+mod supply;

@@ -1,0 +1,639 @@
+//! A stay is booked, or refused with every night that stands in its way.
+
+use bellhop_core::prelude::*;
+use bellhop_schemas::command::CreateReservation;
+use bellhop_schemas::event::{ReservationCreated, ReservationRejected};
+use bellhop_schemas::ids::{ExternalRef, ProductCode, ReservationKey};
+use bellhop_schemas::money::Minor;
+use bellhop_schemas::night::Night;
+use bellhop_schemas::reason::{Alternative, Reason, Rule};
+use bellhop_schemas::stay::{Line, LineNight, Price, PricedBy, RequestedLine};
+
+use crate::rejection::{Refused, Rejection, because, beyond};
+use crate::state::external_ref::ExternalRefs;
+use crate::state::inventory::{Demand, Inventory, Shortage};
+use crate::state::property::Property;
+use crate::state::reservation::Reservation;
+
+/// Lines of a reservation.
+const LINES_MAX: usize = 100;
+/// Units of a line.
+const UNITS_MAX: i32 = 1_000;
+/// Adults of a line, and children likewise.
+const GUESTS_MAX: i32 = 10_000;
+/// Years of a child.
+const AGE_MAX: i32 = 120;
+/// Nights of a line.
+const STAY_NIGHTS_MAX: i32 = 400;
+/// Nights from the business date to the last one that can be booked: five years.
+const HORIZON_NIGHTS: i32 = 1_827;
+/// Minor units of all prices of a reservation, so that nine thousand of them add up to an `i64`.
+const AMOUNT_MAX: i64 = 1_000_000_000_000_000;
+/// Reasons that one refusal lists, so that its event stays below a megabyte.
+const REASONS_MAX: usize = 10_000;
+/// Alternatives that one refusal offers.
+const ALTERNATIVES_MAX: usize = 3;
+/// Nights by which an alternative arrives earlier or later.
+const SHIFT_NIGHTS_MAX: i32 = 14;
+/// Other products that are tried.
+const OTHER_PRODUCTS_MAX: usize = 100;
+
+/// Books a stay if every night of every line can take it, in the product and in the house.
+///
+/// A day use (departure on the day of arrival) takes no night.
+///
+/// # Rejections, in order
+/// `UnknownProperty`, `ReservationExists`, `ExternalRefInUse`, `BadLines`; then for each line
+/// `BadUnits`, `BadGuests`, `DepartureBeforeArrival`, `StayTooLong`, `NightInPast`, `BeyondHorizon`,
+/// `UnknownProduct`, `WrongCurrency`, `PricesMismatch`, `NegativePrice`, `PriceOverflow`, `NoRate`.
+/// The first of these refuses alone. Then `SoldOut` for every night of every product, and
+/// `HouseFull` for every night of the house, that cannot take all lines together.
+#[handler]
+pub fn create_reservation(
+    command: CreateReservation,
+    properties: &Store<Property>,
+    inventories: &Store<Inventory>,
+    reservations: &Store<Reservation>,
+    external_refs: &Store<ExternalRefs>,
+    cx: &Context,
+) -> Result<ReservationCreated, Rejection> {
+    let CreateReservation { property_id, reservation_id, external_refs: refs, lines, .. } = command;
+    let unknown = || because(Rule::UnknownProperty);
+    let property = properties.get(&property_id).ok_or_else(unknown)?;
+    let inventory = inventories.get(&property_id).ok_or_else(unknown)?;
+    let business_date = property.business_date(cx.now);
+    let refuse = |reason| Rejection::on(business_date, reason);
+
+    if reservations.get(&ReservationKey { property_id, reservation_id }).is_some() {
+        return Err(refuse(because(Rule::ReservationExists)));
+    }
+    check_refs(&refs, external_refs.get(&property_id)).map_err(refuse)?;
+    let terms = Terms { property, inventory, business_date };
+    let demands = terms.check(&lines).map_err(refuse)?;
+    let shortages = inventory.shortages(&demands);
+    if !shortages.is_empty() {
+        let alternatives = terms.alternatives(&demands);
+        let reasons = shortages.iter().take(REASONS_MAX).map(|short| reason(short, inventory));
+        return Err(Rejection {
+            business_date: Some(business_date),
+            reservation_id: Some(reservation_id),
+            country: command.country,
+            reasons: reasons.collect(),
+            alternatives,
+        });
+    }
+    Ok(ReservationCreated {
+        property_id,
+        business_date,
+        reservation_id,
+        confirmation_number: property.next_confirmation(business_date),
+        booked_at: command.booked_at.unwrap_or(cx.now),
+        guest_ref: command.guest_ref,
+        country: command.country,
+        external_refs: refs,
+        lines: (1..).zip(lines).map(|(number, line)| decided(number, line)).collect(),
+    })
+}
+
+/// External references must be new to the property and differ among themselves.
+fn check_refs(refs: &[ExternalRef], known: Option<&ExternalRefs>) -> Result<(), Reason> {
+    let in_use = |one: &ExternalRef| known.is_some_and(|known| known.get(one).is_some());
+    let mut sorted: Vec<_> = match refs {
+        [] | [_] => Vec::new(),
+        several => several.iter().map(|one| (&one.system, &one.id)).collect(),
+    };
+    sorted.sort_unstable();
+    if refs.iter().any(in_use) || sorted.windows(2).any(|pair| pair[0] == pair[1]) {
+        return Err(because(Rule::ExternalRefInUse));
+    }
+    Ok(())
+}
+
+/// What lines are held against.
+struct Terms<'a> {
+    property: &'a Property,
+    inventory: &'a Inventory,
+    business_date: Night,
+}
+
+impl Terms<'_> {
+    /// What the lines take, if nothing but a lack of units can refuse them.
+    fn check(&self, lines: &[RequestedLine]) -> Result<Vec<Demand>, Reason> {
+        if !(1..=LINES_MAX).contains(&lines.len()) {
+            return Err(beyond(Rule::BadLines, lines.len() as i64, LINES_MAX as i64));
+        }
+        let mut amount = 0;
+        lines.iter().map(|line| self.check_line(line, &mut amount)).collect()
+    }
+
+    fn check_line(&self, line: &RequestedLine, amount: &mut i64) -> Result<Demand, Reason> {
+        let RequestedLine { units, arrival, departure, .. } = *line;
+        if !(1..=UNITS_MAX).contains(&units) {
+            return Err(beyond(Rule::BadUnits, units, units.clamp(1, UNITS_MAX)));
+        }
+        check_guests(line)?;
+        self.check_stay(arrival, departure)?;
+        let of_product = |rule| Reason { product: Some(line.product.clone()), ..because(rule) };
+        let product = self.inventory.index_of(&line.product);
+        let product = product.ok_or_else(|| of_product(Rule::UnknownProduct))?;
+        if line.currency != self.property.currency {
+            return Err(because(Rule::WrongCurrency));
+        }
+        check_prices(line, amount)?;
+        match line.priced_by {
+            PricedBy::Engine => Err(of_product(Rule::NoRate)),
+            PricedBy::Client | PricedBy::Contract => {
+                Ok(Demand { product, units, arrival, departure })
+            }
+        }
+    }
+
+    /// A day use has no last night: its day counts as one.
+    fn check_stay(&self, arrival: Night, departure: Night) -> Result<(), Reason> {
+        let nights = arrival.until(departure);
+        if nights < 0 {
+            return Err(Reason { night: Some(arrival), ..because(Rule::DepartureBeforeArrival) });
+        }
+        if nights > STAY_NIGHTS_MAX {
+            return Err(beyond(Rule::StayTooLong, nights, STAY_NIGHTS_MAX));
+        }
+        if arrival < self.business_date {
+            return Err(Reason { night: Some(arrival), ..because(Rule::NightInPast) });
+        }
+        let last = departure.plus(-1).max(arrival);
+        if last > self.horizon() {
+            return Err(Reason {
+                night: Some(last),
+                ..beyond(Rule::BeyondHorizon, self.business_date.until(last), HORIZON_NIGHTS)
+            });
+        }
+        Ok(())
+    }
+
+    /// The last night that can be booked.
+    fn horizon(&self) -> Night {
+        self.business_date.plus(HORIZON_NIGHTS)
+    }
+
+    /// The nearest stays that could be had instead: other days of arrival, then other products.
+    ///
+    /// Only where all lines ask for one product on the same nights: nobody knows which part of
+    /// another request may be moved.
+    fn alternatives(&self, demands: &[Demand]) -> Vec<Alternative> {
+        let Some((first, others)) = demands.split_first() else { return Vec::new() };
+        let Demand { product, arrival, departure, .. } = *first;
+        let alike = |other: &Demand| {
+            (other.product, other.arrival, other.departure) == (product, arrival, departure)
+        };
+        if !others.iter().all(alike) {
+            return Vec::new();
+        }
+        let units = demands.iter().map(|demand| demand.units).sum();
+        let wanted = Demand { units, ..*first };
+
+        let shifts = (1..=SHIFT_NIGHTS_MAX).flat_map(|nights| [-nights, nights]);
+        let dates = shifts.map(|nights| Demand {
+            arrival: arrival.plus(nights),
+            departure: departure.plus(nights),
+            ..wanted
+        });
+        let bookable = |demand: &Demand| {
+            demand.arrival >= self.business_date && demand.departure.plus(-1) <= self.horizon()
+        };
+        let products = self.inventory.indices().filter(|index| *index != product);
+        let products = products.take(OTHER_PRODUCTS_MAX);
+        let products = products.map(|product| Demand { product, ..wanted });
+        let free = dates.filter(bookable).chain(products);
+        let free = free.filter(|demand| self.inventory.can_take(demand));
+        let free = free.map(|demand| Alternative {
+            product: self.inventory.at(demand.product).code.clone(),
+            arrival: demand.arrival,
+            departure: demand.departure,
+        });
+        free.take(ALTERNATIVES_MAX).collect()
+    }
+}
+
+/// Zero adults are allowed: children may travel alone.
+fn check_guests(line: &RequestedLine) -> Result<(), Reason> {
+    if !(0..=GUESTS_MAX).contains(&line.adults) {
+        return Err(beyond(Rule::BadGuests, line.adults, line.adults.clamp(0, GUESTS_MAX)));
+    }
+    if line.child_ages.len() > GUESTS_MAX as usize {
+        return Err(beyond(Rule::BadGuests, line.child_ages.len() as i64, GUESTS_MAX));
+    }
+    let absurd = line.child_ages.iter().flatten().find(|age| !(0..=AGE_MAX).contains(*age));
+    match absurd {
+        Some(age) => Err(beyond(Rule::BadGuests, *age, (*age).clamp(0, AGE_MAX))),
+        None => Ok(()),
+    }
+}
+
+/// One price a night, or at most one for a day use; none negative; `amount` is the sum so far.
+fn check_prices(line: &RequestedLine, amount: &mut i64) -> Result<(), Reason> {
+    let nights = line.arrival.until(line.departure);
+    let (asked, stay) = (line.nights.len() as i64, i64::from(nights));
+    if asked != stay || (stay > 0 && line.day_use.is_some()) {
+        return Err(beyond(Rule::PricesMismatch, asked, stay));
+    }
+    let mut night = line.arrival;
+    for Price { room, tax, extras } in line.nights.iter().chain(&line.day_use) {
+        let lowest = room.min(tax).min(extras);
+        if *lowest < Minor(0) {
+            let reason = beyond(Rule::NegativePrice, lowest.0, 0);
+            return Err(Reason { night: Some(night), ..reason });
+        }
+        let of_night = room.checked_add(*tax).and_then(|sum| sum.checked_add(*extras));
+        let sum = of_night
+            .and_then(|sum| sum.0.checked_mul(line.units.into()))
+            .and_then(|sum| sum.checked_add(*amount));
+        *amount = sum.filter(|sum| *sum <= AMOUNT_MAX).ok_or_else(|| Reason {
+            night: Some(night),
+            allowed: Some(AMOUNT_MAX),
+            ..because(Rule::PriceOverflow)
+        })?;
+        night = night.plus(1);
+    }
+    Ok(())
+}
+
+fn reason(shortage: &Shortage, inventory: &Inventory) -> Reason {
+    let Shortage { product, night, asked, allowed } = *shortage;
+    let rule = if product.is_some() { Rule::SoldOut } else { Rule::HouseFull };
+    let code = |index| -> ProductCode { inventory.at(index).code.clone() };
+    Reason { product: product.map(code), night: Some(night), ..beyond(rule, asked, allowed) }
+}
+
+/// A line as it is booked: every night is held by the product sold.
+fn decided(number: u16, line: RequestedLine) -> Line {
+    let nights = line.arrival.nights_to(line.departure).zip(line.nights);
+    let nights =
+        nights.map(|(night, price)| LineNight { night, held: line.product.clone(), price });
+    Line {
+        number,
+        nights: nights.collect(),
+        product: line.product,
+        // The checks let none through that does not fit.
+        units: line.units as u16,
+        adults: line.adults as u16,
+        arrival: line.arrival,
+        departure: line.departure,
+        child_ages: line.child_ages,
+        rate_plan: line.rate_plan,
+        segment: line.segment,
+        channel: line.channel,
+        source: line.source,
+        company: line.company,
+        agent: line.agent,
+        block: line.block,
+        guarantee: line.guarantee,
+        currency: line.currency,
+        priced_by: line.priced_by,
+        day_use: line.day_use,
+    }
+}
+
+impl Refused for CreateReservation {
+    type Rejected = ReservationRejected;
+
+    fn rejected(&self, rejection: Rejection) -> ReservationRejected {
+        ReservationRejected {
+            property_id: self.property_id,
+            business_date: rejection.business_date,
+            command: Self::TYPE.into(),
+            reservation_id: Some(self.reservation_id),
+            country: self.country.clone(),
+            asked: self.lines.clone(),
+            reasons: rejection.reasons,
+            alternatives: rejection.alternatives,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bellhop_core::outcome::Outcome;
+    use bellhop_schemas::command::SetPhysicalCount;
+
+    use super::*;
+    use crate::fixtures::*;
+
+    /// What is left of the reasons when their rule goes without saying.
+    fn nights_of(sent: &bellhop_core::driver::Sent) -> Vec<(Rule, i32, i64, i64)> {
+        let numbers = |reason: Reason| {
+            let night = reason.night.map_or(i32::MIN, |night| TODAY.until(night));
+            (reason.rule, night, reason.asked.unwrap_or(-1), reason.allowed.unwrap_or(-1))
+        };
+        reasons(sent).into_iter().map(numbers).collect()
+    }
+
+    fn offered(sent: &bellhop_core::driver::Sent) -> Vec<(String, i32, i32)> {
+        let rejected: ReservationRejected = sent.only();
+        let alternative = |one: &Alternative| {
+            let nights = one.arrival.until(one.departure);
+            (one.product.to_string(), TODAY.until(one.arrival), nights)
+        };
+        rejected.alternatives.iter().map(alternative).collect()
+    }
+
+    #[test]
+    fn the_checks_run_in_order() {
+        let mut driver = hotel();
+        accept(&mut driver, &create(1, vec![line("DBL", 1, 5, 1)]));
+        accept(
+            &mut driver,
+            &SetPhysicalCount {
+                property_id: HOTEL,
+                product: None,
+                first_night: Some(TODAY),
+                last_night: Some(TODAY.plus(3)),
+                count: 7,
+            },
+        );
+        let sound = create(2, vec![line("DBL", 2, 1, 2)]);
+        let sent = hold_to_table(
+            &mut driver,
+            &sound,
+            &[
+                (Rule::UnknownProperty, |it| it.property_id = NOWHERE),
+                (Rule::ReservationExists, |it| it.reservation_id = id(1)),
+                (Rule::ExternalRefInUse, |it| it.external_refs = vec![pms("3"), pms("1")]),
+                (Rule::BadLines, |it| it.lines.clear()),
+                (Rule::BadUnits, |it| it.lines[0].units = 0),
+                (Rule::BadGuests, |it| it.lines[0].adults = -1),
+                (Rule::DepartureBeforeArrival, |it| {
+                    it.lines[0].departure = it.lines[0].arrival.plus(-1);
+                }),
+                (Rule::StayTooLong, |it| it.lines[0].departure = it.lines[0].arrival.plus(401)),
+                (Rule::NightInPast, |it| {
+                    it.lines[0].arrival = TODAY.plus(-1);
+                    it.lines[0].departure = TODAY.plus(1);
+                }),
+                (Rule::BeyondHorizon, |it| {
+                    it.lines[0].arrival = TODAY.plus(1_827);
+                    it.lines[0].departure = TODAY.plus(1_829);
+                }),
+                (Rule::UnknownProduct, |it| it.lines[0].product = code("SUI")),
+                (Rule::WrongCurrency, |it| it.lines[0].currency = "JPY".parse().unwrap()),
+                (Rule::PricesMismatch, |it| it.lines[0].nights.push(Price::default())),
+                (Rule::NegativePrice, |it| it.lines[0].nights[0].tax = Minor(-1)),
+                (Rule::PriceOverflow, |it| it.lines[0].nights[1].room = Minor(i64::MAX)),
+                (Rule::NoRate, |it| it.lines[0].priced_by = PricedBy::Engine),
+                (Rule::SoldOut, |it| it.lines[0].units = 9),
+                (Rule::HouseFull, |it| it.lines[0].units = 8),
+            ],
+        );
+        let created: ReservationCreated = sent.only();
+        assert_eq!(created.business_date, TODAY);
+        assert_eq!(created.confirmation_number, "RSV-2025-000002");
+        assert_eq!(created.booked_at, noon(TODAY.plus(-30)));
+        assert_eq!(nights(&created.lines[0]), [(1, "DBL"), (2, "DBL")]);
+        assert_eq!(created.lines[0].child_ages, [Some(7), None]);
+        assert_eq!(sold(&driver, Some("DBL")), [0, 2, 2, 0]);
+        assert_eq!(sold(&driver, HOUSE), [0, 2, 2, 0]);
+    }
+
+    #[test]
+    fn the_first_rule_of_a_line_refuses_alone() {
+        let mut driver = hotel();
+        let mut spoiled = line("SUI", 0, -1, 2);
+        spoiled.priced_by = PricedBy::Engine;
+        let sent = driver.send(&create(1, vec![line("DBL", 1, 0, 1), spoiled]));
+        assert_eq!(rules(&sent), [Rule::BadUnits]);
+        let rejected: ReservationRejected = sent.only();
+        assert_eq!(rejected.business_date, Some(TODAY));
+        assert_eq!(rejected.command, "CreateReservation");
+        assert_eq!(rejected.reservation_id, Some(id(1)));
+        assert_eq!(rejected.country.as_deref(), Some("PRT"));
+        assert_eq!(rejected.asked.len(), 2);
+    }
+
+    #[test]
+    fn every_night_that_refuses_is_listed_with_its_numbers() {
+        let mut driver = hotel();
+        accept(&mut driver, &create(1, vec![line("DBL", 6, 1, 2)]));
+        let sent = driver.send(&create(2, vec![line("DBL", 5, 0, 4)]));
+        assert_eq!(
+            nights_of(&sent),
+            [
+                (Rule::SoldOut, 1, 5, 2),
+                (Rule::SoldOut, 2, 5, 2),
+                (Rule::HouseFull, 1, 5, 4),
+                (Rule::HouseFull, 2, 5, 4),
+            ]
+        );
+        assert_eq!(sold(&driver, HOUSE), [0, 6, 6, 0], "all or nothing");
+    }
+
+    #[test]
+    fn a_refusal_lists_ten_thousand_nights_and_no_more() {
+        let mut driver = hotel();
+        let products = ["A", "B", "C", "D", "E", "F", "G"];
+        for product in products {
+            accept(&mut driver, &define(product, 0, true));
+        }
+        let of_product = |product| [0, 400, 800, 1_200].map(|day| line(product, 1, day, 400));
+        let sent = driver.send(&create(1, products.into_iter().flat_map(of_product).collect()));
+        let reasons = reasons(&sent);
+        assert_eq!(reasons.len(), REASONS_MAX, "of 11,200");
+        assert_eq!(reasons[1_600].product, Some(code("B")), "product by product");
+    }
+
+    #[test]
+    fn the_lines_of_a_request_add_up() {
+        let mut driver = hotel();
+        let both = |units| create(1, vec![line("DBL", units, 0, 2), line("DBL", 4, 1, 2)]);
+        let sent = driver.send(&both(5));
+        assert_eq!(nights_of(&sent), [(Rule::SoldOut, 1, 9, 8)]);
+        assert_eq!(offered(&sent), [], "which of the two lines would move?");
+        accept(&mut driver, &both(4));
+        assert_eq!(sold(&driver, Some("DBL")), [4, 8, 4]);
+    }
+
+    #[test]
+    fn the_house_limits_products_that_add_up_to_more() {
+        let mut driver = hotel();
+        let lines = vec![line("DBL", 8, 0, 1), line("TWN", 4, 0, 1)];
+        let sent = driver.send(&create(1, lines));
+        assert_eq!(nights_of(&sent), [(Rule::HouseFull, 0, 12, 10)]);
+    }
+
+    #[test]
+    fn a_product_without_statistics_takes_nothing_of_the_house() {
+        let mut driver = hotel();
+        accept(&mut driver, &create(1, vec![line("DBL", 8, 0, 1), line("TWN", 2, 0, 1)]));
+        accept(&mut driver, &create(2, vec![line("BED", 3, 0, 1)]));
+        assert_eq!(sold(&driver, HOUSE), [10]);
+        let sent = driver.send(&create(3, vec![line("BED", 1, 0, 1)]));
+        assert_eq!(nights_of(&sent), [(Rule::SoldOut, 0, 1, 0)]);
+    }
+
+    #[test]
+    fn the_nearest_dates_are_offered_then_other_products() {
+        let mut driver = hotel();
+        accept(&mut driver, &create(1, vec![line("DBL", 8, 2, 3)]));
+        let sent = driver.send(&create(2, vec![line("DBL", 1, 3, 1)]));
+        let shifted = [(1, 1), (5, 1), (0, 1)];
+        assert_eq!(offered(&sent), shifted.map(|(day, nights)| ("DBL".to_owned(), day, nights)));
+
+        accept(&mut driver, &create(3, vec![line("DBL", 8, 0, 2)]));
+        accept(&mut driver, &create(4, vec![line("DBL", 8, 5, 30)]));
+        let sent = driver.send(&create(5, vec![line("DBL", 1, 3, 1), line("DBL", 1, 3, 1)]));
+        let others = ["TWN", "BED"].map(|product| (product.to_owned(), 3, 1));
+        assert_eq!(offered(&sent), others, "lines that are alike are moved together");
+    }
+
+    #[test]
+    fn a_day_use_takes_no_night() {
+        let mut driver = hotel();
+        let mut day_use = line("DBL", 8, 0, 0);
+        day_use.day_use = Some(Price { room: Minor(5_000), ..Price::default() });
+        for number in 1..4 {
+            let sent = accept(&mut driver, &create(number, vec![day_use.clone()]));
+            let created: ReservationCreated = sent.only();
+            assert_eq!(created.lines[0].nights, []);
+            assert_eq!(created.lines[0].day_use, day_use.day_use);
+        }
+        assert_eq!(sold(&driver, HOUSE), [0]);
+        day_use.day_use = None;
+        accept(&mut driver, &create(4, vec![day_use]));
+        let mut night_and_day = line("DBL", 1, 0, 1);
+        night_and_day.day_use = Some(Price::default());
+        let sent = driver.send(&create(5, vec![night_and_day]));
+        assert_eq!(rules(&sent), [Rule::PricesMismatch]);
+    }
+
+    #[test]
+    fn free_nights_and_children_alone_are_allowed() {
+        let mut driver = hotel();
+        let mut free = line("DBL", 1, 0, 2);
+        free.adults = 0;
+        free.nights.fill(Price::default());
+        accept(&mut driver, &create(1, vec![free]));
+    }
+
+    #[test]
+    fn the_edges_of_each_number_are_allowed_and_no_more() {
+        let day = |arrival, nights| {
+            move |line: &mut RequestedLine| {
+                line.arrival = TODAY.plus(arrival);
+                line.departure = TODAY.plus(arrival + nights);
+                line.nights = vec![Price::default(); usize::try_from(nights).unwrap()];
+            }
+        };
+        type Change = Box<dyn Fn(&mut RequestedLine)>;
+        let rows: Vec<(Option<Rule>, Change)> = vec![
+            (None, Box::new(day(0, 400))),
+            (Some(Rule::StayTooLong), Box::new(day(0, 401))),
+            (None, Box::new(day(1_827, 1))),
+            (Some(Rule::BeyondHorizon), Box::new(day(1_828, 1))),
+            (Some(Rule::BeyondHorizon), Box::new(day(1_828, 0))),
+            (Some(Rule::NightInPast), Box::new(day(-1, 0))),
+            (None, Box::new(|line| line.adults = 10_000)),
+            (Some(Rule::BadGuests), Box::new(|line| line.adults = 10_001)),
+            (None, Box::new(|line| line.child_ages = vec![Some(0), Some(120)])),
+            (Some(Rule::BadGuests), Box::new(|line| line.child_ages = vec![Some(121)])),
+            (Some(Rule::BadGuests), Box::new(|line| line.child_ages = vec![Some(-1)])),
+            (Some(Rule::BadUnits), Box::new(|line| line.units = 1_001)),
+            (Some(Rule::SoldOut), Box::new(|line| line.units = 1_000)),
+            (None, Box::new(|line| line.nights[0].room = Minor(AMOUNT_MAX - 600))),
+            (Some(Rule::PriceOverflow), Box::new(|line| line.nights[0].room = Minor(AMOUNT_MAX))),
+        ];
+        for (row, (rule, change)) in rows.into_iter().enumerate() {
+            let mut driver = hotel();
+            let mut line = line("DBL", 1, 0, 1);
+            change(&mut line);
+            let sent = driver.send(&create(1, vec![line]));
+            assert_eq!(rules(&sent).first().copied(), rule, "row {row}");
+        }
+    }
+
+    #[test]
+    fn the_amounts_of_all_lines_and_units_add_up() {
+        let mut driver = hotel();
+        let mut half = line("DBL", 2, 0, 1);
+        half.nights[0] = Price { room: Minor(AMOUNT_MAX / 4), ..Price::default() };
+        let mut cent = line("DBL", 1, 0, 1);
+        cent.nights[0] = Price { extras: Minor(1), ..Price::default() };
+        let sent = driver.send(&create(1, vec![half.clone(), half.clone(), cent]));
+        assert_eq!(rules(&sent), [Rule::PriceOverflow]);
+        accept(&mut driver, &create(1, vec![half.clone(), half]));
+    }
+
+    #[test]
+    fn a_hundred_lines_are_the_most() {
+        let mut driver = hotel();
+        let lines = |count| vec![line("DBL", 1, 0, 0); count];
+        let sent = driver.send(&create(1, lines(101)));
+        assert_eq!(rules(&sent), [Rule::BadLines]);
+        let sent = accept(&mut driver, &create(1, lines(100)));
+        let created: ReservationCreated = sent.only();
+        assert!(created.lines.iter().map(|line| line.number).eq(1..=100));
+    }
+
+    #[test]
+    fn external_references_of_one_request_differ() {
+        let mut driver = hotel();
+        let mut twice = create(1, vec![line("DBL", 1, 0, 1)]);
+        twice.external_refs = vec![pms("a"), pms("b"), pms("a")];
+        assert_eq!(rules(&driver.send(&twice)), [Rule::ExternalRefInUse]);
+        twice.external_refs.pop();
+        accept(&mut driver, &twice);
+    }
+
+    #[test]
+    fn a_booking_without_its_instant_is_booked_now() {
+        let mut driver = hotel();
+        let mut command = create(1, vec![line("DBL", 1, 0, 1)]);
+        command.booked_at = None;
+        let created: ReservationCreated = accept(&mut driver, &command).only();
+        assert_eq!(created.booked_at, noon(TODAY));
+    }
+
+    #[test]
+    fn confirmation_numbers_count_by_year_of_the_business_date_and_refusals_use_none() {
+        let mut driver = hotel();
+        let mut number = |day: Night, id| {
+            driver.set_time(noon(day));
+            driver.send(&create(id, vec![line("BED", 99, 900, 1)]));
+            let sent = accept(&mut driver, &create(id, vec![line("DBL", 1, 900, 1)]));
+            sent.only::<ReservationCreated>().confirmation_number
+        };
+        assert_eq!(number(TODAY, 1), "RSV-2025-000001");
+        assert_eq!(number(TODAY.plus(1), 2), "RSV-2025-000002");
+        assert_eq!(number(Night::ymd(2026, 1, 1).unwrap(), 3), "RSV-2026-000001");
+        // Until 03:00 in Lisbon it is still the old year.
+        let new_year = Night::ymd(2027, 1, 1).unwrap();
+        driver.set_time(Timestamp(noon(new_year).0 - 9 * bellhop_core::message::HOUR_US - 1));
+        let sent = accept(&mut driver, &create(4, vec![line("DBL", 1, 900, 1)]));
+        assert_eq!(sent.only::<ReservationCreated>().confirmation_number, "RSV-2026-000002");
+    }
+
+    #[test]
+    fn two_properties_share_nothing() {
+        let mut driver = hotel();
+        accept(&mut driver, &define_hotel(NOWHERE));
+        let mut double = define("DBL", 8, true);
+        double.property_id = NOWHERE;
+        accept(&mut driver, &double);
+        let here = create(1, vec![line("DBL", 8, 0, 1)]);
+        let there = CreateReservation { property_id: NOWHERE, ..here.clone() };
+        let first: ReservationCreated = accept(&mut driver, &here).only();
+        let second: ReservationCreated = accept(&mut driver, &there).only();
+        assert_eq!(first.confirmation_number, second.confirmation_number);
+    }
+
+    #[test]
+    fn the_same_key_gets_its_refusal_again_although_there_is_room_now() {
+        let mut driver = hotel();
+        accept(&mut driver, &create(1, vec![line("DBL", 8, 0, 1)]));
+        let late = create(2, vec![line("DBL", 1, 0, 1)]);
+        let refused = driver.send_as("late", &late);
+        let Outcome::Decided { code, first_event } = refused.outcome else { panic!("{refused:?}") };
+        assert_eq!(code, Rule::SoldOut.code());
+        accept(&mut driver, &cancel(1));
+        let again = driver.send_as("late", &late);
+        assert_eq!(again.outcome, Outcome::Repeated { code, first_event });
+        accept(&mut driver, &late);
+    }
+}

@@ -1,0 +1,148 @@
+//! How many units there are, from a night to a night.
+
+use bellhop_core::prelude::*;
+use bellhop_schemas::command::SetPhysicalCount;
+use bellhop_schemas::event::{CatalogRejected, PhysicalCountChanged};
+
+use super::supply;
+use crate::rejection::{Refused, Rejection};
+use crate::state::inventory::Inventory;
+use crate::state::property::Property;
+
+/// Sets a physical count. It is a fact: nights that it leaves oversold are listed, never refused.
+///
+/// # Rejections, in order
+/// `UnknownProperty`, `UnknownProduct`, `BadRange`, `BadCount`.
+#[handler]
+pub fn set_physical_count(
+    command: SetPhysicalCount,
+    properties: &Store<Property>,
+    inventories: &Store<Inventory>,
+    cx: &Context,
+) -> Result<PhysicalCountChanged, Rejection> {
+    let SetPhysicalCount { property_id, product, first_night, last_night, count } = command;
+    let (business_date, inventory) = supply::of(property_id, properties, inventories, cx.now)?;
+    let refuse = |reason| Rejection::on(business_date, reason);
+    let calendar = supply::calendar(inventory, product.as_ref()).map_err(refuse)?;
+    supply::check_range(first_night, last_night).map_err(refuse)?;
+    supply::check_physical(count).map_err(refuse)?;
+
+    let changes = calendar.physical().changes(first_night, last_night, count);
+    let oversold = supply::oversold(product.as_ref(), calendar, &changes);
+    Ok(PhysicalCountChanged { property_id, business_date, product, changes, oversold })
+}
+
+impl Refused for SetPhysicalCount {
+    type Rejected = CatalogRejected;
+
+    fn rejected(&self, rejection: Rejection) -> CatalogRejected {
+        supply::rejected::<Self>(self.property_id, self.product.as_ref(), rejection)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bellhop_core::driver::Driver;
+    use bellhop_schemas::night::Night;
+    use bellhop_schemas::reason::Rule;
+
+    use super::*;
+    use crate::fixtures::*;
+
+    fn set(
+        product: Option<&str>,
+        nights: (Option<i32>, Option<i32>),
+        count: i32,
+    ) -> SetPhysicalCount {
+        let night = |days: Option<i32>| days.map(|days| TODAY.plus(days));
+        SetPhysicalCount {
+            property_id: HOTEL,
+            product: product.map(code),
+            first_night: night(nights.0),
+            last_night: night(nights.1),
+            count,
+        }
+    }
+
+    /// Runs in days after today, with the count before.
+    fn changes(event: &PhysicalCountChanged) -> Vec<(Option<i32>, Option<i32>, i32)> {
+        let runs = event.changes.iter().map(|run| {
+            let days = |night: Option<_>| night.map(|night| TODAY.until(night));
+            (days(run.first_night), days(run.last_night), run.before)
+        });
+        runs.collect()
+    }
+
+    fn apply(driver: &mut Driver, command: &SetPhysicalCount) -> PhysicalCountChanged {
+        accept(driver, command).only()
+    }
+
+    #[test]
+    fn the_checks_run_in_order() {
+        let mut driver = hotel();
+        let sent = hold_to_table(
+            &mut driver,
+            &set(Some("DBL"), (Some(1), Some(2)), 5),
+            &[
+                (Rule::UnknownProperty, |it| it.property_id = NOWHERE),
+                (Rule::UnknownProduct, |it| it.product = Some(code("SUI"))),
+                (Rule::BadRange, |it| it.last_night = Some(TODAY)),
+                (Rule::BadCount, |it| it.count = 30_001),
+            ],
+        );
+        assert_eq!(changes(&sent.only()), [(Some(1), Some(2), 8)]);
+        let physical = [0, 1, 2, 3].map(|night| cell(&driver, Some("DBL"), night).physical);
+        assert_eq!(physical, [8, 5, 5, 8]);
+        assert_eq!(cell(&driver, HOUSE, 1).physical, 10);
+    }
+
+    #[test]
+    fn a_change_is_told_in_runs_of_what_was_before() {
+        let mut driver = hotel();
+        let first = apply(&mut driver, &set(HOUSE, (Some(2), Some(3)), 4));
+        assert_eq!(changes(&first), [(Some(2), Some(3), 10)]);
+        let all = apply(&mut driver, &set(HOUSE, (None, None), 7));
+        let runs = [(None, Some(1), 10), (Some(2), Some(3), 4), (Some(4), None, 10)];
+        assert_eq!(changes(&all), runs);
+        let none = apply(&mut driver, &set(HOUSE, (Some(-5), None), 7));
+        assert_eq!(changes(&none), [], "nothing changes");
+    }
+
+    #[test]
+    fn nights_touched_later_have_the_count_of_an_open_range() {
+        let mut driver = hotel();
+        apply(&mut driver, &set(Some("DBL"), (Some(100), None), 1));
+        let refused = driver.send(&create(1, vec![line("DBL", 2, 99, 2)]));
+        assert_eq!(rules(&refused), [Rule::SoldOut]);
+        accept(&mut driver, &create(1, vec![line("DBL", 2, 98, 2)]));
+        assert_eq!(cell(&driver, Some("DBL"), 100).available(), 1);
+    }
+
+    #[test]
+    fn a_lowered_count_lists_the_nights_that_it_oversells() {
+        let mut driver = hotel();
+        accept(&mut driver, &create(1, vec![line("DBL", 6, 1, 3)]));
+        accept(&mut driver, &create(2, vec![line("DBL", 1, 2, 1)]));
+        let house = apply(&mut driver, &set(HOUSE, (None, Some(2)), 6));
+        assert_eq!(oversold(&house.oversold), [(None, 2, 1)]);
+        let product = apply(&mut driver, &set(Some("DBL"), (None, None), 5));
+        let listed = [(Some("DBL"), 1, 1), (Some("DBL"), 2, 2), (Some("DBL"), 3, 1)];
+        assert_eq!(oversold(&product.oversold), listed);
+        assert_eq!(cell(&driver, Some("DBL"), 2).available(), -2);
+        let raised = apply(&mut driver, &set(Some("DBL"), (Some(2), Some(2)), 6));
+        assert_eq!(oversold(&raised.oversold), [], "it was oversold before, and less so now");
+    }
+
+    #[test]
+    fn the_ends_of_time_are_nights_like_others() {
+        let mut driver = hotel();
+        let mut ends = set(HOUSE, (None, None), 3);
+        (ends.first_night, ends.last_night) = (Some(Night(i32::MIN)), Some(Night(i32::MAX)));
+        apply(&mut driver, &ends);
+        assert_eq!(cell(&driver, HOUSE, 0).physical, 3);
+        ends.first_night = Some(Night(i32::MAX));
+        ends.count = 4;
+        assert_eq!(apply(&mut driver, &ends).changes.len(), 1);
+        assert_eq!(cell(&driver, HOUSE, 0).physical, 3);
+    }
+}

@@ -1,0 +1,8 @@
+//! What is remembered: one file per store.
+
+pub mod external_ref;
+pub mod inventory;
+pub mod property;
+pub mod reservation;
+
+pub mod calendar;

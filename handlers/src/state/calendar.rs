@@ -1,0 +1,435 @@
+//! The calendar of a product or of the house: what there is and what is sold, by night.
+//!
+//! Supply is a step function over all nights, so that "from now on" needs no end. Cells exist for
+//! the nights that somebody has asked for, in pages of 32, and repeat the supply of their night: a
+//! decision reads one cell.
+//!
+//! # Invariants
+//! 1. A cell's physical count and allowance are those of the step functions at its night.
+//! 2. Pages are sorted by night and have 32 cells each.
+
+use std::ops::RangeInclusive;
+
+use bellhop_core::prelude::Avro;
+use bellhop_schemas::night::Night;
+use bellhop_schemas::stay::SupplyChange;
+
+/// Nights of a page.
+const PAGE_NIGHTS: usize = 32;
+const PAGE_BITS: u32 = PAGE_NIGHTS.trailing_zeros();
+
+/// A night of a calendar.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Avro)]
+#[avro(name = "bellhop.state.Cell")]
+pub struct Cell {
+    /// Units sold and not given back. It saturates: no night has two billion.
+    pub sold: i32,
+    /// Units held for pending requests.
+    pub held: i32,
+    /// Units that exist.
+    pub physical: i16,
+    /// Units of these that cannot be sold.
+    pub out_of_order: i16,
+    /// Units that may be sold above what exists; negative holds some back.
+    pub allowance: i16,
+}
+
+impl Cell {
+    /// Units that may be sold in all; negative where more is out of order or held back than exists.
+    #[inline]
+    #[must_use]
+    pub fn limit(&self) -> i32 {
+        i32::from(self.physical) - i32::from(self.out_of_order) + i32::from(self.allowance)
+    }
+
+    /// Units that may still be sold; negative on an oversold night.
+    #[inline]
+    #[must_use]
+    pub fn available(&self) -> i32 {
+        self.limit().saturating_sub(self.sold).saturating_sub(self.held)
+    }
+
+    /// Units sold or held above the limit; 0 where there are none.
+    #[must_use]
+    pub fn oversold(&self) -> i32 {
+        self.oversold_without(0)
+    }
+
+    /// As [`Cell::oversold`], were there so many units less.
+    #[must_use]
+    pub(crate) fn oversold_without(&self, lost: i32) -> i32 {
+        let limit = self.limit().saturating_sub(lost).max(0);
+        self.sold.saturating_add(self.held).saturating_sub(limit).max(0)
+    }
+}
+
+/// 32 nights.
+#[derive(Debug, Clone, PartialEq, Eq, Avro)]
+#[avro(name = "bellhop.state.Page")]
+struct Page {
+    /// Its first night divided by 32, rounded down.
+    number: i32,
+    cells: Vec<Cell>,
+}
+
+impl Page {
+    fn nights(&self) -> impl Iterator<Item = Night> + use<> {
+        let first = self.number << PAGE_BITS;
+        (0..PAGE_NIGHTS as i32).map(move |place| Night(first + place))
+    }
+}
+
+/// The supply and sales of a product or of the house.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Avro)]
+#[avro(name = "bellhop.state.Calendar")]
+pub struct Calendar {
+    physical: Steps,
+    allowance: Steps,
+    pages: Vec<Page>,
+}
+
+impl Calendar {
+    /// A night.
+    #[inline]
+    #[must_use]
+    pub fn cell(&self, night: Night) -> Cell {
+        let (number, place) = place(night);
+        match self.find(number) {
+            Ok(index) => self.pages[index].cells[place],
+            Err(_) => self.untouched(night),
+        }
+    }
+
+    /// The nights that somebody has asked for, with their neighbours of the page, in order.
+    pub fn nights(&self) -> impl Iterator<Item = (Night, Cell)> {
+        self.pages.iter().flat_map(|page| page.nights().zip(page.cells.iter().copied()))
+    }
+
+    /// Those of them from `first` to `last`; `None` is the beginning or end of time.
+    pub(crate) fn within(
+        &self,
+        first: Option<Night>,
+        last: Option<Night>,
+    ) -> impl Iterator<Item = (Night, Cell)> {
+        let nights = range(first, last);
+        self.nights().filter(move |(night, _)| nights.contains(night))
+    }
+
+    /// Whether every night of a stay has so many units left.
+    #[inline]
+    #[must_use]
+    pub(crate) fn has(&self, units: i32, arrival: Night, departure: Night) -> bool {
+        arrival.nights_to(departure).all(|night| self.cell(night).available() >= units)
+    }
+
+    /// Sells units of a night, or takes them back when negative.
+    #[inline]
+    pub(crate) fn sell(&mut self, night: Night, units: i32) {
+        let (number, place) = place(night);
+        let index = match self.find(number) {
+            Ok(index) => index,
+            Err(index) => {
+                self.add_page(index, number);
+                index
+            }
+        };
+        let cell = &mut self.pages[index].cells[place];
+        cell.sold = cell.sold.saturating_add(units);
+    }
+
+    /// The physical counts.
+    #[must_use]
+    pub fn physical(&self) -> &Steps {
+        &self.physical
+    }
+
+    /// The overbooking allowances.
+    #[must_use]
+    pub fn allowance(&self) -> &Steps {
+        &self.allowance
+    }
+
+    /// Changes physical counts.
+    pub(crate) fn change_physical(&mut self, changes: &[SupplyChange]) {
+        for change in changes {
+            let count = small(change.after);
+            self.physical.set(change.first_night, change.last_night, count);
+            for cell in self.within_mut(change.first_night, change.last_night) {
+                cell.physical = count;
+            }
+        }
+    }
+
+    /// Changes overbooking allowances.
+    pub(crate) fn change_allowance(&mut self, changes: &[SupplyChange]) {
+        for change in changes {
+            let count = small(change.after);
+            self.allowance.set(change.first_night, change.last_night, count);
+            for cell in self.within_mut(change.first_night, change.last_night) {
+                cell.allowance = count;
+            }
+        }
+    }
+
+    /// Where a page is, or belongs. Most calendars have no gap: the first guess is right.
+    #[inline]
+    fn find(&self, number: i32) -> Result<usize, usize> {
+        if let Some(first) = self.pages.first()
+            && let Some(guess) = number.checked_sub(first.number)
+            && let Ok(guess) = usize::try_from(guess)
+            && self.pages.get(guess).is_some_and(|page| page.number == number)
+        {
+            return Ok(guess);
+        }
+        self.pages.binary_search_by_key(&number, |page| page.number)
+    }
+
+    fn untouched(&self, night: Night) -> Cell {
+        let (physical, allowance) = (self.physical.at(night), self.allowance.at(night));
+        Cell { physical, allowance, ..Cell::default() }
+    }
+
+    #[cold]
+    fn add_page(&mut self, index: usize, number: i32) {
+        let mut page = Page { number, cells: Vec::new() };
+        page.cells = page.nights().map(|night| self.untouched(night)).collect();
+        self.pages.insert(index, page);
+    }
+
+    fn within_mut(
+        &mut self,
+        first: Option<Night>,
+        last: Option<Night>,
+    ) -> impl Iterator<Item = &mut Cell> {
+        let nights = range(first, last);
+        let cells = self.pages.iter_mut().flat_map(|page| page.nights().zip(&mut page.cells));
+        cells.filter_map(move |(night, cell)| nights.contains(&night).then_some(cell))
+    }
+}
+
+fn range(first: Option<Night>, last: Option<Night>) -> RangeInclusive<Night> {
+    first.unwrap_or(Night(i32::MIN))..=last.unwrap_or(Night(i32::MAX))
+}
+
+/// The page of a night and its place there.
+#[inline]
+fn place(night: Night) -> (i32, usize) {
+    (night.0 >> PAGE_BITS, night.0 as usize & (PAGE_NIGHTS - 1))
+}
+
+/// A count as a cell holds it; the handlers let none through that does not fit.
+fn small(count: i32) -> i16 {
+    count.clamp(i16::MIN.into(), i16::MAX.into()) as i16
+}
+
+/// A count for every night from the beginning of time to its end.
+///
+/// # Invariants
+/// Steps are sorted by night, none at the beginning of time, and each changes the count.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Avro)]
+#[avro(name = "bellhop.state.Steps")]
+pub struct Steps {
+    /// Before the first step.
+    first: i16,
+    steps: Vec<Step>,
+}
+
+/// The night from which another count holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Avro)]
+#[avro(name = "bellhop.state.Step")]
+struct Step {
+    from: Night,
+    count: i16,
+}
+
+impl Steps {
+    /// The count of a night.
+    #[must_use]
+    pub fn at(&self, night: Night) -> i16 {
+        let after = self.steps.partition_point(|step| step.from <= night);
+        after.checked_sub(1).map_or(self.first, |last| self.steps[last].count)
+    }
+
+    /// Sets the count of the nights from `first` to `last`; `None` is the beginning or end of time.
+    fn set(&mut self, first: Option<Night>, last: Option<Night>, count: i16) {
+        let first = first.filter(|first| first.0 > i32::MIN);
+        let end = last.and_then(|last| last.0.checked_add(1)).map(Night);
+        let resumed = end.map(|end| Step { from: end, count: self.at(end) });
+        let from = first.map_or(0, |first| self.steps.partition_point(|step| step.from < first));
+        let to =
+            end.map_or(self.steps.len(), |end| self.steps.partition_point(|step| step.from <= end));
+        let set = first.map(|from| Step { from, count });
+        if first.is_none() {
+            self.first = count;
+        }
+        self.steps.splice(from..to.max(from), set.into_iter().chain(resumed));
+        let mut before = self.first;
+        self.steps.retain(|step| std::mem::replace(&mut before, step.count) != step.count);
+    }
+
+    /// What setting the nights from `first` to `last` to `after` would change: a run for each count
+    /// that differs.
+    #[must_use]
+    pub(crate) fn changes(
+        &self,
+        first: Option<Night>,
+        last: Option<Night>,
+        after: i32,
+    ) -> Vec<SupplyChange> {
+        let before = first.map_or(self.first, |first| self.at(first));
+        let inside = self.steps.iter().filter(|step| {
+            first.is_none_or(|first| step.from > first) && last.is_none_or(|last| step.from <= last)
+        });
+        let mut changes = vec![SupplyChange {
+            first_night: first,
+            last_night: last,
+            before: before.into(),
+            after,
+        }];
+        for step in inside {
+            if let Some(run) = changes.last_mut() {
+                run.last_night = Some(step.from.plus(-1));
+            }
+            let first_night = Some(step.from);
+            let before = step.count.into();
+            changes.push(SupplyChange { first_night, last_night: last, before, after });
+        }
+        changes.retain(|change| change.before != change.after);
+        changes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use bellhop_core::avro::{Avro, Reader};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NIGHTS: std::ops::Range<i32> = -80..120;
+
+    #[derive(Debug, Clone)]
+    enum Change {
+        Sell(i32, i32),
+        Physical(Option<i32>, Option<i32>, i32),
+        Allowance(Option<i32>, Option<i32>, i32),
+    }
+
+    fn change() -> impl Strategy<Value = Change> {
+        let end =
+            || prop::option::weighted(0.8, prop_oneof![NIGHTS, Just(i32::MIN), Just(i32::MAX)]);
+        prop_oneof![
+            (NIGHTS, -3..4).prop_map(|(night, units)| Change::Sell(night, units)),
+            (end(), end(), 0..9).prop_map(|(first, last, to)| Change::Physical(first, last, to)),
+            (end(), end(), -4..5).prop_map(|(first, last, to)| Change::Allowance(first, last, to)),
+        ]
+    }
+
+    /// Every night by itself.
+    type Model = BTreeMap<i32, Cell>;
+
+    fn in_range(first: Option<i32>, last: Option<i32>) -> impl Fn(i32) -> bool {
+        move |night| {
+            first.is_none_or(|first| night >= first) && last.is_none_or(|last| night <= last)
+        }
+    }
+
+    /// Sets the nights of the model and checks the told runs against what they had.
+    fn set(
+        model: &mut Model,
+        (first, last, after): (Option<i32>, Option<i32>, i32),
+        runs: &[SupplyChange],
+        count: fn(&mut Cell) -> &mut i16,
+    ) -> Result<(), TestCaseError> {
+        let inside = in_range(first, last);
+        for (night, cell) in model.iter_mut().filter(|(night, _)| inside(**night)) {
+            let told = runs.iter().filter(|run| {
+                in_range(run.first_night.map(|at| at.0), run.last_night.map(|at| at.0))(*night)
+            });
+            let told: Vec<_> = told.map(|run| (run.before, run.after)).collect();
+            let before = i32::from(*count(cell));
+            let wanted = if before == after { vec![] } else { vec![(before, after)] };
+            prop_assert_eq!(told, wanted, "night {}", night);
+            *count(cell) = small(after);
+        }
+        prop_assert!(runs.windows(2).all(|pair| pair[0].last_night < pair[1].first_night));
+        Ok(())
+    }
+
+    proptest! {
+        #[test]
+        fn a_calendar_is_a_map_by_night(changes in prop::collection::vec(change(), 1..40)) {
+            let mut calendar = Calendar::default();
+            let mut model: Model = NIGHTS.map(|night| (night, Cell::default())).collect();
+            for change in changes {
+                match change {
+                    Change::Sell(night, units) => {
+                        calendar.sell(Night(night), units);
+                        if let Some(cell) = model.get_mut(&night) {
+                            cell.sold += units;
+                        }
+                    }
+                    Change::Physical(first, last, _) | Change::Allowance(first, last, _)
+                        if first.zip(last).is_some_and(|(first, last)| first > last) => {}
+                    Change::Physical(first, last, to) => {
+                        let (from, until) = (first.map(Night), last.map(Night));
+                        let runs = calendar.physical().changes(from, until, to);
+                        set(&mut model, (first, last, to), &runs, |cell| &mut cell.physical)?;
+                        calendar.change_physical(&runs);
+                    }
+                    Change::Allowance(first, last, to) => {
+                        let (from, until) = (first.map(Night), last.map(Night));
+                        let runs = calendar.allowance().changes(from, until, to);
+                        set(&mut model, (first, last, to), &runs, |cell| &mut cell.allowance)?;
+                        calendar.change_allowance(&runs);
+                    }
+                }
+                for (night, cell) in &model {
+                    prop_assert_eq!(calendar.cell(Night(*night)), *cell, "night {}", night);
+                }
+            }
+            let touched: Vec<_> = calendar.nights().map(|(night, _)| night).collect();
+            prop_assert!(touched.is_sorted_by(|a, b| a < b));
+            let mut bytes = Vec::new();
+            calendar.encode(&mut bytes);
+            prop_assert_eq!(Calendar::decode(&mut Reader::new(&bytes)), Ok(calendar));
+        }
+    }
+
+    #[test]
+    fn the_first_and_the_last_night_of_time_can_be_sold() {
+        let mut calendar = Calendar::default();
+        for night in [i32::MIN, i32::MAX, 0, i32::MIN + 31] {
+            calendar.sell(Night(night), 1);
+            assert_eq!(calendar.cell(Night(night)).sold, 1);
+        }
+        assert_eq!(calendar.nights().map(|(_, cell)| cell.sold).sum::<i32>(), 4);
+        assert_eq!(calendar.nights().count(), 3 * PAGE_NIGHTS);
+    }
+
+    #[test]
+    fn a_stay_fits_when_every_night_has_the_units() {
+        let mut calendar = Calendar::default();
+        let all = SupplyChange { first_night: None, last_night: None, before: 0, after: 3 };
+        calendar.change_physical(&[all]);
+        calendar.sell(Night(5), 2);
+        assert!(calendar.has(3, Night(2), Night(5)));
+        assert!(!calendar.has(2, Night(2), Night(6)));
+        assert!(calendar.has(1, Night(2), Night(6)));
+        assert!(calendar.has(99, Night(5), Night(5)), "no night, no limit");
+    }
+
+    #[test]
+    fn availability_is_what_exists_less_what_is_out_sold_and_held_plus_the_allowance() {
+        let cell = Cell { physical: 10, out_of_order: 1, sold: 5, held: 2, allowance: 3 };
+        assert_eq!((cell.limit(), cell.available(), cell.oversold()), (12, 5, 0));
+        let over = Cell { sold: 12, ..cell };
+        assert_eq!((over.available(), over.oversold()), (-2, 2));
+        let held_back = Cell { allowance: -30, sold: 0, held: 0, ..cell };
+        assert_eq!((held_back.available(), held_back.oversold()), (-21, 0));
+        let absurd = Cell { sold: i32::MAX, held: i32::MAX, ..cell };
+        assert!(absurd.available() < 0 && absurd.oversold() > 0);
+    }
+}

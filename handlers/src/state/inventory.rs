@@ -1,0 +1,333 @@
+//! The inventory of a property: the calendars of the house and of its products.
+//!
+//! Availability is physical - out of order - sold - held + allowance, the same for each product and
+//! for the house; a request needs both.
+//!
+//! # Invariants
+//! On every night the house has sold what its products with statistics have sold together.
+
+use bellhop_core::avro::{Avro, DecodeError, Reader, SchemaWriter};
+use bellhop_core::prelude::{Avro, State};
+use bellhop_schemas::command::ProductKind;
+use bellhop_schemas::ids::{ProductCode, PropertyId};
+use bellhop_schemas::night::Night;
+use bellhop_schemas::stay::{Line, OversoldNight};
+
+use super::calendar::{Calendar, Cell};
+
+/// The calendars of a property.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Avro)]
+#[avro(name = "bellhop.state.Inventory")]
+pub struct Inventory {
+    house: Calendar,
+    products: Products,
+}
+
+/// A product and its calendar.
+#[derive(Debug, Clone, PartialEq, Eq, Avro)]
+#[avro(name = "bellhop.state.Product")]
+pub struct Product {
+    /// Its code within the property.
+    pub code: ProductCode,
+    /// What it is.
+    pub kind: ProductKind,
+    /// Whether its units count in the house.
+    pub statistics: bool,
+    /// Its nights.
+    pub calendar: Calendar,
+}
+
+/// Names a product within its inventory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ProductIndex(u32);
+
+/// Units of a product on the nights of a stay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Demand {
+    /// The product.
+    pub(crate) product: ProductIndex,
+    /// Units on each night.
+    pub(crate) units: i32,
+    /// The first night.
+    pub(crate) arrival: Night,
+    /// The day after the last one.
+    pub(crate) departure: Night,
+}
+
+/// A night that cannot take what is asked of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Shortage {
+    /// The product; `None` for the house.
+    pub(crate) product: Option<ProductIndex>,
+    /// The night.
+    pub(crate) night: Night,
+    /// Units asked for, by all demands together.
+    pub(crate) asked: i32,
+    /// Units that are left; never negative.
+    pub(crate) allowed: i32,
+}
+
+impl State for Inventory {
+    const NAME: &'static str = "inventory";
+    const VERSION: u32 = 1;
+    type Key = PropertyId;
+}
+
+impl Inventory {
+    /// The calendar of the house.
+    #[must_use]
+    pub fn house(&self) -> &Calendar {
+        &self.house
+    }
+
+    /// The calendar of the house, to change.
+    pub(crate) fn house_mut(&mut self) -> &mut Calendar {
+        &mut self.house
+    }
+
+    /// All products in the order of their definition.
+    #[must_use]
+    pub fn products(&self) -> &[Product] {
+        &self.products.list
+    }
+
+    /// The product of a code.
+    #[must_use]
+    pub fn product(&self, code: &ProductCode) -> Option<&Product> {
+        self.index_of(code).map(|index| self.at(index))
+    }
+
+    /// The calendar of a product, or of the house for `None`; `None` when there is no such product.
+    #[must_use]
+    pub fn calendar(&self, product: Option<&ProductCode>) -> Option<&Calendar> {
+        match product {
+            None => Some(&self.house),
+            Some(code) => self.product(code).map(|product| &product.calendar),
+        }
+    }
+
+    /// As [`Inventory::calendar`], to change.
+    pub(crate) fn calendar_mut(&mut self, product: Option<&ProductCode>) -> Option<&mut Calendar> {
+        match product {
+            None => Some(&mut self.house),
+            Some(code) => {
+                let index = self.index_of(code)?;
+                Some(&mut self.at_mut(index).calendar)
+            }
+        }
+    }
+
+    /// Where the product of a code is.
+    #[inline]
+    #[must_use]
+    pub(crate) fn index_of(&self, code: &ProductCode) -> Option<ProductIndex> {
+        self.products.index_of(code)
+    }
+
+    /// The places of all products.
+    pub(crate) fn indices(&self) -> impl Iterator<Item = ProductIndex> + use<> {
+        (0..self.products.list.len() as u32).map(ProductIndex)
+    }
+
+    /// The product at a place.
+    ///
+    /// # Panics
+    /// When the place is another inventory's.
+    #[inline]
+    #[must_use]
+    pub(crate) fn at(&self, index: ProductIndex) -> &Product {
+        &self.products.list[index.0 as usize]
+    }
+
+    fn at_mut(&mut self, index: ProductIndex) -> &mut Product {
+        &mut self.products.list[index.0 as usize]
+    }
+
+    /// Adds a product.
+    pub(crate) fn add(&mut self, product: Product) {
+        self.products.add(product);
+    }
+
+    /// Whether product and house can take a demand.
+    #[inline]
+    #[must_use]
+    pub(crate) fn can_take(&self, demand: &Demand) -> bool {
+        let Demand { product, units, arrival, departure } = *demand;
+        let product = self.at(product);
+        product.calendar.has(units, arrival, departure)
+            && (!product.statistics || self.house.has(units, arrival, departure))
+    }
+
+    /// Every night that cannot take all demands together: of each product, then of the house.
+    #[must_use]
+    pub(crate) fn shortages(&self, demands: &[Demand]) -> Vec<Shortage> {
+        if let [only] = demands
+            && self.can_take(only)
+        {
+            return Vec::new();
+        }
+        let mut tally = Tally::default();
+        for demand in demands {
+            for night in demand.arrival.nights_to(demand.departure) {
+                tally.add(self, demand.product, night, demand.units);
+            }
+        }
+        let short = tally.into_rows().filter_map(|row| {
+            let Row { product, night, units: asked } = row;
+            let allowed = self.row_cell(&row).available().max(0);
+            (asked > allowed).then_some(Shortage { product, night, asked, allowed })
+        });
+        short.collect()
+    }
+
+    /// The nights that a change takes above their limit, or further above it.
+    #[must_use]
+    pub(crate) fn oversold_by(&self, tally: Tally) -> Vec<OversoldNight> {
+        let raised = tally.into_rows().filter(|row| row.units > 0);
+        let over = raised.filter_map(|row| {
+            let mut cell = self.row_cell(&row);
+            cell.sold = cell.sold.saturating_add(row.units);
+            let product = row.product.map(|index| self.at(index).code.clone());
+            let units = cell.oversold();
+            (units > 0).then_some(OversoldNight { product, night: row.night, units })
+        });
+        over.collect()
+    }
+
+    fn row_cell(&self, row: &Row) -> Cell {
+        let calendar = row.product.map_or(&self.house, |index| &self.at(index).calendar);
+        calendar.cell(row.night)
+    }
+
+    /// Sells the nights of decided lines.
+    ///
+    /// # Panics
+    /// When a product is not of this property: no handler lets that through.
+    pub(crate) fn take(&mut self, lines: &[Line]) {
+        self.sell(lines, 1);
+    }
+
+    /// Takes the nights of decided lines back.
+    ///
+    /// # Panics
+    /// As [`Inventory::take`].
+    pub(crate) fn release(&mut self, lines: &[Line]) {
+        self.sell(lines, -1);
+    }
+
+    fn sell(&mut self, lines: &[Line], sign: i32) {
+        for line in lines {
+            let units = i32::from(line.units) * sign;
+            for nights in line.nights.chunk_by(|a, b| a.held == b.held) {
+                let Some(first) = nights.first() else { continue };
+                let index = self.index_of(&first.held).unwrap_or_else(|| no_product(&first.held));
+                let product = self.at_mut(index);
+                let statistics = product.statistics;
+                nights.iter().for_each(|at| product.calendar.sell(at.night, units));
+                if statistics {
+                    nights.iter().for_each(|at| self.house.sell(at.night, units));
+                }
+            }
+        }
+    }
+}
+
+#[cold]
+fn no_product(code: &ProductCode) -> ! {
+    panic!("an event holds nights of {code}, which is no product of its property")
+}
+
+/// Products in the order of their definition, and how to find them by code.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Products {
+    list: Vec<Product>,
+    /// Places in the list, in the order of the codes.
+    by_code: Vec<ProductIndex>,
+}
+
+impl Products {
+    #[inline]
+    fn index_of(&self, code: &ProductCode) -> Option<ProductIndex> {
+        self.search(code).ok().map(|at| self.by_code[at])
+    }
+
+    #[inline]
+    fn search(&self, code: &ProductCode) -> Result<usize, usize> {
+        self.by_code.binary_search_by(|index| self.list[index.0 as usize].code.cmp(code))
+    }
+
+    fn add(&mut self, product: Product) {
+        if let Err(at) = self.search(&product.code) {
+            self.by_code.insert(at, ProductIndex(self.list.len() as u32));
+            self.list.push(product);
+        }
+    }
+}
+
+/// Only the list: the order of the codes follows from it.
+impl Avro for Products {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.list.encode(out);
+    }
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let mut products = Self::default();
+        Vec::decode(reader)?.into_iter().for_each(|product| products.add(product));
+        Ok(products)
+    }
+    fn schema(out: &mut SchemaWriter) {
+        Vec::<Product>::schema(out);
+    }
+}
+
+/// Units by product and night, and by night for the house, added up.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    rows: Vec<Row>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Row {
+    product: Option<ProductIndex>,
+    night: Night,
+    units: i32,
+}
+
+impl Tally {
+    /// Adds units of a product on a night, and of the house where they count there.
+    pub(crate) fn add(
+        &mut self,
+        inventory: &Inventory,
+        product: ProductIndex,
+        night: Night,
+        units: i32,
+    ) {
+        self.rows.push(Row { product: Some(product), night, units });
+        if inventory.at(product).statistics {
+            self.rows.push(Row { product: None, night, units });
+        }
+    }
+
+    /// Adds the nights of a decided line, `sign` times.
+    ///
+    /// # Panics
+    /// As [`Inventory::take`].
+    pub(crate) fn add_line(&mut self, inventory: &Inventory, line: &Line, sign: i32) {
+        for at in &line.nights {
+            let product = inventory.index_of(&at.held).unwrap_or_else(|| no_product(&at.held));
+            self.add(inventory, product, at.night, i32::from(line.units) * sign);
+        }
+    }
+
+    /// One row for each product and night, the house last.
+    fn into_rows(mut self) -> impl Iterator<Item = Row> {
+        self.rows.sort_unstable_by_key(|row| (row.product.is_none(), row.product, row.night));
+        self.rows.dedup_by(|next, row| {
+            let same = (next.product, next.night) == (row.product, row.night);
+            if same {
+                row.units = row.units.saturating_add(next.units);
+            }
+            same
+        });
+        self.rows.into_iter()
+    }
+}

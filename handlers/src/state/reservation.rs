@@ -1,0 +1,280 @@
+//! A reservation: its state, and what it needs to be changed or given back.
+//!
+//! Millions of them are kept, so the booking is held as its Avro bytes (a line with three nights
+//! takes about 150) and decoded by the few commands that follow. A finished reservation
+//! keeps its state alone, to answer with.
+
+use std::fmt;
+
+use bellhop_core::avro::{Avro, Bytes, DecodeError, Reader, SchemaWriter, write_bytes};
+use bellhop_core::prelude::{Avro, State, Timestamp};
+use bellhop_schemas::event::ReservationCreated;
+use bellhop_schemas::ids::ReservationKey;
+use bellhop_schemas::night::Night;
+use bellhop_schemas::stay::{Line, LineChange};
+use compact_str::CompactString;
+
+/// Where a reservation is in its life.
+///
+/// ```text
+///                    ┌──────────▶ Expired
+///  Requested ──▶ Pending ──▶ Confirmed ──▶ CheckedIn ──▶ CheckedOut
+///    │   │                    ▲ │   │
+///    │   └──▶ Waitlisted ─────┘ │   └────▶ NoShow
+///    ▼                          ▼
+///  Rejected                 Cancelled
+/// ```
+///
+/// A request that passes is confirmed in the same decision, and one that does not leaves no
+/// reservation: Requested, Pending, Waitlisted, Expired and Rejected wait for holds and the waitlist,
+/// and no step leads there yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Avro)]
+#[avro(name = "bellhop.state.ReservationState")]
+pub enum ReservationState {
+    /// Asked for, and not decided.
+    Requested,
+    /// Held until it is confirmed or expires.
+    Pending,
+    /// Booked.
+    Confirmed,
+    /// The guest has come.
+    CheckedIn,
+    /// The guest has left.
+    CheckedOut,
+    /// Given up before the guest came.
+    Cancelled,
+    /// The guest has not come.
+    NoShow,
+    /// The hold ran out.
+    Expired,
+    /// Waits for room.
+    Waitlisted,
+    /// Refused.
+    Rejected,
+}
+
+/// What happens to a reservation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// It is given up.
+    Cancel,
+    /// The guest comes.
+    CheckIn,
+    /// The guest leaves.
+    CheckOut,
+    /// The guest does not come.
+    NoShow,
+}
+
+impl ReservationState {
+    /// The state after a step; `None` where the step cannot be taken.
+    #[must_use]
+    pub fn after(self, step: Step) -> Option<Self> {
+        use ReservationState::{
+            Cancelled, CheckedIn, CheckedOut, Confirmed, Expired, NoShow, Pending, Rejected,
+            Requested, Waitlisted,
+        };
+        match (self, step) {
+            (Confirmed, Step::Cancel) => Some(Cancelled),
+            (Confirmed, Step::CheckIn) => Some(CheckedIn),
+            (Confirmed, Step::NoShow) => Some(NoShow),
+            (CheckedIn, Step::CheckOut) => Some(CheckedOut),
+            (Confirmed, Step::CheckOut)
+            | (CheckedIn, Step::Cancel | Step::CheckIn | Step::NoShow)
+            | (
+                Requested | Pending | CheckedOut | Cancelled | NoShow | Expired | Waitlisted
+                | Rejected,
+                Step::Cancel | Step::CheckIn | Step::CheckOut | Step::NoShow,
+            ) => None,
+        }
+    }
+}
+
+/// What is kept of a reservation.
+#[derive(Debug, Clone, PartialEq, Eq, Avro)]
+#[avro(name = "bellhop.state.Reservation")]
+pub struct Reservation {
+    state: ReservationState,
+    booking: Packed,
+}
+
+impl State for Reservation {
+    const NAME: &'static str = "reservation";
+    const VERSION: u32 = 1;
+    type Key = ReservationKey;
+}
+
+impl Reservation {
+    /// One that was just booked.
+    #[must_use]
+    pub(crate) fn confirmed(event: &ReservationCreated) -> Self {
+        let ReservationCreated { confirmation_number, booked_at, country, lines, .. } = event;
+        // The fields of a `Booking`: the event is only borrowed.
+        let booking = Packed::with(|out| {
+            confirmation_number.encode(out);
+            booked_at.encode(out);
+            country.encode(out);
+            lines.encode(out);
+        });
+        Self { state: ReservationState::Confirmed, booking }
+    }
+
+    /// Where it is in its life.
+    #[must_use]
+    pub fn state(&self) -> ReservationState {
+        self.state
+    }
+
+    /// What is booked; `None` once it is finished.
+    #[must_use]
+    pub fn booking(&self) -> Option<Booking> {
+        self.booking.open()
+    }
+
+    /// The guest has come, and holds these nights of its lines instead.
+    pub(crate) fn check_in(&mut self, moved: &[LineChange]) {
+        self.state = ReservationState::CheckedIn;
+        if moved.is_empty() {
+            return;
+        }
+        if let Some(mut booking) = self.booking.open() {
+            for change in moved {
+                booking.hold(&change.after);
+            }
+            self.booking = Packed::with(|out| booking.encode(out));
+        }
+    }
+
+    /// Keeps a state alone.
+    pub(crate) fn finish(&mut self, state: ReservationState) {
+        *self = Self { state, booking: Packed::default() };
+    }
+}
+
+/// What a reservation needs to be changed or given back.
+#[derive(Debug, Clone, PartialEq, Eq, Avro)]
+#[avro(name = "bellhop.state.Booking")]
+pub struct Booking {
+    /// Its confirmation number.
+    pub confirmation_number: CompactString,
+    /// When the guest booked, as the source claimed.
+    pub booked_at: Timestamp,
+    /// Where the guest comes from.
+    pub country: Option<CompactString>,
+    /// Its lines, as they stand now.
+    pub lines: Vec<Line>,
+}
+
+impl Booking {
+    /// The first day of arrival.
+    #[must_use]
+    pub fn arrival(&self) -> Option<Night> {
+        self.lines.iter().map(|line| line.arrival).min()
+    }
+
+    /// Holds the products of these nights of a line.
+    fn hold(&mut self, after: &Line) {
+        for line in self.lines.iter_mut().filter(|line| line.number == after.number) {
+            for at in &after.nights {
+                if let Ok(found) = line.nights.binary_search_by_key(&at.night, |at| at.night) {
+                    line.nights[found].held = at.held.clone();
+                }
+            }
+        }
+    }
+
+    /// The last day of departure.
+    #[must_use]
+    pub fn departure(&self) -> Option<Night> {
+        self.lines.iter().map(|line| line.departure).max()
+    }
+}
+
+/// A [`Booking`] as its Avro bytes; none for a finished reservation.
+#[derive(Clone, Default, PartialEq, Eq)]
+struct Packed(Box<[u8]>);
+
+impl Packed {
+    /// Room for most bookings of one line.
+    const BYTES: usize = 256;
+
+    fn with(write: impl FnOnce(&mut Vec<u8>)) -> Self {
+        let mut out = Vec::with_capacity(Self::BYTES);
+        write(&mut out);
+        // A copy of the right size: what shrinks in place leaves holes that nothing fills.
+        Self(out.as_slice().into())
+    }
+
+    fn open(&self) -> Option<Booking> {
+        if self.0.is_empty() {
+            return None;
+        }
+        match Booking::decode(&mut Reader::new(&self.0)) {
+            Ok(booking) => Some(booking),
+            Err(error) => panic!("a reservation of the store cannot be read: {error}"),
+        }
+    }
+}
+
+impl fmt::Debug for Packed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.open().fmt(f)
+    }
+}
+
+impl Avro for Packed {
+    fn encode(&self, out: &mut Vec<u8>) {
+        write_bytes(&self.0, out);
+    }
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Bytes::decode(reader).map(|bytes| Self(bytes.0.into_boxed_slice()))
+    }
+    fn schema(out: &mut SchemaWriter) {
+        Bytes::schema(out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bellhop_schemas::event::ReservationCreated;
+
+    use super::*;
+    use crate::fixtures::*;
+
+    #[test]
+    fn every_step_leads_where_the_picture_says() {
+        use ReservationState::{
+            Cancelled, CheckedIn, CheckedOut, Confirmed, Expired, NoShow, Pending, Rejected,
+            Requested, Waitlisted,
+        };
+        let steps = [Step::Cancel, Step::CheckIn, Step::CheckOut, Step::NoShow];
+        let rows = [
+            (Confirmed, [Some(Cancelled), Some(CheckedIn), None, Some(NoShow)]),
+            (CheckedIn, [None, None, Some(CheckedOut), None]),
+        ];
+        for (state, after) in rows {
+            assert_eq!(steps.map(|step| state.after(step)), after, "{state:?}");
+        }
+        let dead_ends =
+            [Requested, Pending, CheckedOut, Cancelled, NoShow, Expired, Waitlisted, Rejected];
+        for state in dead_ends {
+            assert_eq!(steps.map(|step| state.after(step)), [None; 4], "{state:?}");
+        }
+    }
+
+    #[test]
+    fn a_booking_is_unpacked_as_it_was_packed() {
+        let mut driver = hotel();
+        let lines = vec![line("DBL", 2, 0, 3), line("BED", 1, 0, 0)];
+        let created: ReservationCreated = accept(&mut driver, &create(1, lines)).only();
+        let mut reservation = Reservation::confirmed(&created);
+        let booking = reservation.booking().expect("a booking");
+        assert_eq!(booking.lines, created.lines);
+        assert_eq!(booking.confirmation_number, created.confirmation_number);
+        assert_eq!(booking.booked_at, created.booked_at);
+        assert_eq!(booking.country, created.country);
+        assert!(format!("{reservation:?}").contains("RSV-2025-000001"), "a difference can be read");
+        reservation.finish(ReservationState::Cancelled);
+        assert_eq!(reservation.booking(), None);
+    }
+}
