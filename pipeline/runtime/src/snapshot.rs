@@ -1,0 +1,306 @@
+//! Snapshots: the state of a partition at a commit boundary, so that a restore reads only the tail
+//! of its events.
+//!
+//! # Invariants
+//! 1. A snapshot covers confirmed commits only; its events offset is a lower bound of where to go on.
+//! 2. A file is whole or it is not there: written aside, synced, renamed.
+//! 3. A snapshot is never needed: what is damaged or missing is folded anew.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+
+use bellhop_core::message::LogId;
+use xxhash_rust::xxh3::Xxh3;
+
+/// First bytes of a file: its kind and version.
+const MAGIC: [u8; 8] = *b"bhsnap\0\x01";
+/// Bytes before the state.
+const HEADER: usize = 8 + 8 + 16 + 4 + 8 + 8;
+/// Files kept of a partition.
+const KEPT: usize = 2;
+
+/// The state of a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The log it is of.
+    pub log_id: LogId,
+    /// The partition it is of.
+    pub partition: u32,
+    /// All events before this offset are in it.
+    pub events_offset: u64,
+    /// What `Task::snapshot` wrote.
+    pub state: Vec<u8>,
+}
+
+/// Why a snapshot cannot be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The folder or file cannot be used.
+    #[error("{tried} {}: check the folder's rights and the free space", path.display())]
+    Io {
+        /// What was tried.
+        tried: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The file is not what was written.
+    #[error("read the snapshot {}: it is damaged ({what})", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: &'static str,
+    },
+}
+
+/// Where snapshots are kept.
+pub trait SnapshotStore: Send + Sync {
+    /// Keeps a snapshot, and the one before it.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn save(&self, snapshot: &Snapshot) -> Result<(), Error>;
+
+    /// The events offsets of the snapshots of a partition, newest first.
+    ///
+    /// # Errors
+    /// When they cannot be listed.
+    fn list(&self, log_id: LogId, partition: u32) -> Result<Vec<u64>, Error>;
+
+    /// A snapshot by its events offset.
+    ///
+    /// # Errors
+    /// When it is damaged or cannot be read.
+    fn load(&self, log_id: LogId, partition: u32, events_offset: u64) -> Result<Snapshot, Error>;
+}
+
+/// Snapshots in a local folder: `<folder>/<log id>/<partition>-<events offset>.snapshot`.
+#[derive(Debug, Clone)]
+pub struct Folder {
+    path: PathBuf,
+}
+
+impl Folder {
+    /// In a folder that is made when needed.
+    #[must_use]
+    pub fn at(path: &Path) -> Self {
+        Self { path: path.to_owned() }
+    }
+
+    fn of_log(&self, log_id: LogId) -> PathBuf {
+        self.path.join(log_id.0.to_string())
+    }
+
+    /// The file of a snapshot.
+    #[must_use]
+    pub fn file(&self, log_id: LogId, partition: u32, events_offset: u64) -> PathBuf {
+        self.of_log(log_id).join(format!("{partition:04}-{events_offset:020}.snapshot"))
+    }
+}
+
+impl SnapshotStore for Folder {
+    fn save(&self, snapshot: &Snapshot) -> Result<(), Error> {
+        let Snapshot { log_id, partition, events_offset, ref state } = *snapshot;
+        let folder = self.of_log(log_id);
+        let path = self.file(log_id, partition, events_offset);
+        let aside = path.with_extension("tmp");
+        let failed = |tried, path: &Path| {
+            let path = path.to_owned();
+            move |source| Error::Io { tried, path, source }
+        };
+        fs::create_dir_all(&folder).map_err(failed("make the folder", &folder))?;
+        let header = header(snapshot);
+        let write = || -> io::Result<()> {
+            let mut file = File::create(&aside)?;
+            file.write_all(&header)?;
+            file.write_all(state)?;
+            file.sync_all()?;
+            fs::rename(&aside, &path)?;
+            File::open(&folder)?.sync_all()
+        };
+        write().map_err(failed("write the snapshot", &path))?;
+        for old in self.list(log_id, partition)?.into_iter().skip(KEPT) {
+            let path = self.file(log_id, partition, old);
+            fs::remove_file(&path).map_err(failed("remove the old snapshot", &path))?;
+        }
+        Ok(())
+    }
+
+    fn list(&self, log_id: LogId, partition: u32) -> Result<Vec<u64>, Error> {
+        let folder = self.of_log(log_id);
+        let entries = match fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(source) => {
+                return Err(Error::Io { tried: "list the snapshots in", path: folder, source });
+            }
+        };
+        let offset_of = |entry: fs::DirEntry| {
+            let name = entry.file_name();
+            let stem = name.to_str()?.strip_suffix(".snapshot")?;
+            let (of, offset) = stem.split_once('-')?;
+            (of.parse() == Ok(partition)).then(|| offset.parse().ok())?
+        };
+        let mut offsets: Vec<u64> = entries.filter_map(|entry| offset_of(entry.ok()?)).collect();
+        offsets.sort_unstable_by(|one, other| other.cmp(one));
+        Ok(offsets)
+    }
+
+    fn load(&self, log_id: LogId, partition: u32, events_offset: u64) -> Result<Snapshot, Error> {
+        let path = self.file(log_id, partition, events_offset);
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(source) => return Err(Error::Io { tried: "read the snapshot", path, source }),
+        };
+        let Some((found, state)) = bytes.split_at_checked(HEADER) else {
+            return Err(Error::Damaged { path, what: "it is too short" });
+        };
+        let snapshot = Snapshot { log_id, partition, events_offset, state: state.to_vec() };
+        let expected = header(&snapshot);
+        if found.get(..8) != expected.get(..8) {
+            return Err(Error::Damaged { path, what: "it is no snapshot, or of another version" });
+        }
+        if found != expected {
+            return Err(Error::Damaged { path, what: "its checksum differs" });
+        }
+        Ok(snapshot)
+    }
+}
+
+/// Magic, checksum of all that follows, log id, partition, events offset, bytes of the state.
+fn header(snapshot: &Snapshot) -> Vec<u8> {
+    let Snapshot { log_id, partition, events_offset, state } = snapshot;
+    let mut fields = log_id.0.as_bytes().to_vec();
+    fields.extend_from_slice(&partition.to_le_bytes());
+    fields.extend_from_slice(&events_offset.to_le_bytes());
+    fields.extend_from_slice(&(state.len() as u64).to_le_bytes());
+    let mut hash = Xxh3::new();
+    hash.update(&fields);
+    hash.update(state);
+    let mut header = MAGIC.to_vec();
+    header.extend_from_slice(&hash.digest().to_le_bytes());
+    header.extend_from_slice(&fields);
+    header
+}
+
+/// Writes snapshots on a thread of its own.
+pub struct Saver {
+    store: Arc<dyn SnapshotStore>,
+    queue: Option<SyncSender<Snapshot>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Saver {
+    /// With a thread.
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
+    pub fn threaded(store: Arc<dyn SnapshotStore>) -> io::Result<Self> {
+        // One is being written, one waits; a third would only be older than the next.
+        let (queue, waiting) = sync_channel::<Snapshot>(1);
+        let saving = Arc::clone(&store);
+        let thread = std::thread::Builder::new()
+            .name("bellhop-snapshots".to_owned())
+            .spawn(move || waiting.iter().for_each(|snapshot| save(saving.as_ref(), &snapshot)))?;
+        Ok(Self { store, queue: Some(queue), thread: Some(thread) })
+    }
+
+    /// Without: for tests that are to be the same every time.
+    #[must_use]
+    pub fn inline(store: Arc<dyn SnapshotStore>) -> Self {
+        Self { store, queue: None, thread: None }
+    }
+
+    /// Where the snapshots are.
+    #[must_use]
+    pub fn store(&self) -> &dyn SnapshotStore {
+        self.store.as_ref()
+    }
+
+    /// Writes a snapshot some time, or not at all when two are waiting.
+    pub fn offer(&self, snapshot: Snapshot) {
+        match &self.queue {
+            None => save(self.store.as_ref(), &snapshot),
+            Some(queue) => match queue.try_send(snapshot) {
+                Ok(()) => {}
+                Err(TrySendError::Full(snapshot) | TrySendError::Disconnected(snapshot)) => {
+                    let Snapshot { partition, events_offset, .. } = snapshot;
+                    tracing::debug!(partition, events_offset, "skip a snapshot: others wait");
+                }
+            },
+        }
+    }
+
+    /// Writes a snapshot now.
+    pub fn save(&self, snapshot: &Snapshot) {
+        save(self.store.as_ref(), snapshot);
+    }
+}
+
+/// A snapshot that cannot be written costs time at the next start, nothing else.
+fn save(store: &dyn SnapshotStore, snapshot: &Snapshot) {
+    if let Err(error) = store.save(snapshot) {
+        let error: &dyn std::error::Error = &error;
+        tracing::warn!(partition = snapshot.partition, error, "a snapshot is not written");
+    }
+}
+
+impl Drop for Saver {
+    fn drop(&mut self) {
+        drop(self.queue.take());
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the thread that writes snapshots panicked");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    const LOG: LogId = LogId(Uuid::from_u128(7));
+
+    fn snapshot(events_offset: u64) -> Snapshot {
+        Snapshot { log_id: LOG, partition: 3, events_offset, state: vec![events_offset as u8; 100] }
+    }
+
+    #[test]
+    fn the_newest_two_snapshots_of_a_partition_are_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::at(dir.path());
+        for offset in [5, 20, 1_000] {
+            folder.save(&snapshot(offset)).unwrap();
+        }
+        assert_eq!(folder.list(LOG, 3).unwrap(), [1_000, 20]);
+        assert_eq!(folder.list(LOG, 4).unwrap(), []);
+        assert_eq!(folder.list(LogId(Uuid::from_u128(8)), 3).unwrap(), []);
+        assert_eq!(folder.load(LOG, 3, 20).unwrap(), snapshot(20));
+    }
+
+    #[test]
+    fn every_changed_or_missing_byte_of_a_snapshot_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::at(dir.path());
+        folder.save(&snapshot(5)).unwrap();
+        let path = folder.file(LOG, 3, 5);
+        let whole = fs::read(&path).unwrap();
+        for at in 0..whole.len() {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 0x40;
+            fs::write(&path, &damaged).unwrap();
+            let error = folder.load(LOG, 3, 5).unwrap_err();
+            assert!(matches!(error, Error::Damaged { .. }), "byte {at}: {error}");
+            fs::write(&path, &whole[..at]).unwrap();
+            folder.load(LOG, 3, 5).unwrap_err();
+        }
+        fs::write(&path, &whole).unwrap();
+        folder.load(LOG, 3, 5).unwrap();
+    }
+}

@@ -1,0 +1,218 @@
+//! Holds a partition to two promises: its state is the fold of its events, and its events are what
+//! its commands lead to.
+
+use std::ops::ControlFlow;
+
+use bellhop_core::engine::ParkedKind;
+use bellhop_core::message::Timestamp;
+use bellhop_core::record::{FRAME_BYTES, Record};
+use bellhop_core::task::{Config, Task, UnknownSchema};
+
+use crate::log::{Error as LogError, Reader, Topic};
+use crate::restore::{Error, Restored, fold, restore};
+use crate::snapshot::SnapshotStore;
+use crate::wiring::Wiring;
+
+/// What was compared, and the first difference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    /// The partition.
+    pub partition: u32,
+    /// Events compared or folded.
+    pub events: u64,
+    /// Events offset of the snapshot that was compared, if there is one.
+    pub snapshot: Option<u64>,
+    /// `None` when all is well.
+    pub difference: Option<Difference>,
+}
+
+/// Where two ways to the same state part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// Events offset: the states before it differ, or the event at it does.
+    pub offset: u64,
+    /// The first entry or byte that differs: found first, expected second.
+    pub what: String,
+}
+
+/// Folds all events of a partition anew and compares with the newest snapshot and its tail.
+///
+/// # Errors
+/// When the log cannot be read or an event not be folded.
+pub fn state(
+    reader: &mut dyn Reader,
+    wiring: &mut Wiring,
+    config: &Config,
+    snapshots: &dyn SnapshotStore,
+) -> Result<Verified, Error> {
+    let Restored { task: live, snapshot, events_end } =
+        restore(reader, wiring, config, Some(snapshots))?;
+    let mut anew = new_task(wiring, config);
+    let mut difference = None;
+    if let Some(offset) = snapshot {
+        // First as far as the snapshot goes: a difference there names the snapshot, not the tail.
+        fold(reader, wiring, &mut anew, 0, offset)?;
+        let mut held = new_task(wiring, config);
+        if let Ok(loaded) = snapshots.load(config.log_id, config.partition, offset)
+            && held.restore(&loaded.state).is_ok()
+        {
+            // A snapshot may know of later records that left no event.
+            anew.resume(held.progress());
+            difference = held.first_difference(&anew).map(|what| Difference { offset, what });
+        }
+    }
+    fold(reader, wiring, &mut anew, snapshot.unwrap_or(0), events_end)?;
+    if difference.is_none() {
+        anew.resume(live.progress());
+        let what = live.first_difference(&anew);
+        difference = what.map(|what| Difference { offset: events_end, what });
+    }
+    Ok(Verified { partition: config.partition, events: events_end, snapshot, difference })
+}
+
+/// Compares a task that is running with the fold of its partition's events.
+///
+/// Every event of the task must be committed.
+///
+/// # Errors
+/// As [`state`].
+pub fn live(reader: &mut dyn Reader, wiring: &mut Wiring, task: &Task) -> Result<Verified, Error> {
+    let config = task.config().clone();
+    let mut anew = new_task(wiring, &config);
+    let events = fold(reader, wiring, &mut anew, 0, u64::MAX)?;
+    anew.resume(task.progress());
+    let what = task.first_difference(&anew);
+    let difference = what.map(|what| Difference { offset: events, what });
+    Ok(Verified { partition: config.partition, events, snapshot: None, difference })
+}
+
+/// Decides all commands of a partition anew and compares with its events: key, and datum behind
+/// the frame.
+///
+/// Only the version of the handlers that decided gives the same.
+///
+/// # Errors
+/// When the log cannot be read.
+pub fn decisions(
+    reader: &mut dyn Reader,
+    wiring: &mut Wiring,
+    config: &Config,
+) -> Result<Verified, LogError> {
+    let partition = config.partition;
+    let committed = reader.committed(partition)?;
+    let mut task = new_task(wiring, config);
+    if committed.is_some() {
+        task.write_genesis();
+    }
+    let committed = committed.map_or(0, |progress| progress.next_offset);
+    let (mut next, mut compared) = (0, 0);
+    let mut difference = None;
+    while difference.is_none() {
+        let mut unknown = None;
+        let mut decided = 0;
+        next = reader.read(Topic::Commands, partition, next, &mut |record| {
+            if record.offset >= committed || decided == 10_000 {
+                return ControlFlow::Break(());
+            }
+            decided += 1;
+            match task.process(record) {
+                Ok(_) => ControlFlow::Continue(()),
+                Err(UnknownSchema(id)) => {
+                    unknown = Some((record.offset, id));
+                    ControlFlow::Break(())
+                }
+            }
+        })?;
+        if let Some((offset, id)) = unknown {
+            match wiring.learn(reader, id)? {
+                None => {
+                    task.set_wire(wiring.wire().clone());
+                    next = offset;
+                }
+                Some(cause) => {
+                    park(reader, &mut task, partition, offset, &cause)?;
+                    next = offset + 1;
+                }
+            }
+        }
+        difference = compare(reader, &mut task, partition, &mut compared)?;
+        if decided == 0 {
+            break;
+        }
+        // The record that broke the batch of 10,000 was not decided.
+        next = next.min(task.progress().next_offset);
+    }
+    let end = reader.end(Topic::Events, partition)?;
+    if difference.is_none() && compared < end {
+        let what = format!("{} events that no command leads to", end - compared);
+        difference = Some(Difference { offset: compared, what });
+    }
+    Ok(Verified { partition, events: compared, snapshot: None, difference })
+}
+
+fn park(
+    reader: &mut dyn Reader,
+    task: &mut Task,
+    partition: u32,
+    offset: u64,
+    cause: &str,
+) -> Result<(), LogError> {
+    reader.read(Topic::Commands, partition, offset, &mut |record| {
+        task.park(record, ParkedKind::UnknownType, cause.to_owned());
+        ControlFlow::Break(())
+    })?;
+    Ok(())
+}
+
+/// Compares the events in the task's output with those of the log from `compared` on.
+fn compare(
+    reader: &mut dyn Reader,
+    task: &mut Task,
+    partition: u32,
+    compared: &mut u64,
+) -> Result<Option<Difference>, LogError> {
+    let output = std::mem::take(task.output());
+    let mut expected = output.events.iter();
+    let mut next = expected.next();
+    let mut difference = None;
+    if next.is_some() {
+        reader.read(Topic::Events, partition, *compared, &mut |found| {
+            let Some(event) = next else { return ControlFlow::Break(()) };
+            let offset = found.offset;
+            if let Some(what) = differs(found, event.key, event.value, event.timestamp) {
+                difference = Some(Difference { offset, what });
+                return ControlFlow::Break(());
+            }
+            *compared = offset + 1;
+            next = expected.next();
+            if next.is_none() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+    }
+    if difference.is_none() && next.is_some() {
+        let what = "no event, although a command leads to one".to_owned();
+        difference = Some(Difference { offset: *compared, what });
+    }
+    Ok(difference)
+}
+
+fn differs(found: &Record<'_>, key: &[u8], value: &[u8], timestamp: Timestamp) -> Option<String> {
+    let found_key = found.key.unwrap_or_default();
+    if found_key != key {
+        let text = String::from_utf8_lossy;
+        return Some(format!("key \"{}\" against \"{}\"", text(found_key), text(key)));
+    }
+    if found.timestamp != timestamp {
+        return Some(format!("time {} against {}", found.timestamp.0, timestamp.0));
+    }
+    let datum = |value: &[u8]| value.get(FRAME_BYTES..).unwrap_or_default().to_vec();
+    let (found, expected) = (datum(found.value.unwrap_or_default()), datum(value));
+    if found == expected {
+        return None;
+    }
+    let at = found.iter().zip(&expected).take_while(|(one, other)| one == other).count();
+    Some(format!("{} bytes against {}, from byte {at} on", found.len(), expected.len()))
+}
+
+fn new_task(wiring: &Wiring, config: &Config) -> Task {
+    Task::new(config.clone(), wiring.topology().clone(), wiring.wire().clone())
+}

@@ -1,0 +1,136 @@
+//! The schema ids of one log, as the program meets them.
+//!
+//! A record names its writer's schema by an id. Ids that the program writes itself are known from
+//! the start; another is asked of the log once, and [`Resolve`] says how to read it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bellhop_core::topology::{Topology, Transcode, Wire};
+
+use crate::log::{Error, Log, Reader};
+
+/// How to read what was written with a schema.
+pub enum Resolved {
+    /// The schema is the program's own.
+    Same,
+    /// Its data are to be brought into the program's own.
+    Transcode(Arc<dyn Transcode>),
+    /// The program has no message of that name.
+    Unknown,
+    /// The program's message cannot be read from it, for this reason.
+    Refused(String),
+}
+
+/// Knows how to read a writer's schema.
+pub trait Resolve: Send + Sync {
+    /// By full record name and schema text.
+    fn resolve(&self, name: &str, writer: &str) -> Resolved;
+}
+
+impl<F: Fn(&str, &str) -> Resolved + Send + Sync> Resolve for F {
+    fn resolve(&self, name: &str, writer: &str) -> Resolved {
+        self(name, writer)
+    }
+}
+
+/// Reads the program's own schemas, and no older or newer ones.
+pub struct OwnSchemas {
+    schemas: BTreeMap<&'static str, String>,
+}
+
+impl OwnSchemas {
+    /// Those of a topology.
+    #[must_use]
+    pub fn of(topology: &Topology) -> Self {
+        Self { schemas: topology.schemas().into_iter().collect() }
+    }
+}
+
+impl Resolve for OwnSchemas {
+    fn resolve(&self, name: &str, writer: &str) -> Resolved {
+        match self.schemas.get(name) {
+            None => Resolved::Unknown,
+            Some(own) if own == writer => Resolved::Same,
+            Some(_) => Resolved::Refused("it differs from this program's own".to_owned()),
+        }
+    }
+}
+
+/// The wiring of one log.
+pub struct Wiring {
+    topology: Arc<Topology>,
+    resolve: Arc<dyn Resolve>,
+    wire: Arc<Wire>,
+    /// Ids that cannot be read, and why.
+    refused: BTreeMap<u32, String>,
+}
+
+impl Wiring {
+    /// For a worker: asks the log for the ids that it writes.
+    ///
+    /// # Errors
+    /// When the log cannot give them.
+    pub fn of(
+        log: &mut dyn Log,
+        topology: Arc<Topology>,
+        resolve: Arc<dyn Resolve>,
+    ) -> Result<Self, Error> {
+        let mut ids = BTreeMap::new();
+        for (name, schema) in topology.schemas() {
+            ids.insert(name, log.schema_id(name, &schema)?);
+        }
+        let wire = Wire::new(&topology, |name| ids.get(name).copied().unwrap_or(0));
+        Ok(Self { topology, resolve, wire: Arc::new(wire), refused: BTreeMap::new() })
+    }
+
+    /// For a tool that writes nothing: it learns the ids that it meets.
+    #[must_use]
+    pub fn to_read(topology: Arc<Topology>, resolve: Arc<dyn Resolve>) -> Self {
+        let mut unused = u32::MAX;
+        let wire = Wire::new(&topology, |_| {
+            unused -= 1;
+            unused
+        });
+        Self { topology, resolve, wire: Arc::new(wire), refused: BTreeMap::new() }
+    }
+
+    /// The topology.
+    #[must_use]
+    pub fn topology(&self) -> &Arc<Topology> {
+        &self.topology
+    }
+
+    /// The ids known so far.
+    #[must_use]
+    pub fn wire(&self) -> &Arc<Wire> {
+        &self.wire
+    }
+
+    /// Learns an id; gives why it cannot be read, if it cannot.
+    ///
+    /// # Errors
+    /// When the log cannot be asked.
+    pub fn learn(&mut self, reader: &mut dyn Reader, id: u32) -> Result<Option<String>, Error> {
+        if let Some(why) = self.refused.get(&id) {
+            return Ok(Some(why.clone()));
+        }
+        let Some(schema) = reader.schema_of(id)? else {
+            // Not remembered: somebody may register it yet.
+            return Ok(Some(format!(
+                "schema id {id} is not known to the log; register the schema before producing with it"
+            )));
+        };
+        let transcode = match self.resolve.resolve(&schema.name, &schema.text) {
+            Resolved::Same | Resolved::Unknown => None,
+            Resolved::Transcode(transcode) => Some(transcode),
+            Resolved::Refused(why) => {
+                let why = format!("schema id {id} of {} cannot be read: {why}", schema.name);
+                self.refused.insert(id, why.clone());
+                return Ok(Some(why));
+            }
+        };
+        Arc::make_mut(&mut self.wire).add_writer(&self.topology, id, &schema.name, transcode);
+        Ok(None)
+    }
+}

@@ -1,0 +1,257 @@
+//! The commit of a worker: one transaction under way, and what becomes of it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::partition::Carried;
+use super::{Worker, events_end};
+use crate::log::{Ended, Error, Part, Transaction};
+use crate::snapshot::Snapshot;
+
+/// What travels beside the transaction under way or to be submitted again.
+#[derive(Default)]
+pub(super) struct Commit {
+    state: State,
+    carried: BTreeMap<u32, Carried>,
+    /// How often it has been submitted again.
+    retries: u32,
+}
+
+#[derive(Default)]
+enum State {
+    /// Nothing is to be committed.
+    #[default]
+    Idle,
+    UnderWay,
+    /// To be submitted again at that time, once all changes of ownership are heard.
+    Again {
+        transaction: Transaction,
+        at: Duration,
+    },
+    /// Nobody knows how it ended.
+    Unknown(Transaction),
+    /// Nobody knows how it ended, and what was to be committed is gone with it.
+    Gone,
+}
+
+impl Commit {
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(self.state, State::Idle)
+    }
+
+    pub(super) fn is_under_way(&self) -> bool {
+        matches!(self.state, State::UnderWay)
+    }
+
+    pub(super) fn is_resubmitting(&self) -> bool {
+        matches!(self.state, State::Again { .. } | State::Unknown(_) | State::Gone)
+    }
+
+    pub(super) fn resubmit_at(&self) -> Option<Duration> {
+        match &self.state {
+            State::Again { at, .. } => Some(*at),
+            State::Idle | State::UnderWay | State::Unknown(_) | State::Gone => None,
+        }
+    }
+}
+
+/// The retry ladder: at once, then 100, 200, 400, 800, 1600 ms.
+pub(super) fn pause(retries: u32) -> Duration {
+    match retries.checked_sub(1) {
+        None => Duration::ZERO,
+        Some(step) => Duration::from_millis(100 << step.min(4)),
+    }
+}
+
+impl Worker {
+    /// Hears how the transaction under way ended, waiting at most `wait`.
+    pub(super) fn settle(&mut self, wait: Duration) -> Result<(), Error> {
+        match std::mem::take(&mut self.commit.state) {
+            State::Idle => Ok(()),
+            State::Unknown(transaction) => self.find_out(transaction),
+            State::Gone => self.start_over(),
+            again @ State::Again { .. } => {
+                self.commit.state = again;
+                Ok(())
+            }
+            State::UnderWay => {
+                // Until it is heard of again.
+                self.commit.state = State::Gone;
+                let ended = self.log.ended(wait)?;
+                self.commit.state = State::Idle;
+                match ended {
+                    None => self.commit.state = State::UnderWay,
+                    Some((transaction, Ended::Committed)) => {
+                        self.commit.retries = 0;
+                        for part in transaction.parts {
+                            self.confirm(part);
+                        }
+                    }
+                    Some((transaction, Ended::Aborted)) => self.again(transaction),
+                    Some((transaction, Ended::Unknown)) => self.find_out(transaction)?,
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Submits what is decided when it is time and nothing is under way.
+    pub(super) fn submit_if_due(&mut self) -> Result<(), Error> {
+        match &self.commit.state {
+            State::Idle => {}
+            State::Again { .. } => return self.submit_again(),
+            State::UnderWay | State::Unknown(_) | State::Gone => return Ok(()),
+        }
+        if self.buffered == 0 {
+            return Ok(());
+        }
+        let full = self.buffered >= self.config.batch_records_max;
+        let closing = self.stopping || !self.revoked.is_empty();
+        let age = self.clock.elapsed().saturating_sub(self.buffered_since);
+        if !full && !closing && age < self.config.batch_wait {
+            return Ok(());
+        }
+        let mut transaction = Transaction::default();
+        for (id, partition) in &mut self.partitions {
+            let snapshot_events =
+                if self.saver.is_some() { self.config.snapshot_events } else { 0 };
+            if let Some((part, carried)) = partition.take(snapshot_events) {
+                transaction.parts.push(part);
+                self.commit.carried.insert(*id, carried);
+            }
+        }
+        self.buffered = 0;
+        self.submit(transaction)
+    }
+
+    fn submit(&mut self, transaction: Transaction) -> Result<(), Error> {
+        self.commit.state = State::Gone;
+        self.log.submit(transaction)?;
+        self.commit.state = State::UnderWay;
+        Ok(())
+    }
+
+    /// Restores all that is owned from what is committed.
+    fn start_over(&mut self) -> Result<(), Error> {
+        self.commit.state = State::Gone;
+        self.log.recover()?;
+        self.commit = Commit::default();
+        let owned: Vec<u32> = self.partitions.keys().copied().collect();
+        for id in owned {
+            self.drop_state(id);
+            if !self.revoked.contains(&id) && !self.assigned.contains(&id) {
+                self.assigned.push(id);
+            }
+        }
+        Ok(())
+    }
+
+    /// What an end of `Committed` means for one partition.
+    fn confirm(&mut self, part: Part) {
+        let id = part.partition;
+        let Some(carried) = self.commit.carried.remove(&id) else { return };
+        if let Some(observer) = &mut self.observer {
+            for (offset, outcome) in carried.outcomes {
+                observer(id, offset, outcome);
+            }
+        }
+        if let (Some(state), Some(saver), Some(after)) = (carried.snapshot, &self.saver, part.after)
+        {
+            match events_end(self.log.as_mut(), id, after) {
+                Ok(Some(events_offset)) => {
+                    let log_id = self.log.identity().log_id;
+                    saver.offer(Snapshot { log_id, partition: id, events_offset, state });
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    let error: &dyn std::error::Error = &error;
+                    tracing::debug!(partition = id, error, "skip a snapshot");
+                }
+            }
+        }
+        let partition = self.partitions.get_mut(&id);
+        if let Some(partition) = partition.filter(|partition| partition.epoch == carried.epoch) {
+            partition.recycle(part.output);
+        }
+    }
+
+    fn again(&mut self, transaction: Transaction) {
+        let pause = pause(self.commit.retries);
+        self.commit.retries += 1;
+        if self.commit.retries > 1 {
+            tracing::warn!(retries = self.commit.retries, "a transaction was aborted again");
+        }
+        let at = self.clock.elapsed().saturating_add(pause);
+        self.commit.state = State::Again { transaction, at };
+        self.ownership_changes = true;
+    }
+
+    /// Submits again what is still owned. Changes of ownership come first: each step polls for
+    /// them, and this waits for a poll that had none.
+    fn submit_again(&mut self) -> Result<(), Error> {
+        let State::Again { mut transaction, at } = std::mem::take(&mut self.commit.state) else {
+            return Ok(());
+        };
+        if self.clock.elapsed() < at || self.ownership_changes {
+            self.commit.state = State::Again { transaction, at };
+            return Ok(());
+        }
+        transaction.parts.retain(|part| {
+            let owned = self.partitions.get(&part.partition).map(|partition| partition.epoch);
+            let carried = self.commit.carried.get(&part.partition).map(|carried| carried.epoch);
+            owned.is_some() && owned == carried
+        });
+        self.commit
+            .carried
+            .retain(|id, _| transaction.parts.iter().any(|part| part.partition == *id));
+        if transaction.parts.is_empty() {
+            return Ok(());
+        }
+        self.submit(transaction)
+    }
+
+    /// After an unknown end: what is committed says it, partition by partition.
+    fn find_out(&mut self, transaction: Transaction) -> Result<(), Error> {
+        let mut committed = Vec::new();
+        let asked = self.log.recover().and_then(|()| {
+            for part in &transaction.parts {
+                committed.push(self.log.committed(part.partition)?);
+            }
+            Ok(())
+        });
+        if let Err(error) = asked {
+            self.commit.state = State::Unknown(transaction);
+            return Err(error);
+        }
+        let mut start = Transaction::default();
+        let mut lost = Vec::new();
+        for (part, committed) in transaction.parts.into_iter().zip(committed) {
+            let next = committed.map_or(0, |progress| progress.next_offset);
+            let before = part.before.map_or(0, |progress| progress.next_offset);
+            let after = part.after.map_or(before, |progress| progress.next_offset);
+            if next == after {
+                self.confirm(part);
+            } else if next == before {
+                start.parts.push(part);
+            } else {
+                lost.push(part.partition);
+            }
+        }
+        for id in lost {
+            tracing::warn!(
+                partition = id,
+                "another worker has committed for a partition: restoring"
+            );
+            let owned = self.partitions.get(&id).map(|partition| partition.epoch);
+            let carried = self.commit.carried.remove(&id).map(|carried| carried.epoch);
+            if owned.is_some() && owned == carried {
+                self.drop_state(id);
+                self.assigned.push(id);
+            }
+        }
+        if !start.parts.is_empty() {
+            self.again(start);
+        }
+        Ok(())
+    }
+}
