@@ -1,0 +1,76 @@
+//! Every event as it was, for SQL: its metadata in columns, its body as JSON.
+
+use bellhop_core::message::{Meta, Position};
+use bellhop_schemas::night::Night;
+
+use crate::column::{Day, Instant, Int, Long, Null, Text, columns};
+use crate::expand::{Id, signed};
+
+columns! {
+    /// Partition of the event.
+    partition: Int,
+    /// Its offset.
+    offset: Long,
+    /// Its type, like `reservation.created`; the Avro name where the type is not known.
+    r#type: Text,
+    /// Its Avro record name.
+    name: Text,
+    /// The property; null on events of the engine.
+    property_id: Null<Text>,
+    /// The reservation, where it is about one.
+    reservation_id: Null<Text>,
+    /// Business date of the property.
+    business_date: Null<Day>,
+    /// When bellhop knew.
+    known_at: Instant,
+    /// Id of the event.
+    message_id: Text,
+    /// The conversation that it belongs to.
+    correlation_id: Null<Text>,
+    /// The message that led to it.
+    causation_id: Null<Text>,
+    /// Offset of the command in its partition.
+    source_offset: Null<Long>,
+    /// Which of the messages that the command led to, from 0.
+    source_index: Null<Int>,
+    /// Idempotency key of the command.
+    idempotency_key: Null<Text>,
+    /// Version of the handlers that decided.
+    decided_by: Null<Text>,
+    /// The body as JSON; null where the type is not known.
+    payload: Null<Text>,
+}
+
+/// What the body of an event says about itself.
+#[derive(Default)]
+pub(crate) struct About<'a> {
+    pub(crate) type_name: Option<&'a str>,
+    pub(crate) property_id: Option<&'a str>,
+    pub(crate) reservation_id: Option<&'a str>,
+    pub(crate) business_date: Option<Night>,
+    pub(crate) payload: Option<&'a str>,
+}
+
+impl Rows {
+    pub(crate) fn event(&mut self, at: Position, name: &str, meta: &Meta, about: About<'_>) {
+        let source = meta.source.as_ref();
+        self.push(Row {
+            partition: at.partition.cast_signed(),
+            offset: signed(at.offset),
+            r#type: about.type_name.unwrap_or(name),
+            name,
+            property_id: about.property_id,
+            reservation_id: about.reservation_id,
+            business_date: about.business_date,
+            known_at: meta.occurred_at,
+            message_id: Id::of(meta.message_id).as_str(),
+            correlation_id: meta.correlation_id.map(Id::of).as_ref().map(Id::as_str),
+            causation_id: meta.causation_id.map(Id::of).as_ref().map(Id::as_str),
+            source_offset: source.map(|source| source.offset),
+            source_index: source.map(|source| i32::from(source.index)),
+            idempotency_key: source.and_then(|source| source.idempotency_key.as_deref()),
+            decided_by: source.map(|source| source.decided_by.as_str()),
+            payload: about.payload,
+        });
+    }
+}

@@ -1,0 +1,14 @@
+//! What analytics promises, held against events made by hand, at random, and by two real hotels.
+#![expect(clippy::unwrap_used, reason = "a test that fails should stop there")]
+#![expect(clippy::wildcard_enum_match_arm, reason = "most events change nothing of what is folded")]
+
+mod agree;
+mod chart;
+mod docs;
+mod fold;
+mod hotels;
+mod lake;
+mod random;
+mod real;
+mod slt;
+mod stream;

@@ -1,0 +1,282 @@
+//! Events as a partition would hold them, made by hand.
+
+use bellhop_analytics::expand::Expander;
+use bellhop_analytics::session::Session;
+use bellhop_core::avro::Avro;
+use bellhop_core::message::{LogId, Message, Meta, Position, Source, Timestamp};
+use bellhop_schemas::event::{
+    OverbookingLimitChanged, PhysicalCountChanged, ProductDefined, PropertyDefined,
+    ReservationCancelled, ReservationCheckedIn, ReservationCheckedOut, ReservationCreated,
+    ReservationNoShow, ReservationRejected,
+};
+use bellhop_schemas::ids::{ProductCode, PropertyId, ReservationId};
+use bellhop_schemas::money::{Currency, Minor};
+use bellhop_schemas::night::Night;
+use bellhop_schemas::stay::{Line, LineNight, Price, PricedBy, SupplyChange};
+use compact_str::CompactString;
+use uuid::Uuid;
+
+pub(crate) const DAY_US: i64 = 86_400_000_000;
+pub(crate) const LOG: LogId = LogId(Uuid::from_u128(0x1095));
+
+macro_rules! events {
+    ($($name:ident),*) => {
+        /// Any event that has rows.
+        #[derive(Debug, Clone)]
+        pub(crate) enum Event {
+            $($name($name),)*
+        }
+
+        impl Event {
+            fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$name(_) => $name::NAME,)*
+                }
+            }
+
+            fn datum(&self) -> Vec<u8> {
+                let mut datum = Vec::new();
+                match self {
+                    $(Self::$name(event) => event.encode(&mut datum),)*
+                }
+                datum
+            }
+        }
+
+        $(impl From<$name> for Event {
+            fn from(event: $name) -> Self {
+                Self::$name(event)
+            }
+        })*
+    };
+}
+events!(
+    PropertyDefined,
+    ProductDefined,
+    PhysicalCountChanged,
+    OverbookingLimitChanged,
+    ReservationCreated,
+    ReservationCancelled,
+    ReservationCheckedIn,
+    ReservationCheckedOut,
+    ReservationNoShow,
+    ReservationRejected
+);
+
+/// An event and when it was known.
+#[derive(Debug, Clone)]
+pub(crate) struct Known {
+    pub(crate) at: Timestamp,
+    pub(crate) event: Event,
+}
+
+impl Known {
+    pub(crate) fn meta(&self, offset: u64) -> Meta {
+        let position = Position { partition: 0, offset };
+        Meta {
+            message_id: LOG.message_id(position, 0),
+            idempotency_key: None,
+            correlation_id: None,
+            causation_id: None,
+            occurred_at: self.at,
+            source: Some(Source {
+                topic: "bellhop.commands".into(),
+                partition: 0,
+                offset: offset.cast_signed(),
+                index: 0,
+                depth: 0,
+                idempotency_key: Some("key".into()),
+                payload_hash: 0,
+                decided_by: "test".into(),
+            }),
+        }
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        self.event.name()
+    }
+
+    pub(crate) fn datum(&self) -> Vec<u8> {
+        self.event.datum()
+    }
+}
+
+/// All events through an expander, as tables in memory.
+pub(crate) fn session(events: &[Known]) -> Session {
+    let mut expander = Expander::default();
+    for (offset, known) in (0..).zip(events) {
+        let at = Position { partition: 0, offset };
+        expander.event(at, known.name(), &known.meta(offset), &known.datum()).unwrap();
+    }
+    Session::of_batches(&expander.take().unwrap()).unwrap()
+}
+
+pub(crate) fn night(text: &str) -> Night {
+    text.parse().unwrap()
+}
+
+pub(crate) fn property_id(number: u128) -> PropertyId {
+    PropertyId(Uuid::from_u128(number << 64 | 0xb0))
+}
+
+pub(crate) fn reservation_id(number: u128) -> ReservationId {
+    ReservationId(Uuid::from_u128(number << 64 | 0x5e))
+}
+
+pub(crate) fn always(after: i32) -> Vec<SupplyChange> {
+    vec![SupplyChange { first_night: None, last_night: None, before: 0, after }]
+}
+
+pub(crate) fn property(
+    id: PropertyId,
+    code: &str,
+    currency: Currency,
+    business_date: Night,
+    physical: i32,
+) -> PropertyDefined {
+    PropertyDefined {
+        property_id: id,
+        business_date,
+        code: code.into(),
+        time_zone: "Europe/Lisbon".into(),
+        roll_hour: 0,
+        currency,
+        physical: always(physical),
+    }
+}
+
+/// A line of one price.
+pub(crate) fn line(
+    product: &str,
+    units: u16,
+    arrival: Night,
+    departure: Night,
+    room: i64,
+    currency: Currency,
+) -> Line {
+    let price = Price { room: Minor(room), ..Price::default() };
+    let held = ProductCode::new(product);
+    let nights: Vec<_> = arrival
+        .nights_to(departure)
+        .map(|night| LineNight { night, held: held.clone(), price })
+        .collect();
+    Line {
+        number: 1,
+        product: held,
+        units,
+        arrival,
+        departure,
+        adults: 2,
+        child_ages: Vec::new(),
+        rate_plan: None,
+        segment: None,
+        channel: None,
+        source: None,
+        company: None,
+        agent: None,
+        block: None,
+        guarantee: None,
+        currency,
+        priced_by: PricedBy::Client,
+        day_use: nights.is_empty().then_some(price),
+        nights,
+    }
+}
+
+/// A stay through its life.
+#[derive(Debug, Clone)]
+pub(crate) struct Stay {
+    pub(crate) property_id: PropertyId,
+    pub(crate) reservation_id: ReservationId,
+    pub(crate) booked_at: Timestamp,
+    pub(crate) country: Option<CompactString>,
+    pub(crate) lines: Vec<Line>,
+}
+
+impl Stay {
+    pub(crate) fn created(&self, business_date: Night) -> ReservationCreated {
+        ReservationCreated {
+            property_id: self.property_id,
+            business_date,
+            reservation_id: self.reservation_id,
+            confirmation_number: "RSV-2016-000001".into(),
+            booked_at: self.booked_at,
+            guest_ref: None,
+            country: self.country.clone(),
+            external_refs: Vec::new(),
+            lines: self.lines.clone(),
+        }
+    }
+
+    pub(crate) fn cancelled(&self, business_date: Night) -> ReservationCancelled {
+        ReservationCancelled {
+            property_id: self.property_id,
+            business_date,
+            reservation_id: self.reservation_id,
+            confirmation_number: "RSV-2016-000001".into(),
+            booked_at: self.booked_at,
+            country: self.country.clone(),
+            cause: None,
+            released: self.lines.clone(),
+        }
+    }
+
+    pub(crate) fn no_show(&self, business_date: Night) -> ReservationNoShow {
+        ReservationNoShow {
+            property_id: self.property_id,
+            business_date,
+            reservation_id: self.reservation_id,
+            confirmation_number: "RSV-2016-000001".into(),
+            booked_at: self.booked_at,
+            country: self.country.clone(),
+            released: self.lines.clone(),
+        }
+    }
+
+    /// The guest comes; with another product, every line moves to it.
+    pub(crate) fn checked_in(
+        &self,
+        business_date: Night,
+        given: Option<&str>,
+    ) -> ReservationCheckedIn {
+        let moved = given.map_or_else(Vec::new, |given| {
+            let moves = self.lines.iter().map(|before| {
+                let mut after = before.clone();
+                for night in &mut after.nights {
+                    night.held = ProductCode::new(given);
+                }
+                bellhop_schemas::stay::LineChange { before: before.clone(), after }
+            });
+            moves.collect()
+        });
+        ReservationCheckedIn {
+            property_id: self.property_id,
+            business_date,
+            reservation_id: self.reservation_id,
+            confirmation_number: "RSV-2016-000001".into(),
+            booked_at: self.booked_at,
+            country: self.country.clone(),
+            moved,
+            oversold: Vec::new(),
+        }
+    }
+
+    pub(crate) fn checked_out(
+        &self,
+        business_date: Night,
+        released: Vec<Line>,
+        overstayed: Vec<Line>,
+    ) -> ReservationCheckedOut {
+        ReservationCheckedOut {
+            property_id: self.property_id,
+            business_date,
+            reservation_id: self.reservation_id,
+            confirmation_number: "RSV-2016-000001".into(),
+            booked_at: self.booked_at,
+            country: self.country.clone(),
+            released,
+            overstayed,
+            oversold: Vec::new(),
+        }
+    }
+}
