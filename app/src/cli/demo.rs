@@ -1,0 +1,239 @@
+//! `bellhop demo`: two years of two real hotels, from the file to the figures.
+
+use std::io::{IsTerminal as _, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+use bellhop_analytics::session::Session;
+use bellhop_core::message::Message as _;
+use bellhop_schemas::event::{
+    ReservationCancelled, ReservationCheckedIn, ReservationCheckedOut, ReservationCreated,
+    ReservationNoShow, ReservationRejected,
+};
+
+use super::replay::{Options, Replayed, print_import, replay};
+use crate::config::Config;
+use crate::replay::import::Import;
+use crate::report::{Hotel, Report, gather};
+use crate::{embedded, lake, output, words};
+
+/// The booking data; see `data/README.md`.
+const DATA: &[u8] = include_bytes!("../../data/hotel_bookings.csv.gz");
+
+const SOURCE: &str = "119,390 bookings of two hotels in Portugal, arrivals from July 2015 to August 2017: Antonio, Almeida, Nunes, <a href=\"https://doi.org/10.1016/j.dib.2018.11.126\">Hotel booking demand datasets</a>, Data in Brief 22 (2019), CC BY 4.0. Each booking, cancellation, arrival and departure was decided again as a command of its own, in order, against the rooms there were.";
+
+/// Replays two years of two real hotels, and shows what came of it.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  bellhop demo\n  bellhop demo --data ./demo")]
+pub(crate) struct Args {
+    /// Folder for the log, the lake and the report [default: a new temporary one]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
+    let started = Instant::now();
+    let folder = match &args.data {
+        Some(folder) => folder.clone(),
+        None => {
+            let made = tempfile::Builder::new().prefix("bellhop-demo-").tempdir();
+            made.context("make a temporary folder; give one by --data")?.keep()
+        }
+    };
+    let import = Import::read(DATA)?;
+    let mut replayed = replay(import, &folder, &Options::default(), config)?;
+    let mut out = output::stdout();
+    let decided = Decided::of(&mut replayed)?;
+    print_import(replayed.commands.import(), &mut out)?;
+    out.flush()?;
+    if replayed.stopped {
+        writeln!(out, "Stopped; `bellhop demo --data {}` goes on.", quoted(&folder))?;
+        out.flush()?;
+        return Ok(ExitCode::from(crate::FAILURE));
+    }
+    let Replayed { mut log, commands, .. } = replayed;
+    drop(commands);
+    let built = Instant::now();
+    lake::catch_up(&folder, &mut log)?;
+    drop(log);
+    let session = Session::open(&folder.join(embedded::LAKE))?;
+    let hotels = gather::hotels(&session)?;
+    let lake_took = built.elapsed();
+
+    writeln!(out)?;
+    decided.print(&mut out)?;
+    writeln!(out)?;
+    print_months(&hotels, &mut out)?;
+    let story = a_story(&session)?;
+    let figures = decided.figures();
+    let report = Report { hotels, figures, source: SOURCE.to_owned() };
+    let page = folder.join("report.html");
+    std::fs::write(&page, report.to_html()?)
+        .with_context(|| format!("write {}: check that the disk has room", page.display()))?;
+    writeln!(
+        out,
+        "\nAll of it took {:.1} s ({:.1} s for lake and figures). The pictures are in\n  {}",
+        started.elapsed().as_secs_f64(),
+        lake_took.as_secs_f64(),
+        page.display()
+    )?;
+    print_next(&folder, story.as_deref(), &mut out)?;
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What the engine decided.
+struct Decided {
+    commands: u64,
+    seconds: f64,
+    speed: f64,
+    accepted: u64,
+    refused: u64,
+    cancelled: u64,
+    checked_in: u64,
+    checked_out: u64,
+    no_show: u64,
+}
+
+impl Decided {
+    fn of(replayed: &mut Replayed) -> Result<Self> {
+        let tally = replayed.tally()?;
+        let count = |name: &str| tally.get(name).copied().unwrap_or(0);
+        Ok(Self {
+            commands: replayed.appended as u64,
+            seconds: replayed.took.as_secs_f64(),
+            speed: replayed.speed(),
+            accepted: count(ReservationCreated::NAME),
+            refused: count(ReservationRejected::NAME),
+            cancelled: count(ReservationCancelled::NAME),
+            checked_in: count(ReservationCheckedIn::NAME),
+            checked_out: count(ReservationCheckedOut::NAME),
+            no_show: count(ReservationNoShow::NAME),
+        })
+    }
+
+    fn figures(&self) -> Vec<(String, String)> {
+        let figures = [
+            ("Commands", self.commands),
+            ("Bookings accepted", self.accepted),
+            ("Refused", self.refused),
+            ("Cancelled", self.cancelled),
+            ("Checked in", self.checked_in),
+            ("Checked out", self.checked_out),
+            ("No-shows", self.no_show),
+            ("Commands a second", self.speed as u64),
+        ];
+        let figures = figures.into_iter().filter(|(name, value)| *value > 0 || *name == "Refused");
+        figures.map(|(name, value)| (name.to_owned(), output::thousands(value))).collect()
+    }
+
+    fn print(&self, out: &mut impl Write) -> Result<()> {
+        // What a guest can go through, with how many did.
+        let number = |count: u64| output::thousands(count);
+        writeln!(out, "Every command was decided once, in order and durably:\n")?;
+        writeln!(
+            out,
+            "  booked {} ─┬─▶ cancelled {}\n  {:>width$} ├─▶ no-show {}\n  {:>width$} └─▶ checked in {} ──▶ checked out {}\n  refused {}\n",
+            number(self.accepted),
+            number(self.cancelled),
+            "",
+            number(self.no_show),
+            "",
+            number(self.checked_in),
+            number(self.checked_out),
+            number(self.refused),
+            width = 8 + number(self.accepted).len(),
+        )?;
+        if self.speed > 0.0 {
+            writeln!(
+                out,
+                "  {} in {:.1} s: {} a second",
+                words::count(self.commands, "command"),
+                self.seconds,
+                output::thousands(self.speed as u64)
+            )?;
+        } else {
+            let commands = words::count(self.commands, "command");
+            writeln!(out, "  {commands}, all decided by an earlier run")?;
+        }
+        Ok(())
+    }
+}
+
+fn print_months(hotels: &[Hotel], out: &mut impl Write) -> Result<()> {
+    let mut header = vec!["month".to_owned()];
+    for hotel in hotels {
+        header.push(format!("{}\noccupancy", hotel.name));
+        header.push(format!("\nADR {}", hotel.currency));
+        header.push(format!("\nRevPAR {}", hotel.currency));
+    }
+    let names: Vec<&str> = header.iter().map(String::as_str).collect();
+    let mut table = output::table(&names, 1);
+    let mut months: Vec<&str> =
+        hotels.iter().flat_map(|hotel| &hotel.months).map(|month| month.name.as_str()).collect();
+    months.sort_unstable();
+    months.dedup();
+    for name in months {
+        let mut row = vec![name.to_owned()];
+        for hotel in hotels {
+            match hotel.months.iter().find(|month| month.name == name) {
+                Some(month) => row.extend(figures(month.occupancy, month.adr, month.revpar)),
+                None => row.extend([String::new(), String::new(), String::new()]),
+            }
+        }
+        table.add_row(row);
+    }
+    let mut all = vec!["all".to_owned()];
+    for hotel in hotels {
+        all.extend(figures(hotel.occupancy, hotel.adr, hotel.revpar));
+    }
+    table.add_row(all);
+    writeln!(out, "{table}")?;
+    Ok(())
+}
+
+fn figures(occupancy: f64, adr: f64, revpar: f64) -> [String; 3] {
+    [format!("{:.1} %", occupancy * 100.0), format!("{adr:.2}"), format!("{revpar:.2}")]
+}
+
+/// A reservation that got another room than it had booked.
+fn a_story(session: &Session) -> Result<Option<String>> {
+    let answer = session.sql(
+        "SELECT reservation_id FROM room_nights WHERE reason = 'modify' \
+         ORDER BY known_at, reservation_id LIMIT 1",
+    )?;
+    Ok(answer.texts()?.into_iter().flatten().next())
+}
+
+fn print_next(folder: &Path, story: Option<&str>, out: &mut impl Write) -> Result<()> {
+    let binary = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("bellhop"));
+    let (binary, data) = (quoted(&binary), quoted(folder));
+    let (bold, plain) =
+        if std::io::stdout().is_terminal() { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
+    writeln!(out, "\nTry next:")?;
+    let mut say = |what: &str, command: String| {
+        writeln!(out, "  {what}\n    {bold}{binary} {command} --data {data}{plain}")
+    };
+    say(
+        "what was on the books for August 2016 two months before",
+        "kpi room_nights --by property,segment --from 2016-08-01 --to 2016-08-31 --as-of 2016-06-01"
+            .to_owned(),
+    )?;
+    say(
+        "the calendar of a fortnight",
+        "state \"City Hotel\" --from 2017-05-15 --to 2017-05-28".to_owned(),
+    )?;
+    if let Some(id) = story {
+        say("the story of a guest who got another room", format!("why {id}"))?;
+    }
+    Ok(())
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-+:@%".contains(letter);
+    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}

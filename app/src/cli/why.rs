@@ -1,0 +1,123 @@
+//! `bellhop why`: every event about a reservation or a command, with the reasons in words.
+
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::ops::ControlFlow;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use bellhop_core::message::{Meta, Timestamp};
+use bellhop_schemas::instant;
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::config::Config;
+use crate::event::AnyEvent;
+use crate::log::{Entry, Names};
+use crate::{embedded, output, words};
+
+/// Says what happened to a reservation or a command, and why.
+///
+/// Follows the ids of events, their causes and their conversations.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  bellhop why RSV-2016-001234 --data ./data\n  bellhop why 4c8b3d52-6f0e-8a51-8000-00000000bd83 --data ./data\n  bellhop why row-48515-2 --data ./data       an idempotency key"
+)]
+pub(crate) struct Args {
+    /// Id of a reservation, command or event, a confirmation number, or an idempotency key
+    id: String,
+    #[command(flatten)]
+    data: super::DataArgs,
+    /// Print JSON lines
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    #[serde(with = "instant")]
+    at: Timestamp,
+    #[serde(rename = "type")]
+    type_name: &'static str,
+    words: Vec<String>,
+    partition: u32,
+    offset: u64,
+    meta: &'a Meta,
+    event: &'a AnyEvent,
+}
+
+pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
+    let mut reader = embedded::reader(&args.data.folder(config)?)?;
+    let id = Uuid::parse_str(&args.id).ok();
+    let names_it = |entry: &Entry<'_>| {
+        let Meta { message_id, correlation_id, causation_id, source, .. } = &entry.meta;
+        let key = source.as_ref().and_then(|source| source.idempotency_key.as_deref());
+        let ids = [
+            Some(*message_id),
+            *correlation_id,
+            *causation_id,
+            entry.event.reservation_id().map(|id| id.0),
+        ];
+        (id.is_some() && ids.contains(&id))
+            || key == Some(args.id.as_str())
+            || entry.event.confirmation_number() == Some(args.id.as_str())
+    };
+    // A first pass finds whom it is about, a second one tells their whole stories.
+    let mut reservations = BTreeSet::new();
+    let mut found = false;
+    Names::default().all_events(&mut *reader, &mut |entry| {
+        if names_it(&entry) {
+            found = true;
+            let property = entry.event.property_id();
+            reservations.extend(property.zip(entry.event.reservation_id()));
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    if !found {
+        bail!(
+            "nothing in the log is about {}: give the id of a reservation, command or event, a confirmation number, or an idempotency key",
+            args.id
+        );
+    }
+    let mut out = output::stdout();
+    Names::default().all_events(&mut *reader, &mut |entry| {
+        let about = entry.event.property_id().zip(entry.event.reservation_id());
+        if names_it(&entry) || about.is_some_and(|about| reservations.contains(&about)) {
+            if args.json { print_json(&entry, &mut out)? } else { print(&entry, &mut out)? }
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_json(entry: &Entry<'_>, out: &mut impl std::io::Write) -> Result<()> {
+    let line = Line {
+        at: entry.meta.occurred_at,
+        type_name: entry.event.type_name(),
+        words: entry.event.words(),
+        partition: entry.position.partition,
+        offset: entry.position.offset,
+        meta: &entry.meta,
+        event: &entry.event,
+    };
+    output::json_line(out, &line)
+}
+
+fn print(entry: &Entry<'_>, out: &mut impl std::io::Write) -> Result<()> {
+    let number = entry.event.confirmation_number().unwrap_or_default();
+    let at = words::time(entry.meta.occurred_at);
+    writeln!(out, "{at}  {}  {number}", entry.event.type_name())?;
+    for sentence in entry.event.words() {
+        writeln!(out, "    {sentence}")?;
+    }
+    let id = entry.event.reservation_id().map(|id| format!("reservation {id}, "));
+    let source = entry.meta.source.as_ref().map(|source| {
+        let key = source.idempotency_key.as_deref().unwrap_or("a timer");
+        let position = source.position();
+        format!(", command {key} at {position}, decided by version {}", source.decided_by)
+    });
+    let (id, source) = (id.unwrap_or_default(), source.unwrap_or_default());
+    writeln!(out, "    {id}event {}{source}", entry.position)?;
+    Ok(())
+}

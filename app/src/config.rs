@@ -1,0 +1,106 @@
+//! The configuration: defaults, then a file, then `BELLHOP_*` variables. Unknown keys are refused.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use figment::Figment;
+use figment::providers::{Env, Format as _, Serialized, Toml};
+use serde::{Deserialize, Serialize};
+
+/// The file that is read when none is named.
+const FILE: &str = "bellhop.toml";
+
+/// What can be configured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    /// Folder of the log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) data: Option<PathBuf>,
+    /// What is logged to standard error: off, error, warn, info, debug or trace.
+    pub(crate) log: String,
+    /// Partitions of a log that is made anew.
+    pub(crate) partitions: u32,
+    /// Worker threads; 0 for one a core.
+    pub(crate) workers: usize,
+    /// Records that a transaction has at most.
+    pub(crate) commit_records: usize,
+    /// Milliseconds that a record waits at most for its transaction.
+    pub(crate) commit_ms: u64,
+    /// Hours of stream time that idempotency keys are remembered for at least.
+    pub(crate) idempotency_hours: u32,
+    /// Values of more bytes are parked.
+    pub(crate) value_bytes_max: usize,
+    /// Events of a partition between two snapshots; 0 for none but the one at the end.
+    pub(crate) snapshot_events: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data: None,
+            log: "warn".to_owned(),
+            partitions: 8,
+            workers: 0,
+            commit_records: 10_000,
+            commit_ms: 5,
+            idempotency_hours: 168,
+            value_bytes_max: 1 << 20,
+            snapshot_events: 1_000_000,
+        }
+    }
+}
+
+impl Config {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// When the named file is not there, a key is unknown or a value is of the wrong type.
+    pub(crate) fn load(file: Option<&Path>) -> Result<Self> {
+        if let Some(file) = file
+            && !file.is_file()
+        {
+            bail!("there is no configuration file {}: check --config", file.display());
+        }
+        let figment = Figment::from(Serialized::defaults(Self::default()))
+            .merge(Toml::file(file.unwrap_or(Path::new(FILE))))
+            .merge(Env::prefixed("BELLHOP_"));
+        let config: Self = figment
+            .extract()
+            .context("read the configuration; `bellhop config` prints the keys there are")?;
+        config.check()
+    }
+
+    fn check(self) -> Result<Self> {
+        if !(1..=4_096).contains(&self.partitions) {
+            bail!("partitions = {}: set 1 to 4096", self.partitions);
+        }
+        if self.commit_records == 0 {
+            bail!("commit_records = 0: a transaction needs a record; set 1 or more");
+        }
+        if !(1..=60_000).contains(&self.commit_ms) {
+            bail!("commit_ms = {}: set 1 to 60000", self.commit_ms);
+        }
+        if self.value_bytes_max < 1_024 {
+            bail!("value_bytes_max = {}: set 1024 or more", self.value_bytes_max);
+        }
+        Ok(self)
+    }
+
+    /// Worker threads, at least one.
+    pub(crate) fn workers(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        if self.workers == 0 { cores() } else { self.workers }
+    }
+
+    /// As a file.
+    ///
+    /// # Errors
+    /// Never, for a value that was read.
+    pub(crate) fn to_toml(&self) -> Result<String> {
+        let value = serde_json::to_value(self)?;
+        let fields = value.as_object().into_iter().flatten();
+        // Texts and numbers are written alike in JSON and TOML.
+        Ok(fields.map(|(key, value)| format!("{key} = {value}\n")).collect())
+    }
+}

@@ -1,0 +1,249 @@
+//! An event of any type: decoded, as JSON, and in words.
+
+use anyhow::{Context as _, Result, bail};
+use bellhop_core::avro::{Avro as _, Reader};
+use bellhop_core::engine::{CommandAcknowledged, CommandConflicted, EngineRecord as _, Genesis};
+use bellhop_core::message::{Message as _, Meta};
+use bellhop_schemas::event::{
+    CatalogRejected, OverbookingLimitChanged, PhysicalCountChanged, ProductDefined,
+    PropertyDefined, ReservationCancelled, ReservationCheckedIn, ReservationCheckedOut,
+    ReservationCreated, ReservationNoShow, ReservationRejected,
+};
+use bellhop_schemas::ids::{PropertyId, ReservationId};
+use bellhop_schemas::reason::{Alternative, Reason};
+use bellhop_schemas::stay::SupplyChange;
+
+use crate::words;
+
+macro_rules! any_event {
+    ($($name:ident),* ; $($engine:ident),* $(,)?) => {
+        /// An event.
+        #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+        #[serde(untagged)]
+        pub(crate) enum AnyEvent {
+            $($name($name),)*
+            $($engine($engine),)*
+        }
+
+        impl AnyEvent {
+            /// Decodes what stands behind the frame of a record of the schema `name`.
+            ///
+            /// # Errors
+            /// When the bytes are not what the schema says, or this program does not know it.
+            pub(crate) fn decode(name: &str, datum: &[u8]) -> Result<(Meta, Self)> {
+                let mut reader = Reader::new(datum);
+                let meta = Meta::decode(&mut reader).with_context(|| format!("decode {name}"))?;
+                let event = match name {
+                    $($name::NAME => $name::decode(&mut reader).map(Self::$name),)*
+                    $($engine::NAME => $engine::decode(&mut reader).map(Self::$engine),)*
+                    _ => bail!(
+                        "{name} is not an event known here; use the version that wrote it, or newer"
+                    ),
+                };
+                Ok((meta, event.with_context(|| format!("decode {name}"))?))
+            }
+
+            /// Its type as users see it.
+            pub(crate) fn type_name(&self) -> &'static str {
+                match self {
+                    $(Self::$name(_) => $name::TYPE,)*
+                    $(Self::$engine(_) => $engine::TYPE,)*
+                }
+            }
+
+            /// The property that it is about.
+            pub(crate) fn property_id(&self) -> Option<PropertyId> {
+                match self {
+                    $(Self::$name(event) => Some(event.property_id),)*
+                    $(Self::$engine(_) => None,)*
+                }
+            }
+        }
+    };
+}
+any_event!(
+    PropertyDefined,
+    ProductDefined,
+    PhysicalCountChanged,
+    OverbookingLimitChanged,
+    ReservationCreated,
+    ReservationCancelled,
+    ReservationCheckedIn,
+    ReservationCheckedOut,
+    ReservationNoShow,
+    ReservationRejected,
+    CatalogRejected;
+    Genesis,
+    CommandConflicted,
+    CommandAcknowledged,
+);
+
+impl AnyEvent {
+    /// The reservation that it is about.
+    pub(crate) fn reservation_id(&self) -> Option<ReservationId> {
+        match self {
+            Self::ReservationCreated(event) => Some(event.reservation_id),
+            Self::ReservationCancelled(event) => Some(event.reservation_id),
+            Self::ReservationCheckedIn(event) => Some(event.reservation_id),
+            Self::ReservationCheckedOut(event) => Some(event.reservation_id),
+            Self::ReservationNoShow(event) => Some(event.reservation_id),
+            Self::ReservationRejected(event) => event.reservation_id,
+            Self::PropertyDefined(_)
+            | Self::ProductDefined(_)
+            | Self::PhysicalCountChanged(_)
+            | Self::OverbookingLimitChanged(_)
+            | Self::CatalogRejected(_)
+            | Self::Genesis(_)
+            | Self::CommandConflicted(_)
+            | Self::CommandAcknowledged(_) => None,
+        }
+    }
+
+    /// The number that the guest was given.
+    pub(crate) fn confirmation_number(&self) -> Option<&str> {
+        match self {
+            Self::ReservationCreated(event) => Some(&event.confirmation_number),
+            Self::ReservationCancelled(event) => Some(&event.confirmation_number),
+            Self::ReservationCheckedIn(event) => Some(&event.confirmation_number),
+            Self::ReservationCheckedOut(event) => Some(&event.confirmation_number),
+            Self::ReservationNoShow(event) => Some(&event.confirmation_number),
+            Self::ReservationRejected(_)
+            | Self::PropertyDefined(_)
+            | Self::ProductDefined(_)
+            | Self::PhysicalCountChanged(_)
+            | Self::OverbookingLimitChanged(_)
+            | Self::CatalogRejected(_)
+            | Self::Genesis(_)
+            | Self::CommandConflicted(_)
+            | Self::CommandAcknowledged(_) => None,
+        }
+    }
+
+    /// Why the command was refused; `None` when it was not.
+    pub(crate) fn refusal(&self) -> Option<(&[Reason], &[Alternative])> {
+        match self {
+            Self::ReservationRejected(event) => Some((&event.reasons, &event.alternatives)),
+            Self::CatalogRejected(event) => Some((&event.reasons, &[])),
+            Self::PropertyDefined(_)
+            | Self::ProductDefined(_)
+            | Self::PhysicalCountChanged(_)
+            | Self::OverbookingLimitChanged(_)
+            | Self::ReservationCreated(_)
+            | Self::ReservationCancelled(_)
+            | Self::ReservationCheckedIn(_)
+            | Self::ReservationCheckedOut(_)
+            | Self::ReservationNoShow(_)
+            | Self::Genesis(_)
+            | Self::CommandConflicted(_)
+            | Self::CommandAcknowledged(_) => None,
+        }
+    }
+
+    /// What happened: a sentence for each thing worth saying.
+    pub(crate) fn words(&self) -> Vec<String> {
+        let mut words = Vec::new();
+        match self {
+            Self::PropertyDefined(event) => words.push(format!(
+                "\"{}\", {}, day rolls at {}:00 {}, prices in {}",
+                event.code,
+                supply("rooms", &event.physical),
+                event.roll_hour,
+                event.time_zone,
+                event.currency,
+            )),
+            Self::ProductDefined(event) => words.push(format!(
+                "{} \"{}\", {}",
+                event.product,
+                event.name,
+                supply("units", &event.physical)
+            )),
+            Self::PhysicalCountChanged(event) => {
+                let of = event.product.as_ref().map_or("the house", |product| product.as_str());
+                words.push(format!("{of}: {}", supply("physical count", &event.changes)));
+                say_oversold(&event.oversold, &mut words);
+            }
+            Self::OverbookingLimitChanged(event) => {
+                let of = event.product.as_ref().map_or("the house", |product| product.as_str());
+                words.push(format!("{of}: {}", supply("overbooking allowance", &event.changes)));
+                say_oversold(&event.oversold, &mut words);
+            }
+            Self::ReservationCreated(event) => words.extend(event.lines.iter().map(words::line)),
+            Self::ReservationCancelled(event) => {
+                let cause = event.cause.as_ref().map(|cause| format!("because of {cause}"));
+                words.extend(cause);
+                words.extend(event.released.iter().map(|line| gives_back(line, "gives back")));
+            }
+            Self::ReservationCheckedIn(event) => {
+                for change in &event.moved {
+                    words.push(format!(
+                        "line {} sold as {} moves to {}",
+                        change.after.number,
+                        change.after.product,
+                        change.after.nights.first().map_or("?", |night| night.held.as_str()),
+                    ));
+                }
+                say_oversold(&event.oversold, &mut words);
+            }
+            Self::ReservationCheckedOut(event) => {
+                words.extend(event.released.iter().map(|line| gives_back(line, "leaves early:")));
+                words.extend(event.overstayed.iter().map(|line| gives_back(line, "stayed on:")));
+                say_oversold(&event.oversold, &mut words);
+            }
+            Self::ReservationNoShow(event) => {
+                words.extend(event.released.iter().map(|line| gives_back(line, "gives back")));
+            }
+            Self::ReservationRejected(event) => {
+                let asked: Vec<_> = event.asked.iter().map(words::requested).collect();
+                let asked = if asked.is_empty() {
+                    String::new()
+                } else {
+                    format!(" ({})", asked.join("; "))
+                };
+                words.push(format!("{} was refused{asked}", event.command));
+                words.extend(
+                    event.reasons.iter().map(|reason| format!("because {}", words::reason(reason))),
+                );
+                let instead: Vec<_> = event.alternatives.iter().map(words::alternative).collect();
+                if !instead.is_empty() {
+                    words.push(format!("could be had instead: {}", instead.join("; ")));
+                }
+            }
+            Self::CatalogRejected(event) => {
+                words.push(format!("{} was refused", event.command));
+                words.extend(
+                    event.reasons.iter().map(|reason| format!("because {}", words::reason(reason))),
+                );
+            }
+            Self::Genesis(event) => {
+                words.push(format!("log {} of {} partitions", event.log_id, event.partitions));
+            }
+            Self::CommandConflicted(event) => words.push(format!(
+                "{} came with the idempotency key of another command, which led to {}",
+                event.command, event.first_event_id
+            )),
+            Self::CommandAcknowledged(event) => {
+                words.push(format!("{} changed nothing", event.command))
+            }
+        }
+        words
+    }
+}
+
+fn gives_back(line: &bellhop_schemas::stay::Line, what: &str) -> String {
+    format!("{what} {}", words::line(line))
+}
+
+fn say_oversold(nights: &[bellhop_schemas::stay::OversoldNight], words: &mut Vec<String>) {
+    if !nights.is_empty() {
+        words.push(format!("above the limit: {}", words::oversold(nights)));
+    }
+}
+
+fn supply(what: &str, changes: &[SupplyChange]) -> String {
+    let run = |change: &SupplyChange| {
+        let from = change.first_night.map_or_else(String::new, |night| format!(" from {night}"));
+        let to = change.last_night.map_or_else(String::new, |night| format!(" to {night}"));
+        format!("{what} {} instead of {}{from}{to}", change.after, change.before)
+    };
+    changes.iter().map(run).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,162 @@
+//! Reading a log: its events, decoded, and who is called what.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+
+use anyhow::{Context as _, Result, bail};
+use bellhop_core::message::{Meta, Position, Timestamp};
+use bellhop_core::record::unframe;
+use bellhop_runtime::log::{Reader, Topic};
+use bellhop_schemas::ids::PropertyId;
+use uuid::Uuid;
+
+use crate::event::AnyEvent;
+
+/// A record of the events topic, before it is decoded.
+#[derive(Debug)]
+pub(crate) struct Raw<'a> {
+    pub(crate) position: Position,
+    pub(crate) timestamp: Timestamp,
+    /// The record key.
+    pub(crate) key: &'a [u8],
+    /// Avro name of its schema.
+    pub(crate) name: &'a str,
+    /// What stands behind the frame.
+    pub(crate) datum: &'a [u8],
+}
+
+/// An event where it stands.
+#[derive(Debug)]
+pub(crate) struct Entry<'a> {
+    /// In the events topic.
+    pub(crate) position: Position,
+    /// The record key.
+    pub(crate) key: &'a [u8],
+    /// What stands behind the frame.
+    pub(crate) datum: &'a [u8],
+    pub(crate) meta: Meta,
+    pub(crate) event: AnyEvent,
+}
+
+/// Names of the schema ids of a log.
+#[derive(Debug, Default)]
+pub(crate) struct Names(HashMap<u32, String>);
+
+impl Names {
+    /// Reads the records of a partition's events from an offset on; gives the offset to go on from.
+    ///
+    /// # Errors
+    /// When the log cannot be read, or `each` fails.
+    pub(crate) fn raw(
+        &mut self,
+        log: &mut dyn Reader,
+        partition: u32,
+        from: u64,
+        each: &mut dyn FnMut(Raw<'_>) -> Result<ControlFlow<()>>,
+    ) -> Result<u64> {
+        let mut next = from;
+        loop {
+            let (mut unknown, mut failed) = (None, None);
+            next = log.read(Topic::Events, partition, next, &mut |record| {
+                let position = Position { partition, offset: record.offset };
+                let (id, datum) = record.value.and_then(unframe).unwrap_or_default();
+                let Some(name) = self.0.get(&id) else {
+                    unknown = Some((id, record.offset));
+                    return ControlFlow::Break(());
+                };
+                let key = record.key.unwrap_or_default();
+                each(Raw { position, timestamp: record.timestamp, key, name, datum })
+                    .unwrap_or_else(|error| {
+                        failed = Some(error);
+                        ControlFlow::Break(())
+                    })
+            })?;
+            if let Some(error) = failed {
+                return Err(error);
+            }
+            let Some((id, offset)) = unknown else { return Ok(next) };
+            let Some(schema) = log.schema_of(id)? else {
+                bail!(
+                    "the event at {partition}@{offset} has schema id {id}, which the log does not know: its files are damaged"
+                )
+            };
+            self.0.insert(id, schema.name);
+            next = offset;
+        }
+    }
+
+    /// Reads events of a partition from an offset on; gives the offset to go on from.
+    ///
+    /// # Errors
+    /// When the log cannot be read, or an event is not known here, or `each` fails.
+    pub(crate) fn events(
+        &mut self,
+        log: &mut dyn Reader,
+        partition: u32,
+        from: u64,
+        each: &mut dyn FnMut(Entry<'_>) -> Result<ControlFlow<()>>,
+    ) -> Result<u64> {
+        self.raw(log, partition, from, &mut |Raw { position, key, name, datum, .. }| {
+            let (meta, event) = AnyEvent::decode(name, datum)
+                .with_context(|| format!("read the event at {position}"))?;
+            each(Entry { position, key, datum, meta, event })
+        })
+    }
+
+    /// Reads all events, partition by partition.
+    ///
+    /// # Errors
+    /// As [`Names::events`].
+    pub(crate) fn all_events(
+        &mut self,
+        log: &mut dyn Reader,
+        each: &mut dyn FnMut(Entry<'_>) -> Result<ControlFlow<()>>,
+    ) -> Result<()> {
+        for partition in 0..log.identity().partitions {
+            self.events(log, partition, 0, each)?;
+        }
+        Ok(())
+    }
+}
+
+/// A property as it was defined.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Property {
+    pub(crate) id: PropertyId,
+    pub(crate) code: String,
+}
+
+/// All properties of a log.
+///
+/// # Errors
+/// As [`Names::events`].
+pub(crate) fn properties(log: &mut dyn Reader) -> Result<Vec<Property>> {
+    let mut properties = Vec::new();
+    Names::default().all_events(log, &mut |entry| {
+        if let AnyEvent::PropertyDefined(event) = &entry.event {
+            properties.push(Property { id: event.property_id, code: event.code.to_string() });
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(properties)
+}
+
+/// The property that a user names by its code or id.
+///
+/// # Errors
+/// When there is none, with the names of those there are.
+pub(crate) fn property<'p>(properties: &'p [Property], named: &str) -> Result<&'p Property> {
+    let id = Uuid::parse_str(named).ok();
+    let is = |property: &&Property| property.code == named || Some(property.id.0) == id;
+    properties.iter().find(is).with_context(|| {
+        let known: Vec<_> = properties
+            .iter()
+            .map(|property| format!("\"{}\" ({})", property.code, property.id))
+            .collect();
+        if known.is_empty() {
+            format!("there is no property \"{named}\": the log has none yet")
+        } else {
+            format!("there is no property \"{named}\"; there are {}", known.join(", "))
+        }
+    })
+}

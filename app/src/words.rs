@@ -1,0 +1,177 @@
+//! Reasons, alternatives, stays and amounts in words that a human understands.
+
+use bellhop_core::message::Timestamp;
+use bellhop_schemas::instant;
+use bellhop_schemas::money::{Currency, Minor};
+use bellhop_schemas::night::Night;
+use bellhop_schemas::reason::{Alternative, Reason, Rule};
+use bellhop_schemas::stay::{Line, OversoldNight, Price, RequestedLine};
+
+/// `2016-08-31 14:00:00`, UTC, without the fraction.
+pub(crate) fn time(at: Timestamp) -> String {
+    let whole = Timestamp(at.0 - at.0.rem_euclid(1_000_000));
+    let text = instant::to_text(whole).unwrap_or_else(|| format!("{} us", at.0));
+    text.replace('T', " ").trim_end_matches('Z').to_owned()
+}
+
+/// An amount in its currency: `1,234.50 EUR`, `900 JPY`.
+pub(crate) fn money(amount: i128, currency: Currency) -> String {
+    format!("{} {currency}", decimal(amount, currency.exponent().unwrap_or(0)))
+}
+
+/// Minor units with `exponent` decimals.
+pub(crate) fn decimal(amount: i128, exponent: u16) -> String {
+    let one = 10_u128.pow(u32::from(exponent));
+    let (whole, fraction) = (amount.unsigned_abs() / one, amount.unsigned_abs() % one);
+    let sign = if amount < 0 { "-" } else { "" };
+    let whole = crate::output::thousands(i128::try_from(whole).unwrap_or(i128::MAX));
+    if exponent == 0 {
+        format!("{sign}{whole}")
+    } else {
+        format!("{sign}{whole}.{fraction:0width$}", width = usize::from(exponent))
+    }
+}
+
+/// `1 room`, `3 rooms`.
+pub(crate) fn count(number: impl Into<i128>, one: &str) -> String {
+    let number = number.into();
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {one}{plural}", crate::output::thousands(number))
+}
+
+/// One reason with its night and numbers.
+pub(crate) fn reason(reason: &Reason) -> String {
+    let product = reason.product.as_ref().map_or("?", |product| product.as_str());
+    let night = reason.night.map_or_else(String::new, |night| format!(" on {night}"));
+    let asked = reason.asked.map_or_else(|| "?".to_owned(), |asked| asked.to_string());
+    let numbers = match (reason.asked, reason.allowed) {
+        (Some(asked), Some(allowed)) => format!(" (asked {asked}, allowed {allowed})"),
+        (Some(asked), None) => format!(" (asked {asked})"),
+        (None, Some(allowed)) => format!(" (allowed {allowed})"),
+        (None, None) => String::new(),
+    };
+    let left = match (reason.asked, reason.allowed) {
+        (Some(asked), Some(left)) => format!(" (asked {asked}, left {})", left.max(0)),
+        _ => String::new(),
+    };
+    match reason.rule {
+        Rule::UnknownProperty => "there is no such property; define it first".to_owned(),
+        Rule::PropertyExists => "the property is defined already".to_owned(),
+        Rule::BadCode => "a code must have 1 to 64 bytes".to_owned(),
+        Rule::UnknownTimeZone => {
+            "the time zone is not in the IANA database; write it like Europe/Lisbon".to_owned()
+        }
+        Rule::BadRollHour => format!("the business day rolls at an hour from 0 to 12{numbers}"),
+        Rule::UnknownCurrency => "ISO 4217 does not know the currency".to_owned(),
+        Rule::BadCount => format!("the count of units is negative or too large{numbers}"),
+        Rule::UnknownProduct => format!("the property has no product {product}"),
+        Rule::ProductExists => format!("the product {product} is defined already"),
+        Rule::BadRange => format!("the first night lies behind the last{night}"),
+        Rule::NightInPast => format!("the night lies in the past{night}"),
+        Rule::BeyondHorizon => format!("the night lies too far ahead{night}{numbers}"),
+        Rule::ReservationExists => "the reservation id is in use already".to_owned(),
+        Rule::ExternalRefInUse => "the external reference is in use already".to_owned(),
+        Rule::UnknownReservation => "there is no such reservation".to_owned(),
+        Rule::BadLines => format!("a reservation has 1 to 100 lines{numbers}"),
+        Rule::BadUnits => format!("a line has 1 to 1,000 units{numbers}"),
+        Rule::BadGuests => format!("the numbers or ages of guests are negative or absurd{numbers}"),
+        Rule::DepartureBeforeArrival => format!("the departure lies before the arrival{night}"),
+        Rule::StayTooLong => format!("the stay is too long{numbers}"),
+        Rule::PricesMismatch => {
+            format!("there must be one price a night, or one for a day use{numbers}")
+        }
+        Rule::NegativePrice => format!("a price is negative{night} (asked {asked})"),
+        Rule::PriceOverflow => "the prices add up to more than can be counted".to_owned(),
+        Rule::WrongCurrency => "the currency is not the property's".to_owned(),
+        Rule::NoRate => {
+            "the engine has no rate for this; let the client or a contract set the price".to_owned()
+        }
+        Rule::SoldOut => format!("{product} is sold out{night}{left}"),
+        Rule::HouseFull => format!("the house is full{night}{left}"),
+        Rule::WrongState => "the state of the reservation does not allow it".to_owned(),
+        Rule::BeforeArrival => format!("it is too early: the day of arrival has not come{night}"),
+        Rule::UnknownLine => format!("the reservation has no such line (asked {asked})"),
+    }
+}
+
+/// A stay that could be had instead.
+pub(crate) fn alternative(stay: &Alternative) -> String {
+    format!("{} from {} to {}", stay.product, stay.arrival, stay.departure)
+}
+
+/// Nights above their limit.
+pub(crate) fn oversold(nights: &[OversoldNight]) -> String {
+    let one = |night: &OversoldNight| {
+        let what = night.product.as_ref().map_or("house", |product| product.as_str());
+        format!("{what} on {} by {}", night.night, night.units)
+    };
+    let mut words: Vec<_> = nights.iter().take(4).map(one).collect();
+    if nights.len() > 4 {
+        words.push(format!("and {} more", nights.len() - 4));
+    }
+    words.join(", ")
+}
+
+/// What a line asks for.
+pub(crate) fn requested(line: &RequestedLine) -> String {
+    let price = total(line.units, line.nights.iter().chain(&line.day_use));
+    stay(line.units, line.product.as_str(), line.arrival, line.departure, price, line.currency)
+}
+
+/// What a line is.
+pub(crate) fn line(line: &Line) -> String {
+    let prices = line.nights.iter().map(|night| &night.price).chain(&line.day_use);
+    let units = i32::from(line.units);
+    let price = total(units, prices);
+    let text =
+        stay(units, line.product.as_str(), line.arrival, line.departure, price, line.currency);
+    let mut held: Vec<_> =
+        line.nights.iter().map(|night| &night.held).filter(|held| **held != line.product).collect();
+    held.dedup();
+    match held.as_slice() {
+        [] => text,
+        held => {
+            let held: Vec<_> = held.iter().map(|product| product.as_str()).collect();
+            format!("{text}, in {}", held.join(", "))
+        }
+    }
+}
+
+fn total<'a>(units: i32, prices: impl Iterator<Item = &'a Price>) -> i128 {
+    let of = |minor: Minor| i128::from(minor.0);
+    let each: i128 = prices.map(|price| of(price.room) + of(price.tax) + of(price.extras)).sum();
+    each * i128::from(units)
+}
+
+fn stay(
+    units: i32,
+    product: &str,
+    arrival: Night,
+    departure: Night,
+    price: i128,
+    currency: Currency,
+) -> String {
+    let units = if units == 1 { String::new() } else { format!("{units} x ") };
+    let price = money(price, currency);
+    if arrival == departure {
+        format!("{units}{product}, day use on {arrival}, {price}")
+    } else {
+        let nights = count(arrival.until(departure), "night");
+        format!("{units}{product}, {nights} from {arrival} to {departure}, {price}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_have_the_decimals_of_their_currency() {
+        let jpy: Currency = "JPY".parse().unwrap_or(Currency::EUR);
+        let kwd: Currency = "KWD".parse().unwrap_or(Currency::EUR);
+        assert_eq!(money(123_450, Currency::EUR), "1,234.50 EUR");
+        assert_eq!(money(-7, Currency::EUR), "-0.07 EUR");
+        assert_eq!(money(900, jpy), "900 JPY");
+        assert_eq!(money(1_500, kwd), "1.500 KWD");
+    }
+}

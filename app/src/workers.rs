@@ -1,0 +1,247 @@
+//! The worker threads of this process, over one embedded log.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use bellhop_core::message::{MessageKey as _, Position};
+use bellhop_core::outcome::Outcome;
+use bellhop_core::topology::Topology;
+use bellhop_runtime::clock::SystemClock;
+use bellhop_runtime::log::embedded::Embedded;
+use bellhop_runtime::log::{Log, Reader as _, Topic};
+use bellhop_runtime::snapshot::{Folder, Saver};
+use bellhop_runtime::worker::{self, Join, Observer, Parts, Worker};
+use bellhop_schemas::ids::PropertyId;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag::{register, register_conditional_shutdown};
+
+use crate::config::Config;
+
+/// Name of the snapshots' folder within the log's.
+const SNAPSHOTS: &str = "snapshots";
+/// How often it is looked whether all is decided.
+const GLANCE: Duration = Duration::from_millis(1);
+/// A partition that has commands and decides none for so long has failed.
+pub(crate) const STALLED: Duration = Duration::from_secs(20);
+
+/// Whether somebody asked to stop: Ctrl-C, or a signal to terminate.
+#[derive(Clone, Default)]
+pub(crate) struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Hears the signals from now on; a second one ends the process at once, with what is committed
+    /// on disk.
+    pub(crate) fn on_signals() -> Self {
+        let stop = Self::default();
+        for signal in [SIGINT, SIGTERM] {
+            // 128 and the number of the signal, as shells say it. The order makes the first signal
+            // set the flag and only the second one find it set.
+            let status = 128 + signal;
+            let heard = register_conditional_shutdown(signal, status, Arc::clone(&stop.0))
+                .and_then(|_| register(signal, Arc::clone(&stop.0)));
+            if let Err(error) = heard {
+                tracing::warn!("signal {signal} is not heard: {error}");
+            }
+        }
+        stop
+    }
+
+    pub(crate) fn is_asked(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// Running workers.
+pub(crate) struct Workers {
+    threads: Vec<JoinHandle<()>>,
+    stop: Arc<AtomicBool>,
+    failure: Arc<Mutex<Option<anyhow::Error>>>,
+}
+
+/// Where snapshots of a log lie.
+pub(crate) fn snapshots(folder: &Path) -> Folder {
+    Folder::at(&folder.join(SNAPSHOTS))
+}
+
+/// What a worker is told, by the configuration.
+pub(crate) fn worker_config(config: &Config) -> worker::Config {
+    worker::Config {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        idempotency_hours: config.idempotency_hours,
+        value_bytes_max: config.value_bytes_max,
+        batch_records_max: config.commit_records,
+        batch_wait: Duration::from_millis(config.commit_ms),
+        snapshot_events: config.snapshot_events,
+        ..worker::Config::default()
+    }
+}
+
+/// Appends the record key of a property.
+pub(crate) fn write_key(property: PropertyId, out: &mut Vec<u8>) {
+    property.write(out);
+}
+
+impl Workers {
+    /// Starts `count` workers.
+    ///
+    /// # Errors
+    /// When a worker cannot join the log, or no thread can be started.
+    pub(crate) fn start(
+        log: &Embedded,
+        topology: &Arc<Topology>,
+        folder: &Path,
+        config: &Config,
+        count: usize,
+    ) -> Result<Self> {
+        Self::spawn(log, topology, folder, config, count, || None)
+    }
+
+    /// Starts `count` workers that tell every committed outcome.
+    ///
+    /// # Errors
+    /// As [`Workers::start`].
+    pub(crate) fn observed(
+        log: &Embedded,
+        topology: &Arc<Topology>,
+        folder: &Path,
+        config: &Config,
+        count: usize,
+        outcomes: SyncSender<(Position, Outcome)>,
+    ) -> Result<Self> {
+        Self::spawn(log, topology, folder, config, count, || {
+            let outcomes = outcomes.clone();
+            let observer: Observer = Box::new(move |partition, offset, outcome| {
+                let mut told = (Position { partition, offset }, outcome);
+                // Nobody listens any more while the program stops; that must not hold us up.
+                while let Err(TrySendError::Full(again)) = outcomes.try_send(told) {
+                    told = again;
+                    std::thread::sleep(GLANCE);
+                }
+            });
+            Some(observer)
+        })
+    }
+
+    fn spawn(
+        log: &Embedded,
+        topology: &Arc<Topology>,
+        folder: &Path,
+        config: &Config,
+        count: usize,
+        mut observer: impl FnMut() -> Option<Observer>,
+    ) -> Result<Self> {
+        let partitions = log.identity().partitions as usize;
+        let resolve = crate::wiring::resolve(topology);
+        let saver = Saver::threaded(Arc::new(snapshots(folder))).context("start the snapshots")?;
+        let saver = Arc::new(saver);
+        let mut workers = Self {
+            threads: Vec::new(),
+            stop: Arc::new(AtomicBool::new(false)),
+            failure: Arc::default(),
+        };
+        for number in 0..count.clamp(1, partitions) {
+            let member = log.clone();
+            let join: Join = Box::new(move || Ok(Box::new(member.join()) as Box<dyn Log>));
+            let parts = Parts {
+                join,
+                topology: Arc::clone(topology),
+                resolve: resolve.clone(),
+                clock: Arc::new(SystemClock::default()),
+                saver: Some(Arc::clone(&saver)),
+                observer: observer(),
+            };
+            let worker = Worker::new(worker_config(config), parts)?;
+            workers.run(number, worker)?;
+        }
+        Ok(workers)
+    }
+
+    fn run(&mut self, number: usize, mut worker: Worker) -> Result<()> {
+        let (stop, failure) = (Arc::clone(&self.stop), Arc::clone(&self.failure));
+        let run = move || {
+            let failed = match worker.run_until(&stop) {
+                Err(error) => Some(anyhow::Error::new(error)),
+                Ok(()) => first_failure(&worker),
+            };
+            if let Some(error) = failed {
+                failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+            }
+        };
+        let thread = std::thread::Builder::new().name(format!("bellhop-worker-{number}"));
+        self.threads.push(thread.spawn(run).context("start a worker")?);
+        Ok(())
+    }
+
+    /// Whether all is well.
+    ///
+    /// # Errors
+    /// What stopped a worker.
+    pub(crate) fn check(&self) -> Result<()> {
+        if let Some(error) = self.failure.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            return Err(error);
+        }
+        if self.threads.iter().any(JoinHandle::is_finished) && !self.stop.load(Ordering::SeqCst) {
+            bail!("a worker has stopped; start again, nothing is lost");
+        }
+        Ok(())
+    }
+
+    /// Waits until everything that was appended is decided, or somebody asks to stop.
+    ///
+    /// # Errors
+    /// As [`Workers::check`].
+    pub(crate) fn wait_until_decided(&self, log: &mut Embedded, stop: &Stop) -> Result<()> {
+        for partition in 0..log.identity().partitions {
+            let end = log.end(Topic::Commands, partition)?;
+            let (mut last, mut since) = (None, Instant::now());
+            while end > 0 && !stop.is_asked() {
+                let committed = log.committed(partition)?.map(|progress| progress.next_offset);
+                if committed.is_some_and(|next| next >= end) {
+                    break;
+                }
+                self.check()?;
+                if committed != last {
+                    (last, since) = (committed, Instant::now());
+                } else if since.elapsed() > STALLED {
+                    // A partition that failed stands still; `stop` says why.
+                    return Ok(());
+                }
+                std::thread::sleep(GLANCE);
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops in order: what is decided is committed, and snapshots are written.
+    ///
+    /// # Errors
+    /// What went wrong meanwhile.
+    pub(crate) fn stop(mut self) -> Result<()> {
+        self.stop.store(true, Ordering::SeqCst);
+        for thread in self.threads.drain(..) {
+            thread
+                .join()
+                .map_err(|_| anyhow!("a worker panicked; start again, nothing is lost"))?;
+        }
+        self.check()
+    }
+}
+
+/// A partition that stands still while the others go on.
+fn first_failure(worker: &Worker) -> Option<anyhow::Error> {
+    let mut partitions = worker.status().partitions.into_iter();
+    partitions.find_map(|partition| {
+        let failure = partition.failure?;
+        let at = failure.offset.map_or_else(String::new, |offset| format!(" at command {offset}"));
+        Some(anyhow!(
+            "partition {} stands still{at}: {}; `bellhop verify` says whether its events are whole",
+            partition.partition,
+            failure.what
+        ))
+    })
+}

@@ -1,0 +1,140 @@
+//! The commands around the engine: wiring, configuration, usage, pipes.
+
+use std::io::Read as _;
+use std::process::Stdio;
+
+use crate::harness::{bellhop, command, folder, text, whole};
+
+#[test]
+fn the_wiring_is_the_golden_one() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/describe.txt");
+    let found = bellhop(&["describe"]).ok();
+    if std::env::var_os("BELLHOP_WRITE_GOLDEN").is_some() {
+        std::fs::write(path, &found).expect("write the golden file");
+    }
+    let golden = std::fs::read_to_string(path).expect("read the golden file");
+    assert!(
+        found == golden,
+        "the wiring differs from app/golden/describe.txt; if that is meant, run this test with BELLHOP_WRITE_GOLDEN=1:\n{found}"
+    );
+    let json = bellhop(&["describe", "--json"]).ok();
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(json["requests"].as_array().map(Vec::len), Some(9), "{json}");
+}
+
+#[test]
+fn wrong_usage_is_exit_code_2_and_help_shows_examples() {
+    for args in [&["frobnicate"][..], &["replay"], &["kpi"], &["run", "--timestamps", "never"]] {
+        let error = bellhop(args).failed(2);
+        assert!(error.contains("--help"), "{args:?}: {error}");
+    }
+    let commands = [
+        "demo",
+        "replay",
+        "run",
+        "state",
+        "why",
+        "events",
+        "kpi",
+        "sql",
+        "verify",
+        "parked",
+        "describe",
+        "config",
+        "completions",
+    ];
+    for command in commands {
+        let help = bellhop(&[command, "--help"]).ok();
+        assert!(help.contains("Example"), "{command} shows no example:\n{help}");
+    }
+}
+
+#[test]
+fn a_folder_without_a_log_says_what_to_give() {
+    let folder = folder();
+    for args in [
+        &["verify"][..],
+        &["events"],
+        &["state", "x"],
+        &["why", "x"],
+        &["kpi", "adr"],
+        &["parked", "list"],
+    ] {
+        let args = [args, &["--data", text(folder.path())]].concat();
+        let error = bellhop(&args).failed(1);
+        assert!(error.starts_with("error: there is no log in"), "{args:?}: {error}");
+        assert_eq!(error.lines().count(), 1, "an error is told once: {error}");
+    }
+    assert!(bellhop(&["verify"]).failed(1).contains("--data"));
+}
+
+#[test]
+fn the_configuration_is_a_file_and_variables_and_refuses_unknown_keys() {
+    let folder = folder();
+    let file = folder.path().join("bellhop.toml");
+    std::fs::write(&file, "workers = 3\npartitions = 16\n").expect("write");
+    let file = text(&file);
+    let config = |variables: &[(&str, &str)], file: &str| {
+        let mut command = command(&["config", "--json", "--config", file]);
+        command.envs(variables.iter().copied());
+        let output = command.output().expect("run bellhop");
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stdout).into_owned(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
+    };
+    let (_, json, _) = config(&[("BELLHOP_WORKERS", "5")], file);
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!((&json["workers"], &json["partitions"]), (&5.into(), &16.into()));
+    for (variables, file_text, wanted) in [
+        (&[("BELLHOP_WORKRES", "5")][..], "", "workres"),
+        (&[], "colour = 1\n", "colour"),
+        (&[], "partitions = 0\n", "set 1 to 4096"),
+        (&[], "workers = \"many\"\n", "workers"),
+    ] {
+        std::fs::write(file, file_text).expect("write");
+        let (code, _, error) = config(variables, file);
+        assert_eq!(code, Some(1), "{file_text}");
+        assert!(error.to_lowercase().contains(wanted), "{file_text}: {error}");
+    }
+    assert!(bellhop(&["config", "--config", "/nowhere.toml"]).failed(1).contains("/nowhere.toml"));
+}
+
+#[test]
+fn completions_are_there_for_every_shell() {
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let script = bellhop(&["completions", shell]).ok();
+        assert!(script.contains("replay"), "{shell}");
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let mut child = command(&["events", "--data", whole()]).spawn().expect("start bellhop");
+    let mut stdout = child.stdout.take().expect("standard output");
+    let mut some = [0; 1_000];
+    stdout.read_exact(&mut some).expect("read the beginning");
+    drop(stdout);
+    let output = child.wait_with_output().expect("wait");
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
+
+#[test]
+fn a_log_that_is_open_elsewhere_is_not_touched() {
+    let folder = folder();
+    let data = text(folder.path());
+    let mut running =
+        command(&["run", "--data", data]).stdin(Stdio::piped()).spawn().expect("start");
+    let mut stdin = running.stdin.take().expect("standard input");
+    use std::io::{BufRead as _, BufReader, Write as _};
+    writeln!(stdin, "wait").expect("write");
+    let mut answer = String::new();
+    BufReader::new(running.stdout.take().expect("output")).read_line(&mut answer).expect("read");
+    let error = bellhop(&["events", "--data", data]).failed(1);
+    assert!(error.contains("another process") || error.contains("locked"), "{error}");
+    drop(stdin);
+    running.wait().expect("wait");
+    bellhop(&["events", "--data", data]).ok();
+}

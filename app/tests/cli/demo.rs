@@ -1,0 +1,30 @@
+//! The demo, and that what it tells to try next works as printed.
+
+use std::process::Command;
+
+use crate::harness::{bellhop, folder, text};
+
+#[test]
+fn the_demo_ends_in_figures_a_page_and_three_commands_that_work_as_printed() {
+    let folder = folder();
+    // A path that a shell would take apart.
+    let data = folder.path().join("my demo's data");
+    let told = bellhop(&["demo", "--data", text(&data)]).ok();
+    for words in ["119,390 rows read", "14971", "313,981 commands", "106.50", "96.78", "2016-08"] {
+        assert!(told.contains(words), "wanted \"{words}\" in:\n{told}");
+    }
+    let page = std::fs::read_to_string(data.join("report.html")).expect("read the page");
+    assert_eq!(page.matches("<svg").count(), 6, "two calendars, two lines, a curve, bars");
+    for outside in ["src=", "url(", "@import", "<script", "<link rel=\"stylesheet"] {
+        assert!(!page.contains(outside), "the page asks for something outside: {outside}");
+    }
+    let (_, next) = told.split_once("Try next:").expect("something to try next");
+    let commands: Vec<_> = next.lines().filter_map(|line| line.strip_prefix("    ")).collect();
+    assert_eq!(commands.len(), 3, "{next}");
+    for command in commands {
+        let output = Command::new("sh").args(["-c", command]).output().expect("run a shell");
+        assert!(output.status.success() && output.stdout.len() > 200, "{command}: {output:?}");
+    }
+    let again = bellhop(&["demo", "--data", text(&data)]).ok();
+    assert!(again.contains("all decided by an earlier run"), "{again}");
+}

@@ -1,0 +1,12 @@
+//! The built binary, as people use it: arguments and input in, words and exit codes out.
+
+#![expect(clippy::expect_used, reason = "a test that cannot start a process says so and fails")]
+
+mod harness;
+
+mod bad_input;
+mod commands;
+mod demo;
+mod figures;
+mod kill;
+mod replay;
