@@ -1,0 +1,7 @@
+//! One suite for the seam of the log, run on each of its implementations.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that fails says where")]
+
+mod embedded;
+mod simulated;
+mod suite;

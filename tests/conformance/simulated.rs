@@ -1,0 +1,58 @@
+//! The suite on the simulated log, with no accident at all.
+
+use std::sync::Arc;
+
+use bellhop_core::message::Timestamp;
+use bellhop_runtime::clock::ManualClock;
+use bellhop_runtime::log::simulated::{Faults, Setup, Simulated};
+use bellhop_runtime::log::{Log, Producer, Reader, Timestamps};
+
+use crate::suite::{Fixture, PARTITIONS, conforms};
+
+struct InMemory {
+    clock: Arc<ManualClock>,
+    log: Simulated,
+    last: Option<usize>,
+}
+
+impl Fixture for InMemory {
+    fn new(timestamps: Timestamps) -> Self {
+        let clock = Arc::new(ManualClock::at(Timestamp(1_000)));
+        let log = Simulated::new(Setup {
+            seed: 7,
+            partitions: PARTITIONS,
+            timestamps,
+            faults: Faults::NONE,
+            clock: clock.clone(),
+        });
+        Self { clock, log, last: None }
+    }
+
+    fn join(&mut self) -> Box<dyn Log> {
+        let member = self.log.member();
+        self.last = Some(member.id());
+        Box::new(member)
+    }
+
+    fn expel_last(&mut self) {
+        self.log.fence(self.last.expect("somebody joined"));
+    }
+
+    fn producer(&mut self) -> Box<dyn Producer> {
+        Box::new(self.log.producer())
+    }
+
+    fn reader(&mut self) -> Box<dyn Reader> {
+        Box::new(self.log.reader())
+    }
+
+    fn set_time(&mut self, now: Timestamp) {
+        self.clock.set(now);
+    }
+
+    fn reopen(&mut self) {
+        // Nothing but memory: it never closes.
+    }
+}
+
+conforms!(InMemory);

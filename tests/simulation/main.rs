@@ -1,0 +1,176 @@
+//! The engine under every accident that a log can have, from seeds.
+//!
+//! ```text
+//! cargo test -p bellhop-tests --test simulation                            the default seeds
+//! BELLHOP_SEED=1234 cargo test -p bellhop-tests --test simulation          one seed again, with its trace
+//! BELLHOP_SEEDS=1000000 cargo test --release -p bellhop-tests --test simulation every   a long night
+//! ```
+#![allow(clippy::print_stderr, clippy::print_stdout, reason = "a seed that fails has to be told")]
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bellhop_runtime::log::simulated::Faults;
+use bellhop_tests::sim::check::{Promise, Tally};
+use bellhop_tests::sim::crew::{Report, run};
+use bellhop_tests::sim::mutant::Mutant;
+use bellhop_tests::sim::plan::Plan;
+
+/// Seeds of a run that nobody asked more of.
+const SEEDS: u64 = 200;
+
+fn variable(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    let number = text.replace('_', "").parse();
+    Some(number.unwrap_or_else(|_| panic!("{name}={text} is not a number")))
+}
+
+/// The seeds to run.
+fn seeds() -> std::ops::Range<u64> {
+    match variable("BELLHOP_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..variable("BELLHOP_SEEDS").unwrap_or(SEEDS),
+    }
+}
+
+/// Runs seeds on all cores.
+fn on_all_cores(seeds: std::ops::Range<u64>, each: impl Fn(u64) + Sync) {
+    let next = AtomicU64::new(seeds.start);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds.end {
+                        return;
+                    }
+                    each(seed);
+                }
+            });
+        }
+    });
+}
+
+/// Says all there is to say about a seed that failed.
+fn tell(plan: &Plan, mutant: Mutant, report: &Report) -> String {
+    let again = run(plan, mutant, true);
+    let trace = again.trace.join("\n");
+    let broken: Vec<_> = report.broken.iter().map(ToString::to_string).collect();
+    format!(
+        "{trace}\n\nseed {} breaks a promise:\n{}\n{plan:?}\n{:?}\n{:?}\nagain: BELLHOP_SEED={} cargo test -p bellhop-tests --test simulation every",
+        plan.seed,
+        broken.join("\n"),
+        report.tally,
+        report.accidents,
+        plan.seed,
+    )
+}
+
+#[test]
+fn every_promise_holds_for_every_seed() {
+    let totals = Mutex::new((Tally::default(), BTreeMap::<&'static str, u64>::new()));
+    let failed = Mutex::new(Vec::new());
+    on_all_cores(seeds(), |seed| {
+        let plan = Plan::of(seed);
+        let report = run(&plan, Mutant::None, false);
+        let twice = run(&plan, Mutant::None, false);
+        assert_eq!(
+            (report.trace_hash, report.events_hash, &report.accidents),
+            (twice.trace_hash, twice.events_hash, &twice.accidents),
+            "seed {seed} is not the same twice"
+        );
+        if !report.broken.is_empty() {
+            let mut failed = failed.lock().unwrap();
+            if failed.is_empty() {
+                println!("{}", tell(&plan, Mutant::None, &report));
+            }
+            let first = report.broken.first().map(ToString::to_string);
+            failed.push((seed, first.unwrap_or_default()));
+            return;
+        }
+        let mut totals = totals.lock().unwrap();
+        totals.0.add(&report.tally);
+        for (name, count) in report.accidents {
+            *totals.1.entry(name).or_default() += count;
+        }
+    });
+    let failed = failed.into_inner().unwrap();
+    assert!(failed.is_empty(), "these seeds break a promise: {failed:#?}");
+    let (tally, accidents) = totals.into_inner().unwrap();
+    println!("{tally:?}\n{accidents:?}");
+    if seeds() == (0..SEEDS) {
+        let Tally { decided, repeats, conflicts, parked, booked, oversold, .. } = tally;
+        let least = [decided, repeats, conflicts, parked, booked, oversold].into_iter().min();
+        assert!(least > Some(100), "the seeds hardly try something: {tally:?}");
+        let missing: Vec<_> =
+            Faults::NAMES.iter().filter(|name| !accidents.contains_key(*name)).collect();
+        assert!(missing.is_empty(), "no seed has these accidents: {missing:?}");
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace_and_another_seed_another() {
+    let mut hashes = BTreeMap::new();
+    for seed in 0..20 {
+        let plan = Plan::of(seed);
+        let (first, second) = (run(&plan, Mutant::None, true), run(&plan, Mutant::None, true));
+        assert_eq!(first.trace, second.trace, "seed {seed}");
+        assert_eq!(first.trace_hash, second.trace_hash, "seed {seed}");
+        assert_eq!(hashes.insert(first.trace_hash, seed), None, "seed {seed} is another's");
+    }
+}
+
+#[test]
+fn any_number_of_workers_and_any_batching_give_the_same_events() {
+    on_all_cores(0..30, |seed| {
+        let mut events = BTreeMap::new();
+        for (workers, batch_records_max) in [(1, 1), (1, 64), (2, 10), (3, 3), (4, 64)] {
+            let mut plan = Plan { preload: true, workers, ..Plan::of(seed) };
+            plan.config.batch_records_max = batch_records_max;
+            let report = run(&plan, Mutant::None, false);
+            assert!(report.broken.is_empty(), "{}", tell(&plan, Mutant::None, &report));
+            events.insert((workers, batch_records_max), report.events_hash);
+        }
+        let first = events.values().next();
+        assert!(events.values().all(|hash| Some(hash) == first), "seed {seed}: {events:x?}");
+    });
+}
+
+/// Runs the default seeds until one breaks that promise in those words.
+fn is_caught(mutant: Mutant, promise: Promise, words: &str) {
+    // What a mutant does to the engine's own assertions is of no interest here.
+    let caught = (0..SEEDS).find_map(|seed| {
+        let report = run(&Plan::of(seed), mutant, false);
+        let found = report
+            .broken
+            .into_iter()
+            .find(|broken| broken.promise == promise && broken.what.contains(words));
+        found.map(|broken| (seed, broken))
+    });
+    match caught {
+        Some((seed, broken)) => println!("{mutant:?}: seed {seed}: {broken}"),
+        None => panic!("{mutant:?} is not caught within {SEEDS} seeds"),
+    }
+}
+
+#[test]
+fn outcomes_that_are_visible_without_their_progress_are_caught() {
+    is_caught(Mutant::OutputWithoutProgress, Promise::ExactlyOnce, "twice");
+}
+
+#[test]
+fn progress_that_is_kept_without_its_outcomes_is_caught() {
+    is_caught(Mutant::ProgressWithoutOutput, Promise::ExactlyOnce, "has");
+}
+
+#[test]
+fn a_memory_that_knows_no_key_again_is_caught() {
+    is_caught(Mutant::Forgetful, Promise::ExactlyOnce, "the repeat at");
+}
+
+#[test]
+fn an_availability_check_that_is_off_by_one_unit_is_caught() {
+    is_caught(Mutant::OneUnitMore, Promise::NeverOversold, "a request oversold");
+}

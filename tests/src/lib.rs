@@ -1,0 +1,6 @@
+//! What the integration suites share: a toy domain, a load, and hands to drive a log with.
+
+pub mod avail;
+pub mod hands;
+pub mod sim;
+pub mod toy;

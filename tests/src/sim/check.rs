@@ -1,0 +1,482 @@
+//! What must hold after every run, read from the log alone.
+//!
+//! Start at [`check`]. Nothing here asks the workers, save the state that they ended with.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::ops::ControlFlow;
+
+use bellhop_core::avro::{Avro, Reader as Datum};
+use bellhop_core::engine::{CommandConflicted, EngineRecord, Genesis, Parked, ParkedKind, Tick};
+use bellhop_core::message::{LogId, Meta, Position, Timestamp};
+use bellhop_core::record::unframe;
+use bellhop_core::task::{Config, Task, UnknownSchema};
+use bellhop_runtime::log::simulated::Tool;
+use bellhop_runtime::log::{Reader, Topic};
+use bellhop_runtime::wiring::Wiring;
+use uuid::Uuid;
+
+use super::commands::Fate;
+use super::house::Houses;
+
+/// A promise that did not hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broken {
+    /// Which.
+    pub promise: Promise,
+    /// Where and how.
+    pub what: String,
+}
+
+/// The promises that are checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Promise {
+    /// Every command has exactly one outcome; a repeat has none of its own.
+    ExactlyOnce,
+    /// No request takes a night above its limit; facts list what they oversell.
+    NeverOversold,
+    /// The state equals the fold of the events.
+    Fold,
+    /// The events are those of one task that had no accident.
+    Deterministic,
+    /// The run came to its end.
+    Progress,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {}", self.promise, self.what)
+    }
+}
+
+/// What a run had to show, so that nobody takes an empty one for a good one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Records of the commands topics.
+    pub commands: u64,
+    /// Commands that were decided for the first time.
+    pub decided: u64,
+    /// Repeats of a key with its payload.
+    pub repeats: u64,
+    /// Repeats of a key with another payload.
+    pub conflicts: u64,
+    /// Parked records.
+    pub parked: u64,
+    /// Stays that were booked.
+    pub booked: u64,
+    /// Nights that facts listed as oversold.
+    pub oversold: u64,
+}
+
+impl Tally {
+    /// Adds another's.
+    pub fn add(&mut self, other: &Self) {
+        self.commands += other.commands;
+        self.decided += other.decided;
+        self.repeats += other.repeats;
+        self.conflicts += other.conflicts;
+        self.parked += other.parked;
+        self.booked += other.booked;
+        self.oversold += other.oversold;
+    }
+}
+
+/// A record, owned.
+#[derive(Debug, Clone)]
+struct Row {
+    offset: u64,
+    timestamp: Timestamp,
+    key: Option<Vec<u8>>,
+    value: Option<Vec<u8>>,
+}
+
+/// Reads all of a partition.
+fn rows(tool: &mut Tool, topic: Topic, partition: u32) -> Result<Vec<Row>, Broken> {
+    let mut rows = Vec::new();
+    let read = tool.read(topic, partition, 0, &mut |record| {
+        rows.push(Row {
+            offset: record.offset,
+            timestamp: record.timestamp,
+            key: record.key.map(<[u8]>::to_vec),
+            value: record.value.map(<[u8]>::to_vec),
+        });
+        ControlFlow::Continue(())
+    });
+    match read {
+        Ok(_) => Ok(rows),
+        Err(error) => Err(Broken { promise: Promise::Progress, what: error.to_string() }),
+    }
+}
+
+/// What a partition is checked against.
+pub struct Expected<'a> {
+    /// The task's configuration.
+    pub config: &'a Config,
+    /// What was sent, by position.
+    pub sent: &'a BTreeMap<Position, Fate>,
+    /// The task that a worker ended with, if one owned the partition.
+    pub worker: Option<&'a Task>,
+}
+
+/// Checks one partition; gives everything that is broken.
+pub fn check(
+    tool: &mut Tool,
+    wiring: &mut Wiring,
+    expected: &Expected<'_>,
+    tally: &mut Tally,
+) -> Vec<Broken> {
+    let partition = expected.config.partition;
+    let read = |tool: &mut Tool, topic| rows(tool, topic, partition);
+    let all = (|| {
+        Ok((read(tool, Topic::Commands)?, read(tool, Topic::Events)?, read(tool, Topic::Parked)?))
+    })();
+    let (commands, events, parked) = match all {
+        Ok(all) => all,
+        Err(broken) => return vec![broken],
+    };
+    let mut broken = Vec::new();
+    let mut note = |promise: Promise, checked: Result<(), String>| {
+        if let Err(what) = checked {
+            broken.push(Broken { promise, what: format!("partition {partition}: {what}") });
+        }
+    };
+    note(Promise::Progress, finished(tool, partition, &commands));
+    let outcomes = Outcomes::of(&events, &parked, expected, wiring);
+    let once = outcomes
+        .and_then(|outcomes| outcomes.each_command_has_one(&commands, expected, wiring, tally));
+    note(Promise::ExactlyOnce, once);
+    note(Promise::NeverOversold, nothing_oversold(&events, wiring, tally));
+    note(Promise::Fold, state_is_the_fold(&events, wiring, expected));
+    note(Promise::Deterministic, as_one_task(tool, &commands, &events, &parked, wiring, expected));
+    broken
+}
+
+/// All commands are committed.
+fn finished(tool: &mut Tool, partition: u32, commands: &[Row]) -> Result<(), String> {
+    let committed = tool.committed(partition).map_err(|error| error.to_string())?;
+    let committed = committed.map_or(0, |progress| progress.next_offset);
+    match commands.last() {
+        Some(last) if committed != last.offset + 1 => {
+            Err(format!("committed is {committed}, the last command is at {}", last.offset))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// What the log holds about each command, by its offset.
+#[derive(Default)]
+struct Outcomes {
+    events: BTreeMap<u64, Vec<Event>>,
+    parked: BTreeMap<u64, Parked>,
+}
+
+struct Event {
+    name: String,
+    meta: Meta,
+    body: Vec<u8>,
+}
+
+impl Outcomes {
+    fn of(
+        events: &[Row],
+        parked: &[Row],
+        expected: &Expected<'_>,
+        wiring: &Wiring,
+    ) -> Result<Self, String> {
+        let mut outcomes = Self::default();
+        let log_id = expected.config.log_id;
+        let mut last = None;
+        for (number, row) in events.iter().enumerate() {
+            let offset = row.offset;
+            let (name, datum) = message(row, wiring)?;
+            let mut reader = Datum::new(datum);
+            let meta = Meta::decode(&mut reader).map_err(|error| error.to_string())?;
+            let Some(source) = &meta.source else {
+                if number == 0 && name == Genesis::NAME {
+                    continue;
+                }
+                return Err(format!("event {offset} is a second genesis, or has no source"));
+            };
+            if number == 0 {
+                return Err("the events do not begin with a genesis".to_owned());
+            }
+            let at = (source.position(), source.index);
+            if last >= Some(at) {
+                return Err(format!("event {offset} of {at:?} follows one of {last:?}"));
+            }
+            last = Some(at);
+            if meta.message_id != log_id.message_id(at.0, at.1) {
+                return Err(format!("event {offset} of {at:?} has the id {}", meta.message_id));
+            }
+            let body = reader.rest().to_vec();
+            let events = outcomes.events.entry(at.0.offset).or_default();
+            events.push(Event { name: name.to_owned(), meta, body });
+        }
+        for row in parked {
+            let (_, datum) = message(row, wiring)?;
+            let parked =
+                Parked::decode(&mut Datum::new(datum)).map_err(|error| error.to_string())?;
+            let offset = parked.offset.cast_unsigned();
+            if outcomes.parked.insert(offset, parked).is_some() {
+                return Err(format!("the command at {offset} is parked twice"));
+            }
+        }
+        Ok(outcomes)
+    }
+
+    /// Goes through the commands with a memory of keys that is written for this purpose alone.
+    fn each_command_has_one(
+        mut self,
+        commands: &[Row],
+        expected: &Expected<'_>,
+        wiring: &Wiring,
+        tally: &mut Tally,
+    ) -> Result<(), String> {
+        let config = expected.config;
+        let mut memory = Memory::of(config);
+        for row in commands {
+            tally.commands += 1;
+            let offset = row.offset;
+            let now = memory.advance(row.timestamp);
+            let events = self.events.remove(&offset).unwrap_or_default();
+            let parked = self.parked.remove(&offset);
+            let position = Position { partition: config.partition, offset };
+            let Some(fate) = expected.sent.get(&position) else {
+                // Nobody sent it: a tick of a worker's.
+                let tick = row.value.as_deref().and_then(unframe).map(|(id, _)| id);
+                if tick.and_then(|id| wiring.wire().name_of(id)) != Some(Tick::NAME) {
+                    return Err(format!("the command at {offset} was not sent by anybody"));
+                }
+                if !events.is_empty() || parked.is_some() {
+                    return Err(format!("the tick at {offset} has an outcome"));
+                }
+                continue;
+            };
+            let names: Vec<&str> = events.iter().map(|event| event.name.as_str()).collect();
+            let outcomes = names.len() + usize::from(parked.is_some());
+            let is_parked = match fate {
+                Fate::Parked(_) => true,
+                Fate::Command => false,
+                Fate::Either => parked.is_some(),
+            };
+            if is_parked {
+                tally.parked += 1;
+                let Some(parked) = parked.filter(|_| outcomes == 1) else {
+                    return Err(format!("the command at {offset}, {fate:?}, has {names:?}"));
+                };
+                same_as_sent(&parked, row, *fate, config.value_bytes_max)?;
+                continue;
+            }
+            if let Some(parked) = parked {
+                return Err(format!("the command at {offset} is parked: {}", parked.cause));
+            }
+            let asked = Asked::of(row)?;
+            match memory.recall(&asked) {
+                None => {
+                    let [event] = events.as_slice() else {
+                        return Err(format!("the command at {offset} has the outcomes {names:?}"));
+                    };
+                    if event.name == CommandConflicted::NAME || event.meta.occurred_at != now {
+                        return Err(format!("the new command at {offset} has {names:?}"));
+                    }
+                    tally.decided += 1;
+                    let id = event.meta.message_id;
+                    memory.remember(asked, id, now);
+                }
+                Some(first) if first.payload == asked.payload => {
+                    tally.repeats += 1;
+                    if !events.is_empty() {
+                        return Err(format!("the repeat at {offset} has the outcomes {names:?}"));
+                    }
+                }
+                Some(first) => {
+                    tally.conflicts += 1;
+                    let [event] = events.as_slice() else {
+                        return Err(format!("the conflict at {offset} has {names:?}"));
+                    };
+                    let conflict = CommandConflicted::decode(&mut Datum::new(&event.body));
+                    let named = conflict.map(|conflict| conflict.first_event_id);
+                    if event.name != CommandConflicted::NAME || named != Ok(first.event) {
+                        return Err(format!(
+                            "the conflict at {offset} has {names:?} on {named:?}, first is {}",
+                            first.event
+                        ));
+                    }
+                }
+            }
+        }
+        match (self.events.keys().next(), self.parked.keys().next()) {
+            (None, None) => Ok(()),
+            (event, parked) => {
+                Err(format!("outcomes of no command: event of {event:?}, parked {parked:?}"))
+            }
+        }
+    }
+}
+
+fn message<'r>(row: &'r Row, wiring: &'r Wiring) -> Result<(&'r str, &'r [u8]), String> {
+    let framed = row.value.as_deref().and_then(unframe);
+    let (id, datum) = framed.ok_or_else(|| format!("record {} has no frame", row.offset))?;
+    let name = wiring.wire().name_of(id);
+    Ok((name.ok_or_else(|| format!("record {} has schema id {id}", row.offset))?, datum))
+}
+
+fn same_as_sent(parked: &Parked, row: &Row, fate: Fate, bytes_max: usize) -> Result<(), String> {
+    let value = row.value.as_deref();
+    let kept = parked.value.as_ref().map(|value| value.0.as_slice());
+    let whole = parked.kind != ParkedKind::TooLarge || value.is_some_and(|v| v.len() <= bytes_max);
+    let key = parked.key.as_ref().map(|key| key.0.as_slice());
+    let kind_fits = match fate {
+        Fate::Parked(kind) => kind == parked.kind,
+        Fate::Either | Fate::Command => true,
+    };
+    if !kind_fits || whole && kept != value || key != row.key.as_deref() {
+        return Err(format!("the command at {}, {fate:?}, is parked as {parked:?}", row.offset));
+    }
+    Ok(())
+}
+
+/// A command as the memory of keys sees it.
+struct Asked {
+    key: (Vec<u8>, String),
+    payload: Vec<u8>,
+}
+
+impl Asked {
+    fn of(row: &Row) -> Result<Self, String> {
+        let undecodable = || format!("the command at {} was not parked", row.offset);
+        let (id, datum) = row.value.as_deref().and_then(unframe).ok_or_else(undecodable)?;
+        let mut reader = Datum::new(datum);
+        let meta = Meta::decode(&mut reader).map_err(|_| undecodable())?;
+        let own = meta.idempotency_key.map_or(meta.message_id.to_string(), String::from);
+        let payload = [&id.to_be_bytes(), reader.rest()].concat();
+        Ok(Self { key: (row.key.clone().unwrap_or_default(), own), payload })
+    }
+}
+
+struct First {
+    payload: Vec<u8>,
+    event: Uuid,
+    hour: i64,
+}
+
+/// Keys and first outcomes, as a map.
+struct Memory {
+    now: Timestamp,
+    retention_hours: i64,
+    firsts: HashMap<(Vec<u8>, String), First>,
+}
+
+impl Memory {
+    fn of(config: &Config) -> Self {
+        let retention_hours = i64::from(config.idempotency_hours);
+        Self { now: Timestamp::MIN, retention_hours, firsts: HashMap::new() }
+    }
+
+    fn advance(&mut self, timestamp: Timestamp) -> Timestamp {
+        self.now = self.now.max(timestamp);
+        self.now
+    }
+
+    fn recall(&self, asked: &Asked) -> Option<&First> {
+        let oldest = self.now.hour() - self.retention_hours;
+        self.firsts.get(&asked.key).filter(|first| first.hour >= oldest)
+    }
+
+    fn remember(&mut self, asked: Asked, event: Uuid, now: Timestamp) {
+        let Asked { key, payload } = asked;
+        self.firsts.insert(key, First { payload, event, hour: now.hour() });
+    }
+}
+
+fn nothing_oversold(events: &[Row], wiring: &Wiring, tally: &mut Tally) -> Result<(), String> {
+    let mut houses = Houses::default();
+    for row in events {
+        let (name, datum) = message(row, wiring)?;
+        houses.count(name, datum).map_err(|what| format!("event {} {name}: {what}", row.offset))?;
+    }
+    tally.booked += houses.requests;
+    tally.oversold += houses.oversold;
+    Ok(())
+}
+
+fn state_is_the_fold(
+    events: &[Row],
+    wiring: &Wiring,
+    expected: &Expected<'_>,
+) -> Result<(), String> {
+    let Some(live) = expected.worker else {
+        return Err("no worker ended with it".to_owned());
+    };
+    let mut anew = task(wiring, expected.config);
+    for row in events {
+        let key = row.key.as_deref().unwrap_or_default();
+        let folded = anew.fold(key, row.value.as_deref().unwrap_or_default());
+        folded.map_err(|error| format!("event {}: {error}", row.offset))?;
+    }
+    anew.resume(live.progress());
+    live.first_difference(&anew).map_or(Ok(()), Err)
+}
+
+/// Decides the same commands, at the same positions and times, in one task, one after another.
+fn as_one_task(
+    tool: &mut Tool,
+    commands: &[Row],
+    events: &[Row],
+    parked: &[Row],
+    wiring: &mut Wiring,
+    expected: &Expected<'_>,
+) -> Result<(), String> {
+    let mut task = task(wiring, expected.config);
+    // The genesis goes with the first transaction.
+    if !commands.is_empty() {
+        task.write_genesis();
+    }
+    for row in commands {
+        let record = bellhop_core::record::Record {
+            offset: row.offset,
+            timestamp: row.timestamp,
+            key: row.key.as_deref(),
+            value: row.value.as_deref(),
+            headers: &[],
+        };
+        if let Err(UnknownSchema(id)) = task.process(&record) {
+            let cause = wiring.learn(tool, id).map_err(|error| error.to_string())?;
+            let Some(cause) = cause else {
+                return Err(format!("schema id {id} was learned in the middle of a run"));
+            };
+            task.park(&record, ParkedKind::UnknownType, cause);
+        }
+    }
+    let output = task.output();
+    for (what, straight, found) in
+        [("event", &output.events, events), ("parked", &output.parked, parked)]
+    {
+        for (number, record) in straight.iter().enumerate() {
+            let row = found.get(number);
+            let same = row.is_some_and(|row| {
+                row.key.as_deref().unwrap_or_default() == record.key
+                    && row.value.as_deref() == Some(record.value)
+                    && row.timestamp == record.timestamp
+            });
+            if !same {
+                let named = row.map(|row| (row.offset, row.timestamp));
+                return Err(format!("{what} number {number}, {named:?}, is not the straight one"));
+            }
+        }
+        if straight.len() != found.len() {
+            return Err(format!("{} {what} records, straight {}", found.len(), straight.len()));
+        }
+    }
+    Ok(())
+}
+
+fn task(wiring: &Wiring, config: &Config) -> Task {
+    Task::new(config.clone(), wiring.topology().clone(), wiring.wire().clone())
+}
+
+/// The log id of a reader, for a configuration.
+#[must_use]
+pub fn log_id(tool: &Tool) -> LogId {
+    tool.identity().log_id
+}

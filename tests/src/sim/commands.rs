@@ -1,0 +1,413 @@
+//! Random commands: few properties, few products, few nights, so that all contend for the same.
+//!
+//! Most commands are what a desk sends; some repeat a key with the same payload or with another;
+//! some are what no producer should send, and are to be parked.
+
+use bellhop_core::avro::Avro;
+use bellhop_core::engine::ParkedKind;
+use bellhop_core::message::{Message, MessageKey, Meta, Timestamp};
+use bellhop_core::partition::partition_of;
+use bellhop_core::record::frame;
+use bellhop_core::topology::Wire;
+use bellhop_runtime::log::simulated::Random;
+use bellhop_schemas::command::{
+    Assignment, CancelReservation, CheckIn, CheckOut, CreateReservation, DefineProduct,
+    DefineProperty, MarkNoShow, ProductKind, SetOverbooking, SetPhysicalCount,
+};
+use bellhop_schemas::event::ReservationCreated;
+use bellhop_schemas::ids::{ExternalRef, ProductCode, PropertyId, ReservationId};
+use bellhop_schemas::money::{Currency, Minor};
+use bellhop_schemas::night::Night;
+use bellhop_schemas::stay::{Price, PricedBy, RequestedLine};
+use uuid::Uuid;
+
+/// Products that a property may have.
+const PRODUCTS: [&str; 3] = ["STD", "DLX", "PARKING"];
+/// A schema id that nobody ever registers.
+const NO_SCHEMA: u32 = 4_000_000;
+/// Sent commands that may be repeated.
+const REMEMBERED: usize = 60;
+
+/// What is to become of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It is a command: decided, repeated or in conflict.
+    Command,
+    /// It is parked.
+    Parked(ParkedKind),
+    /// Its bytes were damaged at random: either, and once.
+    Either,
+}
+
+/// A record of the commands topic before it is sent.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    /// Where it goes.
+    pub partition: u32,
+    /// Its key.
+    pub key: Option<Vec<u8>>,
+    /// Its value.
+    pub value: Option<Vec<u8>>,
+    /// What is to become of it.
+    pub fate: Fate,
+}
+
+/// A command that was sent and may be sent again.
+#[derive(Debug, Clone)]
+struct Sent {
+    property: PropertyId,
+    schema_id: u32,
+    idempotency_key: String,
+    body: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Property {
+    id: PropertyId,
+    /// Catalog commands that are still to be sent, last first.
+    catalog: Vec<&'static str>,
+    house: i32,
+    reservations: Vec<ReservationId>,
+}
+
+/// Makes commands.
+#[derive(Debug)]
+pub struct Desk {
+    random: Random,
+    partitions: u32,
+    value_bytes_max: usize,
+    properties: Vec<Property>,
+    sent: Vec<Sent>,
+    count: u64,
+}
+
+impl Desk {
+    /// For some properties. Values above `value_bytes_max` are to be parked.
+    #[must_use]
+    pub fn new(
+        mut random: Random,
+        properties: usize,
+        partitions: u32,
+        value_bytes_max: usize,
+    ) -> Self {
+        let properties = (0..properties).map(|_| Property {
+            id: PropertyId(uuid(&mut random)),
+            catalog: vec!["PARKING", "DLX", "STD", "house"],
+            house: random.between(1, 7) as i32,
+            reservations: Vec::new(),
+        });
+        let properties = properties.collect();
+        Self { random, partitions, value_bytes_max, properties, sent: Vec::new(), count: 0 }
+    }
+
+    /// The next record, at an instant.
+    pub fn next(&mut self, wire: &Wire, now: Timestamp) -> Draft {
+        self.count += 1;
+        let sent = match self.random.below(100) {
+            0..8 => self.again(),
+            8..11 => self.in_conflict(wire, now),
+            _ => None,
+        };
+        let sent = match sent {
+            Some(sent) => sent,
+            None => self.fresh(wire, now),
+        };
+        if self.random.chance(800) { self.junk(wire, &sent) } else { self.draft(&sent) }
+    }
+
+    fn draft(&mut self, sent: &Sent) -> Draft {
+        // A key may be left to the message id; repeats then share the id.
+        let by_id = sent.idempotency_key.len() == 36;
+        let id = if by_id { sent.idempotency_key.parse().ok() } else { None };
+        let meta = Meta {
+            message_id: id.unwrap_or_else(|| uuid(&mut self.random)),
+            idempotency_key: (!by_id).then(|| sent.idempotency_key.as_str().into()),
+            correlation_id: self.random.chance(3_000).then(|| uuid(&mut self.random)),
+            causation_id: None,
+            occurred_at: Timestamp(self.random.between(0, 1 << 50)),
+            source: None,
+        };
+        let mut key = Vec::new();
+        sent.property.write(&mut key);
+        Draft {
+            partition: partition_of(&key, self.partitions),
+            key: Some(key),
+            value: Some(framed(sent.schema_id, &meta, &sent.body)),
+            fate: Fate::Command,
+        }
+    }
+
+    fn again(&mut self) -> Option<Sent> {
+        self.random.pick(&self.sent).cloned()
+    }
+
+    /// A new payload under an old key; of another type, at times.
+    fn in_conflict(&mut self, wire: &Wire, now: Timestamp) -> Option<Sent> {
+        let Sent { property, idempotency_key, .. } = self.again()?;
+        let at = self.properties.iter().position(|at| at.id == property)?;
+        let (schema_id, body) = self.ask(at, wire, now);
+        Some(Sent { property, schema_id, idempotency_key, body })
+    }
+
+    fn fresh(&mut self, wire: &Wire, now: Timestamp) -> Sent {
+        // The first property takes half of the load.
+        let last = self.properties.len() as u64;
+        let at = if self.random.chance(5_000) { 0 } else { self.random.below(last) as usize };
+        let (schema_id, body) = self.ask(at, wire, now);
+        let idempotency_key = if self.random.chance(2_000) {
+            uuid(&mut self.random).hyphenated().to_string()
+        } else {
+            format!("key-{}", self.count)
+        };
+        let sent = Sent { property: self.properties[at].id, schema_id, idempotency_key, body };
+        if self.sent.len() == REMEMBERED {
+            let old = self.random.below(REMEMBERED as u64) as usize;
+            self.sent.swap_remove(old);
+        }
+        self.sent.push(sent.clone());
+        sent
+    }
+
+    fn ask(&mut self, at: usize, wire: &Wire, now: Timestamp) -> (u32, Vec<u8>) {
+        let Self { random, properties, .. } = self;
+        let property = &mut properties[at];
+        let today = Night((now.0.div_euclid(86_400_000_000)) as i32);
+        if !property.catalog.is_empty() && random.chance(6_000) {
+            let what = property.catalog.pop().unwrap_or_default();
+            return define(random, property, what, wire);
+        }
+        let reservation = random.pick(&property.reservations).copied();
+        let reservation_id = reservation.or_else(|| Some(ReservationId(uuid(random))));
+        let (reservation_id, external_ref) = match random.below(20) {
+            0 => (None, Some(external_ref(random))),
+            1 => (reservation_id, Some(external_ref(random))),
+            2 => (Some(ReservationId(uuid(random))), None),
+            _ => (reservation_id, None),
+        };
+        let property_id = property.id;
+        match random.below(100) {
+            0..50 => {
+                let create = create(random, property, today);
+                property.reservations.push(create.reservation_id);
+                if property.reservations.len() > 25 {
+                    property.reservations.remove(0);
+                }
+                encoded(wire, &create)
+            }
+            50..63 => {
+                let cause = random.chance(3_000).then(|| "guest".into());
+                let command =
+                    CancelReservation { property_id, reservation_id, external_ref, cause };
+                encoded(wire, &command)
+            }
+            63..75 => {
+                let assignments = (0..random.below(8).saturating_sub(5)).map(|_| Assignment {
+                    line: random.between(0, 3) as u16,
+                    product: product(random),
+                });
+                let assignments = assignments.collect();
+                let command = CheckIn { property_id, reservation_id, external_ref, assignments };
+                encoded(wire, &command)
+            }
+            75..81 => encoded(wire, &CheckOut { property_id, reservation_id, external_ref }),
+            81..86 => encoded(wire, &MarkNoShow { property_id, reservation_id, external_ref }),
+            86..92 => {
+                let (first_night, last_night) = range(random, today);
+                let command = SetPhysicalCount {
+                    property_id,
+                    product: random.chance(7_000).then(|| product(random)),
+                    first_night,
+                    last_night,
+                    count: random.between(-1, 5) as i32,
+                };
+                encoded(wire, &command)
+            }
+            92..98 => {
+                let (first_night, last_night) = range(random, today);
+                let command = SetOverbooking {
+                    property_id,
+                    product: random.chance(7_000).then(|| product(random)),
+                    first_night,
+                    last_night,
+                    allowance: random.between(-2, 2) as i32,
+                };
+                encoded(wire, &command)
+            }
+            _ => {
+                let what = *random.pick(&["house", "STD", "DLX"]).unwrap_or(&"house");
+                define(random, property, what, wire)
+            }
+        }
+    }
+
+    /// Spoils a command in one of the ways that are known to happen.
+    fn junk(&mut self, wire: &Wire, sent: &Sent) -> Draft {
+        let mut draft = self.draft(sent);
+        let value = draft.value.take().unwrap_or_default();
+        let id = |id: u32| {
+            let mut framed = Vec::new();
+            frame(id, &mut framed);
+            framed
+        };
+        let renamed = |new: u32| [id(new), value.get(5..).unwrap_or_default().to_vec()].concat();
+        let (value, kind) = match self.random.below(11) {
+            0 => (None, ParkedKind::Undecodable),
+            1 => (Some(vec![1, 2, 3]), ParkedKind::Undecodable),
+            2 => {
+                let end = 5 + self.random.below(value.len() as u64 - 5) as usize;
+                (value.get(..end).map(<[u8]>::to_vec), ParkedKind::Undecodable)
+            }
+            3 => (Some([value, vec![0]].concat()), ParkedKind::Undecodable),
+            4 => (Some(renamed(NO_SCHEMA)), ParkedKind::UnknownType),
+            5 => {
+                let event = wire.id_of(ReservationCreated::NAME).unwrap_or(NO_SCHEMA);
+                (Some(renamed(event)), ParkedKind::UnknownType)
+            }
+            6 => {
+                // Another property's key, in that property's partition.
+                let mut key = Vec::new();
+                PropertyId(uuid(&mut self.random)).write(&mut key);
+                draft.partition = partition_of(&key, self.partitions);
+                draft.key = Some(key);
+                (Some(value), ParkedKind::WrongKey)
+            }
+            7 if self.partitions > 1 => {
+                let other = 1 + self.random.below(u64::from(self.partitions) - 1) as u32;
+                draft.partition = (draft.partition + other) % self.partitions;
+                (Some(value), ParkedKind::WrongKey)
+            }
+            8 => {
+                let meta = Meta {
+                    idempotency_key: Some("".into()),
+                    ..Meta::of_command(uuid(&mut self.random), "", Timestamp(0))
+                };
+                let value = framed(sent.schema_id, &meta, &sent.body);
+                (Some(value), ParkedKind::NoIdempotencyKey)
+            }
+            9 => {
+                let bytes = self.value_bytes_max + self.random.below(300) as usize;
+                (Some(vec![0; bytes + 1]), ParkedKind::TooLarge)
+            }
+            _ => {
+                let mut value = value;
+                let at = 5 + self.random.below(value.len() as u64 - 5) as usize;
+                value[at] ^= 1 << self.random.below(8);
+                draft.value = Some(value);
+                return Draft { fate: Fate::Either, ..draft };
+            }
+        };
+        Draft { value, fate: Fate::Parked(kind), ..draft }
+    }
+}
+
+fn framed(schema_id: u32, meta: &Meta, body: &[u8]) -> Vec<u8> {
+    let mut value = Vec::new();
+    frame(schema_id, &mut value);
+    meta.encode(&mut value);
+    value.extend_from_slice(body);
+    value
+}
+
+/// # Panics
+/// When the command is not of the topology.
+fn encoded<C: Message>(wire: &Wire, command: &C) -> (u32, Vec<u8>) {
+    let Some(schema_id) = wire.id_of(C::NAME) else { panic!("{} has no schema id", C::NAME) };
+    let mut body = Vec::new();
+    command.encode(&mut body);
+    (schema_id, body)
+}
+
+fn uuid(random: &mut Random) -> Uuid {
+    Uuid::from_u128((u128::from(random.bits()) << 64) | u128::from(random.bits()))
+}
+
+fn product(random: &mut Random) -> ProductCode {
+    ProductCode::new(random.pick(&PRODUCTS).unwrap_or(&"STD"))
+}
+
+fn external_ref(random: &mut Random) -> ExternalRef {
+    ExternalRef { system: "ota".into(), id: random.below(30).to_string().into() }
+}
+
+fn range(random: &mut Random, today: Night) -> (Option<Night>, Option<Night>) {
+    let mut end =
+        |per_10k| random.chance(per_10k).then(|| today.plus(random.between(-1, 6) as i32));
+    (end(8_000), end(8_000))
+}
+
+fn define(random: &mut Random, property: &Property, what: &str, wire: &Wire) -> (u32, Vec<u8>) {
+    let property_id = property.id;
+    if what == "house" {
+        let command = DefineProperty {
+            property_id,
+            code: format!("H{}", property.house).into(),
+            time_zone: if random.chance(500) { "Mars/Olympus" } else { "Europe/Lisbon" }.into(),
+            roll_hour: random.between(0, 4) as i32,
+            currency: Currency::EUR,
+            physical: property.house,
+        };
+        return encoded(wire, &command);
+    }
+    let command = DefineProduct {
+        property_id,
+        product: ProductCode::new(what),
+        name: what.into(),
+        kind: ProductKind::Room,
+        statistics: what != "PARKING",
+        physical: random.between(0, 4) as i32,
+    };
+    encoded(wire, &command)
+}
+
+fn create(random: &mut Random, property: &Property, today: Night) -> CreateReservation {
+    let known = random.pick(&property.reservations).copied();
+    let taken = known.filter(|_| random.chance(300));
+    let lines = (0..1 + random.below(8) / 6).map(|_| line(random, today));
+    CreateReservation {
+        property_id: property.id,
+        lines: lines.collect(),
+        reservation_id: taken.unwrap_or_else(|| ReservationId(uuid(random))),
+        booked_at: random.chance(2_000).then(|| Timestamp(random.between(0, 1 << 50))),
+        guest_ref: random.chance(5_000).then(|| "guest-7".into()),
+        country: Some("PRT".into()),
+        external_refs: (0..random.below(6).saturating_sub(4))
+            .map(|_| external_ref(random))
+            .collect(),
+    }
+}
+
+fn line(random: &mut Random, today: Night) -> RequestedLine {
+    let arrival = today.plus(random.between(-1, 6) as i32);
+    let nights = match random.below(20) {
+        0 => 0,
+        1 => -1,
+        n => 1 + (n % 4) as i32,
+    };
+    let price = Price { room: Minor(random.between(-100, 20_000)), ..Price::default() };
+    let priced = if random.chance(200) { nights + 1 } else { nights }.max(0);
+    RequestedLine {
+        product: product(random),
+        units: match random.below(30) {
+            0 => 0,
+            1 => 3,
+            2 | 3 => 2,
+            _ => 1,
+        },
+        arrival,
+        departure: arrival.plus(nights),
+        adults: 2,
+        child_ages: vec![],
+        rate_plan: Some("BAR".into()),
+        segment: None,
+        channel: Some("Direct".into()),
+        source: None,
+        company: None,
+        agent: None,
+        block: None,
+        guarantee: None,
+        currency: Currency::EUR,
+        priced_by: PricedBy::Client,
+        nights: vec![price; priced as usize],
+        day_use: (nights == 0).then_some(price),
+    }
+}

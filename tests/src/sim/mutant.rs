@@ -1,0 +1,215 @@
+//! Engines that are broken on purpose: the checks must notice each of them.
+//!
+//! No line of the engine knows of this. The log breaks its own promise by option
+//! ([`bellhop_runtime::log::simulated::Broken`]); the memory of keys is blinded by a log that hands
+//! every command out under a key of its own; the availability check is misled by processors that
+//! are told of one unit more than the event says.
+
+use std::any::Any;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use bellhop_core::avro::{Avro, Reader as Datum};
+use bellhop_core::message::{Message, Meta};
+use bellhop_core::processor::ProcessorCall;
+use bellhop_core::record::{Record, frame, unframe};
+use bellhop_core::registry::{EVENTS, HANDLERS, PROCESSORS, ProcessorDescriptor, REQUESTS};
+use bellhop_core::task::Progress;
+use bellhop_core::topology::Topology;
+use bellhop_runtime::log::simulated::Broken;
+use bellhop_runtime::log::{
+    Batch, Builder, Each, Ended, Error, Identity, Log, Polled, Reader, Schema, Topic, Transaction,
+};
+use bellhop_schemas::event::{ProductDefined, PropertyDefined};
+use bellhop_schemas::stay::SupplyChange;
+
+/// Which promise is broken, and where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mutant {
+    /// None: the engine as it is.
+    None,
+    /// A commit whose member went away leaves its records visible and its progress not.
+    OutputWithoutProgress,
+    /// A commit whose member went away leaves its progress and not its records.
+    ProgressWithoutOutput,
+    /// No command is known again by its key.
+    Forgetful,
+    /// The stores hold one unit more than the catalog's events say.
+    OneUnitMore,
+}
+
+impl Mutant {
+    /// The wiring of the engine.
+    ///
+    /// # Panics
+    /// When it cannot be built.
+    #[must_use]
+    pub fn topology(self) -> Topology {
+        // Other test domains may be linked into the same program.
+        let ours = |name: &str| name.starts_with("bellhop.");
+        let handlers = HANDLERS.iter().filter(|handler| ours(handler.message.name)).collect();
+        let processors = PROCESSORS.iter().filter(|processor| ours(processor.message.name));
+        let processors = processors.map(|processor| match self {
+            Self::OneUnitMore => misled(processor),
+            Self::None
+            | Self::OutputWithoutProgress
+            | Self::ProgressWithoutOutput
+            | Self::Forgetful => processor,
+        });
+        let events = EVENTS.iter().filter(|event| ours(event.message.name)).collect();
+        let requests: Vec<_> = REQUESTS.iter().filter(|info| ours(info.name)).copied().collect();
+        match Topology::build(handlers, processors.collect(), events, &requests) {
+            Ok(topology) => topology,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// The log as the workers see it.
+    #[must_use]
+    pub fn log(self, log: Box<dyn Log>) -> Box<dyn Log> {
+        match self {
+            Self::Forgetful => Box::new(Forgetful(log)),
+            Self::None
+            | Self::OutputWithoutProgress
+            | Self::ProgressWithoutOutput
+            | Self::OneUnitMore => log,
+        }
+    }
+
+    /// How the log breaks its transactions.
+    #[must_use]
+    pub fn broken_commit(self) -> Option<Broken> {
+        match self {
+            Self::None | Self::Forgetful | Self::OneUnitMore => None,
+            Self::OutputWithoutProgress => Some(Broken::OutputWithoutProgress),
+            Self::ProgressWithoutOutput => Some(Broken::ProgressWithoutOutput),
+        }
+    }
+}
+
+/// The processor of a new property or product, told of one unit more.
+fn misled(processor: &'static ProcessorDescriptor) -> &'static ProcessorDescriptor {
+    static PROPERTY: OnceLock<ProcessorDescriptor> = OnceLock::new();
+    static PRODUCT: OnceLock<ProcessorDescriptor> = OnceLock::new();
+    let (once, run): (_, fn(&dyn Any, ProcessorCall<'_>)) = match processor.message.name {
+        PropertyDefined::NAME => (&PROPERTY, |event, call| {
+            let mut event = told::<PropertyDefined>(event).clone();
+            raise(&mut event.physical);
+            run_original(&event, call);
+        }),
+        ProductDefined::NAME => (&PRODUCT, |event, call| {
+            let mut event = told::<ProductDefined>(event).clone();
+            raise(&mut event.physical);
+            run_original(&event, call);
+        }),
+        _ => return processor,
+    };
+    let ProcessorDescriptor { name, file, message, stores, .. } = *processor;
+    once.get_or_init(|| ProcessorDescriptor { name, file, message, stores, run })
+}
+
+fn raise(changes: &mut [SupplyChange]) {
+    changes.iter_mut().for_each(|change| change.after += 1);
+}
+
+fn told<E: Message>(event: &dyn Any) -> &E {
+    event.downcast_ref().unwrap_or_else(|| panic!("another event than {}", E::TYPE))
+}
+
+/// # Panics
+/// When the event has not exactly one processor: this mutant is then to be written anew.
+fn run_original<E: Message>(event: &E, call: ProcessorCall<'_>) {
+    let mut of = PROCESSORS.iter().filter(|processor| processor.message.name == E::NAME);
+    let (Some(original), None) = (of.next(), of.next()) else {
+        panic!("{} has not exactly one processor", E::TYPE)
+    };
+    (original.run)(event, call);
+}
+
+/// Hands every command out under an idempotency key of its own.
+struct Forgetful(Box<dyn Log>);
+
+fn forget_keys(batch: &Batch) -> Batch {
+    let mut builder = Builder::default();
+    let mut cursor = batch.cursor();
+    while let Some(record) = cursor.next_record() {
+        let value = record.value.map(|value| under_own_key(value, record.offset));
+        builder.push(&Record { value: value.as_deref(), ..record });
+    }
+    builder.finish(batch.partition())
+}
+
+fn under_own_key(value: &[u8], offset: u64) -> Vec<u8> {
+    let Some((id, datum)) = unframe(value) else { return value.to_vec() };
+    let mut reader = Datum::new(datum);
+    match Meta::decode(&mut reader) {
+        Ok(mut meta) if meta.idempotency_key.as_deref() != Some("") => {
+            meta.idempotency_key = Some(format!("own-{offset}").into());
+            let mut changed = Vec::new();
+            frame(id, &mut changed);
+            meta.encode(&mut changed);
+            changed.extend_from_slice(reader.rest());
+            changed
+        }
+        Ok(_) | Err(_) => value.to_vec(),
+    }
+}
+
+impl Reader for Forgetful {
+    fn identity(&self) -> &Identity {
+        self.0.identity()
+    }
+    fn schema_of(&mut self, id: u32) -> Result<Option<Schema>, Error> {
+        self.0.schema_of(id)
+    }
+    fn end(&mut self, topic: Topic, partition: u32) -> Result<u64, Error> {
+        self.0.end(topic, partition)
+    }
+    fn read(
+        &mut self,
+        topic: Topic,
+        partition: u32,
+        from: u64,
+        each: &mut Each<'_>,
+    ) -> Result<u64, Error> {
+        self.0.read(topic, partition, from, each)
+    }
+    fn committed(&mut self, partition: u32) -> Result<Option<Progress>, Error> {
+        self.0.committed(partition)
+    }
+}
+
+impl Log for Forgetful {
+    fn schema_id(&mut self, name: &str, schema: &str) -> Result<u32, Error> {
+        self.0.schema_id(name, schema)
+    }
+    fn poll(&mut self, records_max: usize, wait: Duration) -> Result<Polled, Error> {
+        Ok(match self.0.poll(records_max, wait)? {
+            Polled::Batch(batch) => Polled::Batch(forget_keys(&batch)),
+            other @ (Polled::Assigned(_) | Polled::Revoked(_) | Polled::Lost(_) | Polled::Idle) => {
+                other
+            }
+        })
+    }
+    fn start(&mut self, partition: u32, next_offset: u64) -> Result<(), Error> {
+        self.0.start(partition, next_offset)
+    }
+    fn pause(&mut self, partition: u32) -> Result<(), Error> {
+        self.0.pause(partition)
+    }
+    fn submit(&mut self, transaction: Transaction) -> Result<(), Error> {
+        self.0.submit(transaction)
+    }
+    fn ended(&mut self, wait: Duration) -> Result<Option<(Transaction, Ended)>, Error> {
+        self.0.ended(wait)
+    }
+    fn recover(&mut self) -> Result<(), Error> {
+        self.0.recover()
+    }
+    fn release(&mut self, partitions: &[u32]) -> Result<(), Error> {
+        self.0.release(partitions)
+    }
+    fn append_tick(&mut self, partition: u32, value: &[u8]) -> Result<(), Error> {
+        self.0.append_tick(partition, value)
+    }
+}

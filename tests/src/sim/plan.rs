@@ -1,0 +1,79 @@
+//! What a seed means: how many of everything, and what goes wrong.
+
+use std::time::Duration;
+
+use bellhop_runtime::log::Timestamps;
+use bellhop_runtime::log::simulated::{Faults, Random};
+use bellhop_runtime::worker::Config;
+
+/// One run.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The seed it came from.
+    pub seed: u64,
+    /// Workers that there are at most at a time.
+    pub workers: usize,
+    /// Partitions of each topic.
+    pub partitions: u32,
+    /// Properties that commands are about.
+    pub properties: usize,
+    /// Commands that are sent, one way or another.
+    pub commands: usize,
+    /// All commands are sent before the first worker comes.
+    pub preload: bool,
+    /// Where the time comes from.
+    pub timestamps: Timestamps,
+    /// What goes wrong in the log.
+    pub faults: Faults,
+    /// How often, per 10,000 steps, a worker is killed between two of its steps.
+    pub kill: u32,
+    /// How often, per 10,000 steps, a worker is told to stop in order.
+    pub stop: u32,
+    /// How often, per 10,000 steps, a worker stands still for a while, as in a long pause.
+    pub freeze: u32,
+    /// What each worker is told.
+    pub config: Config,
+    /// Whether snapshots are kept.
+    pub snapshots: bool,
+}
+
+impl Plan {
+    /// Of a seed.
+    #[must_use]
+    pub fn of(seed: u64) -> Self {
+        let mut random = Random::new(seed ^ 0x6265_6c6c_686f_7000);
+        let timestamps = if random.chance(7_000) { Timestamps::Append } else { Timestamps::Create };
+        let pick =
+            |random: &mut Random, several: &[u64]| random.pick(several).copied().unwrap_or(0);
+        let config = Config {
+            version: "simulated".to_owned(),
+            idempotency_hours: pick(&mut random, &[0, 1, 24, 168]) as u32,
+            value_bytes_max: 4_096,
+            batch_records_max: pick(&mut random, &[1, 3, 10, 64]) as usize,
+            batch_wait: Duration::from_millis(pick(&mut random, &[0, 1, 5])),
+            snapshot_events: pick(&mut random, &[0, 3, 20]),
+            tick_pause: Duration::from_millis(100),
+        };
+        let rate = |random: &mut Random, rare: u32| match random.below(3) {
+            0 => 0,
+            1 => rare,
+            _ => rare * 4,
+        };
+        Self {
+            seed,
+            workers: random.between(1, 4) as usize,
+            partitions: random.between(1, 5) as u32,
+            properties: random.between(1, 5) as usize,
+            commands: random.between(100, 600) as usize,
+            preload: false,
+            timestamps,
+            // One run in ten has a calm log: what breaks there is no accident's fault.
+            faults: if random.chance(1_000) { Faults::NONE } else { Faults::swarm(&mut random) },
+            kill: rate(&mut random, 20),
+            stop: rate(&mut random, 10),
+            freeze: rate(&mut random, 75),
+            config,
+            snapshots: random.chance(7_000),
+        }
+    }
+}

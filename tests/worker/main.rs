@@ -1,0 +1,399 @@
+//! Workers over the embedded log: real tasks, real files, a clock set by hand.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that fails says where")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bellhop_core::engine::ParkedKind;
+use bellhop_core::message::{LogId, Timestamp};
+use bellhop_core::outcome::Outcome;
+use bellhop_core::topology::Topology;
+use bellhop_runtime::clock::{Clock, ManualClock, SystemClock};
+use bellhop_runtime::log::embedded::{Embedded, Options, Tuning};
+use bellhop_runtime::log::{Reader, Timestamps, Topic};
+use bellhop_runtime::snapshot::{Folder, Saver, SnapshotStore};
+use bellhop_runtime::wiring::{OwnSchemas, Wiring};
+use bellhop_runtime::worker::{Config, Parts, Worker};
+use bellhop_runtime::{parked, verify};
+use bellhop_tests::hands::{Pen, append, counter_in, read};
+use bellhop_tests::toy::{Add, AddLater, Counter, CounterId, Move};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+const PARTITIONS: u32 = 4;
+
+type Outcomes = Arc<Mutex<BTreeMap<(u32, u64), Outcome>>>;
+
+/// A log in a folder, and what runs on it.
+struct House {
+    dir: TempDir,
+    clock: Arc<ManualClock>,
+    log: Embedded,
+    pen: Pen,
+    outcomes: Outcomes,
+    config: Config,
+}
+
+fn topology() -> Arc<Topology> {
+    Arc::new(Topology::discover().unwrap())
+}
+
+fn open(dir: &Path, clock: Arc<dyn Clock>) -> Embedded {
+    let log_id = LogId(Uuid::from_u128(3 << 100));
+    let options = Options { partitions: PARTITIONS, timestamps: Timestamps::Append, log_id };
+    Embedded::open_or_create(dir, &options, Tuning::default(), clock).unwrap()
+}
+
+impl House {
+    fn new() -> Self {
+        let dir = TempDir::new().unwrap();
+        let clock = Arc::new(ManualClock::at(Timestamp(1_000_000)));
+        let mut log = open(dir.path(), clock.clone());
+        let pen = Pen::of(&mut log);
+        let config =
+            Config { version: "1".to_owned(), batch_wait: Duration::ZERO, ..Config::default() };
+        Self { dir, clock, log, pen, outcomes: Outcomes::default(), config }
+    }
+
+    fn snapshots(&self) -> Folder {
+        Folder::at(&self.dir.path().join("snapshots"))
+    }
+
+    fn worker(&self) -> Worker {
+        self.worker_with(self.clock.clone())
+    }
+
+    fn worker_with(&self, clock: Arc<dyn Clock>) -> Worker {
+        let (log, outcomes) = (self.log.clone(), self.outcomes.clone());
+        let topology = topology();
+        let parts = Parts {
+            join: Box::new(move || Ok(Box::new(log.join()))),
+            resolve: Arc::new(OwnSchemas::of(&topology)),
+            topology,
+            clock,
+            saver: Some(Arc::new(Saver::inline(Arc::new(self.snapshots())))),
+            observer: Some(Box::new(move |partition, offset, outcome| {
+                let before = outcomes.lock().unwrap().insert((partition, offset), outcome);
+                assert_eq!(before, None, "{partition}@{offset} was told twice");
+            })),
+        };
+        Worker::new(self.config.clone(), parts).unwrap()
+    }
+
+    fn send(&mut self, commands: &[(Vec<u8>, Vec<u8>)]) -> Vec<(u32, u64)> {
+        append(&mut self.log, commands)
+    }
+
+    fn add(&self, key: &str, counter: CounterId, amount: i64) -> (Vec<u8>, Vec<u8>) {
+        self.pen.write(key, &Add { counter, amount, note: String::new() })
+    }
+
+    fn wiring(&self) -> Wiring {
+        let topology = topology();
+        Wiring::to_read(topology.clone(), Arc::new(OwnSchemas::of(&topology)))
+    }
+
+    /// Every partition equals the fold of its events, and its events what its commands lead to.
+    fn verify(&mut self) {
+        for partition in 0..PARTITIONS {
+            let task = self.config.task(self.log.identity(), partition);
+            let (mut wiring, snapshots) = (self.wiring(), self.snapshots());
+            let state = verify::state(&mut self.log, &mut wiring, &task, &snapshots).unwrap();
+            assert_eq!(state.difference, None, "the state of partition {partition}");
+            let decisions = verify::decisions(&mut self.log, &mut wiring, &task).unwrap();
+            assert_eq!(decisions.difference, None, "the decisions of partition {partition}");
+        }
+    }
+
+    fn outcome(&self, position: (u32, u64)) -> Outcome {
+        self.outcomes.lock().unwrap()[&position]
+    }
+}
+
+/// Steps until every command that is there has an outcome.
+fn drain(worker: &mut Worker, log: &mut Embedded) {
+    for _ in 0..10_000 {
+        worker.step(Duration::from_millis(20)).unwrap();
+        let owned = worker.status().partitions;
+        let done = owned.iter().filter(|status| {
+            let end = Reader::end(log, Topic::Commands, status.partition).unwrap();
+            status.failure.is_some() || status.progress.next_offset == end
+        });
+        if done.count() == PARTITIONS as usize && worker.is_settled() {
+            return;
+        }
+    }
+    panic!("not drained: {:?}", worker.status());
+}
+
+fn finish(mut worker: Worker) {
+    worker.stop();
+    while !worker.is_settled() {
+        worker.step(Duration::from_millis(20)).unwrap();
+    }
+    worker.finish().unwrap();
+}
+
+fn total(worker: &Worker, counter: CounterId) -> Option<i64> {
+    let partitions = worker.status().partitions;
+    partitions.iter().find_map(|status| {
+        let store = worker.task(status.partition)?.stores().find::<Counter>()?;
+        store.get(&counter).map(|counter| counter.total)
+    })
+}
+
+#[test]
+fn every_command_has_one_outcome_and_a_partition_begins_with_its_genesis() {
+    let mut house = House::new();
+    let mut worker = house.worker();
+    let counters: Vec<_> = (0..PARTITIONS).map(|p| counter_in(p, PARTITIONS, 1)).collect();
+    let mut positions = Vec::new();
+    for round in 0..50 {
+        let commands: Vec<_> = counters
+            .iter()
+            .map(|counter| house.add(&format!("{round}-{counter}"), *counter, 2))
+            .collect();
+        positions.extend(house.send(&commands));
+    }
+    drain(&mut worker, &mut house.log);
+    for position in positions {
+        assert!(matches!(house.outcome(position), Outcome::Decided { code: 0, .. }));
+    }
+    counters.iter().for_each(|counter| assert_eq!(total(&worker, *counter), Some(100)));
+    for partition in 0..PARTITIONS {
+        let events = read(&mut house.log, Topic::Events, partition, 0);
+        assert_eq!(events.len(), 51, "one genesis and 50 events");
+        let schema = Reader::schema_of(&mut house.log, u32::from(events[0].value[4])).unwrap();
+        assert_eq!(schema.unwrap().name, "bellhop.engine.Genesis");
+    }
+    house.verify();
+}
+
+#[test]
+fn a_batch_is_as_large_as_asked_and_waits_as_long_as_asked() {
+    let mut house = House::new();
+    house.config.batch_records_max = 7;
+    house.config.batch_wait = Duration::from_secs(3_600);
+    let counter = counter_in(0, PARTITIONS, 1);
+    let mut worker = house.worker();
+    let commands: Vec<_> = (0..10).map(|n| house.add(&format!("{n}"), counter, 1)).collect();
+    let positions = house.send(&commands);
+    for _ in 0..20 {
+        worker.step(Duration::ZERO).unwrap();
+    }
+    while house.outcomes.lock().unwrap().len() < 7 {
+        worker.step(Duration::from_millis(1)).unwrap();
+    }
+    for _ in 0..20 {
+        worker.step(Duration::ZERO).unwrap();
+    }
+    assert_eq!(house.outcomes.lock().unwrap().len(), 7, "three wait for an hour");
+    house.clock.advance(Duration::from_secs(3_600));
+    drain(&mut worker, &mut house.log);
+    assert_eq!(house.outcomes.lock().unwrap().len(), positions.len());
+}
+
+#[test]
+fn a_cascade_is_decided_in_the_partition_of_its_key() {
+    let mut house = House::new();
+    let (from, to) = (counter_in(0, PARTITIONS, 1), counter_in(3, PARTITIONS, 1));
+    let mut worker = house.worker();
+    let moving = house.pen.write("move", &Move { counter: from, to, amount: 4 });
+    let add = house.add("add", from, 10);
+    house.send(&[add, moving]);
+    drain(&mut worker, &mut house.log);
+    assert_eq!((total(&worker, from), total(&worker, to)), (Some(6), Some(4)));
+    house.verify();
+}
+
+#[test]
+fn an_idle_partition_gets_a_tick_when_a_timer_is_due_and_only_then() {
+    let mut house = House::new();
+    let counter = counter_in(2, PARTITIONS, 1);
+    let mut worker = house.worker();
+    let due = Timestamp(1_000_000 + 60_000_000);
+    let later = house.pen.write("later", &AddLater { counter, amount: 5, due });
+    house.send(&[later]);
+    drain(&mut worker, &mut house.log);
+    house.clock.advance(Duration::from_secs(59));
+    for _ in 0..5 {
+        worker.step(Duration::ZERO).unwrap();
+    }
+    assert_eq!(Reader::end(&mut house.log, Topic::Commands, 2).unwrap(), 1, "no tick yet");
+    house.clock.advance(Duration::from_secs(1));
+    while total(&worker, counter) != Some(5) {
+        worker.step(Duration::from_millis(10)).unwrap();
+    }
+    drain(&mut worker, &mut house.log);
+    assert_eq!(house.outcome((2, 1)), Outcome::Ticked);
+    assert_eq!(Reader::end(&mut house.log, Topic::Commands, 2).unwrap(), 2, "one tick");
+    house.verify();
+}
+
+#[test]
+fn a_processor_that_panics_stops_its_partition_alone_at_that_offset() {
+    let mut house = House::new();
+    let (broken, good) = (counter_in(1, PARTITIONS, 1), counter_in(2, PARTITIONS, 1));
+    let mut worker = house.worker();
+    let mut commands: Vec<_> = (0..5).map(|n| house.add(&format!("b{n}"), broken, 1)).collect();
+    commands.push(house.add("poison", broken, i64::MAX));
+    commands.push(house.add("behind", broken, 1));
+    commands.extend((0..20).map(|n| house.add(&format!("g{n}"), good, 1)));
+    let positions = house.send(&commands);
+    drain(&mut worker, &mut house.log);
+    let status = worker.status();
+    let failures: Vec<_> = status.partitions.iter().filter(|p| p.failure.is_some()).collect();
+    let [failed] = failures.as_slice() else { panic!("one partition fails: {status:?}") };
+    let failure = failed.failure.as_ref().unwrap();
+    assert_eq!((failed.partition, failure.offset), (1, Some(5)));
+    assert_eq!(failure.what, "a counter that is full");
+    assert_eq!(Reader::committed(&mut house.log, 1).unwrap().unwrap().next_offset, 5);
+    assert_eq!(read(&mut house.log, Topic::Events, 1, 0).len(), 6, "genesis and five");
+    assert_eq!(total(&worker, good), Some(20));
+    assert!(!house.outcomes.lock().unwrap().contains_key(&positions[5]));
+    house.verify();
+}
+
+#[test]
+fn what_cannot_be_decided_is_parked_and_can_be_read_again() {
+    let mut house = House::new();
+    let counter = counter_in(0, PARTITIONS, 1);
+    let key = counter.0.hyphenated().to_string().into_bytes();
+    let mut worker = house.worker();
+    let unknown = [&[0, 0, 0, 0x27, 0x10][..], b"whatever"].concat();
+    let panics = house.add("panics", counter, i64::MIN);
+    let fine = house.add("fine", counter, 1);
+    house.send(&[(key.clone(), unknown.clone()), panics, (key, b"no frame".to_vec()), fine]);
+    drain(&mut worker, &mut house.log);
+    let entries = parked::list(&mut house.log).unwrap();
+    let kinds: Vec<_> =
+        entries.iter().map(|entry| (entry.parked.offset, entry.parked.kind)).collect();
+    let expected =
+        [(0, ParkedKind::UnknownType), (1, ParkedKind::Panicked), (2, ParkedKind::Undecodable)];
+    assert_eq!(kinds, expected);
+    assert!(entries[0].parked.cause.contains("schema id 10000 is not known"));
+    assert_eq!(entries[0].parked.value.as_ref().unwrap().0, unknown);
+    assert_eq!(parked::show(&mut house.log, 0, 1).unwrap().as_ref(), Some(&entries[1]));
+    assert_eq!(parked::show(&mut house.log, 0, 3).unwrap(), None);
+    assert_eq!(total(&worker, counter), Some(1));
+    house.verify();
+}
+
+#[test]
+fn a_worker_goes_on_where_another_stopped_and_a_damaged_snapshot_costs_only_time() {
+    let mut house = House::new();
+    house.config.snapshot_events = 10;
+    let counter = counter_in(0, PARTITIONS, 1);
+    let mut sum = 0;
+    for run in 0..4 {
+        let mut worker = house.worker();
+        for step in 0..6 {
+            let commands: Vec<_> =
+                (0..5).map(|n| house.add(&format!("{run}-{step}-{n}"), counter, 1)).collect();
+            sum += 5;
+            house.send(&commands);
+            drain(&mut worker, &mut house.log);
+        }
+        assert_eq!(total(&worker, counter), Some(sum), "run {run}");
+        finish(worker);
+        house.verify();
+        let folder = house.snapshots();
+        let log_id = house.log.identity().log_id;
+        let kept = folder.list(log_id, 0).unwrap();
+        assert_eq!(kept.len(), 2, "the newest two: {kept:?}");
+        // After the second run the newest is damaged, later both are.
+        for damaged in kept.iter().take(run.min(2)) {
+            let path = folder.file(log_id, 0, *damaged);
+            let mut bytes = fs::read(&path).unwrap();
+            let last = bytes.len() - 1;
+            bytes[last] ^= 0xff;
+            fs::write(&path, bytes).unwrap();
+        }
+    }
+    let repeat = house.add("0-0-0", counter, 1);
+    let position = house.send(&[repeat])[0];
+    let mut worker = house.worker();
+    drain(&mut worker, &mut house.log);
+    assert!(matches!(house.outcome(position), Outcome::Repeated { code: 0, .. }));
+}
+
+#[test]
+fn verify_names_the_offset_of_the_first_event_that_differs() {
+    let mut house = House::new();
+    let counter = counter_in(0, PARTITIONS, 1);
+    let mut worker = house.worker();
+    let commands: Vec<_> = (0..5).map(|n| house.add(&format!("{n}"), counter, 1)).collect();
+    house.send(&commands);
+    drain(&mut worker, &mut house.log);
+    let task = worker.task(0).unwrap();
+    let live = verify::live(&mut house.log.clone(), &mut house.wiring(), task).unwrap();
+    assert_eq!((live.difference, live.events), (None, 6));
+    finish(worker);
+    // Handlers of another version decide the same and say so in each event.
+    house.config.version = "2".to_owned();
+    let config = house.config.task(house.log.identity(), 0);
+    let mut wiring = house.wiring();
+    let decisions = verify::decisions(&mut house.log, &mut wiring, &config).unwrap();
+    let difference = decisions.difference.unwrap();
+    assert_eq!(difference.offset, 1, "{}", difference.what);
+    // A snapshot of another state under a good checksum is found out by the fold.
+    let (folder, log_id) = (house.snapshots(), house.log.identity().log_id);
+    let newest = folder.list(log_id, 0).unwrap()[0];
+    let mut snapshot = folder.load(log_id, 0, newest).unwrap();
+    let mut other = House::new();
+    let other_counter = counter_in(0, PARTITIONS, 1);
+    let commands: Vec<_> = (0..5).map(|n| other.add(&format!("{n}"), other_counter, 2)).collect();
+    other.send(&commands);
+    let mut worker = other.worker();
+    drain(&mut worker, &mut other.log);
+    snapshot.state.clear();
+    worker.task(0).unwrap().snapshot(&mut snapshot.state);
+    folder.save(&snapshot).unwrap();
+    let state = verify::state(&mut house.log, &mut wiring, &config, &folder).unwrap();
+    let difference = state.difference.unwrap();
+    assert_eq!(difference.offset, 6);
+    assert!(difference.what.contains("counters of"), "{}", difference.what);
+}
+
+#[test]
+fn workers_that_come_and_go_decide_every_command_once() {
+    let mut house = House::new();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let counters: Vec<_> = (0..40).map(|n| counter_in(n % PARTITIONS, PARTITIONS, n)).collect();
+    let stops: Vec<_> = (0..3).map(|_| Arc::new(AtomicBool::new(false))).collect();
+    let mut count = 0;
+    std::thread::scope(|scope| {
+        let mut running = Vec::new();
+        for (nth, stop) in stops.iter().enumerate() {
+            let mut worker = house.worker_with(clock.clone());
+            let stop = Arc::clone(stop);
+            running.push(scope.spawn(move || worker.run_until(&stop).unwrap()));
+            for round in 0..30 {
+                let commands: Vec<_> = counters
+                    .iter()
+                    .map(|counter| house.add(&format!("{nth}-{round}-{counter}"), *counter, 1))
+                    .collect();
+                count += house.send(&commands).len();
+            }
+            if nth == 1 {
+                stops[0].store(true, Ordering::Relaxed);
+            }
+        }
+        while house.outcomes.lock().unwrap().len() < count {
+            std::thread::yield_now();
+        }
+        stops.iter().for_each(|stop| stop.store(true, Ordering::Relaxed));
+        running.into_iter().for_each(|worker| worker.join().unwrap());
+    });
+    for partition in 0..PARTITIONS {
+        let events = read(&mut house.log, Topic::Events, partition, 0).len() as u64;
+        let commands = Reader::end(&mut house.log, Topic::Commands, partition).unwrap();
+        assert_eq!(events, commands + 1, "a genesis and one event a command");
+    }
+    house.verify();
+}
