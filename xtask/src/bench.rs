@@ -1,0 +1,269 @@
+//! `cargo xtask bench`: what is promised in numbers, measured in release mode on one pinned core.
+//!
+//! Every benchmark is a program that prints one line of JSON; here it is pinned, repeated, shown as
+//! a table and held against its gate.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, bail};
+use comfy_table::{Table, presets};
+use serde_json::{Value, json};
+
+/// What to measure.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Only these: core, embedded, demo, kpi, restore.
+    names: Vec<String>,
+    /// Writes the results as JSON to this file.
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Shows the numbers and ignores the gates.
+    #[arg(long)]
+    no_gate: bool,
+    /// Processor that the measured program is pinned to.
+    #[arg(long, default_value_t = 1)]
+    cpu: usize,
+}
+
+/// A number and what it must be.
+struct Row {
+    name: &'static str,
+    value: f64,
+    unit: &'static str,
+    gate: Gate,
+}
+
+enum Gate {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+impl Row {
+    fn holds(&self) -> bool {
+        match self.gate {
+            Gate::AtLeast(least) => self.value >= least,
+            Gate::AtMost(most) => self.value <= most,
+        }
+    }
+
+    fn gate_text(&self) -> String {
+        match self.gate {
+            Gate::AtLeast(least) => format!("at least {least} {}", self.unit),
+            Gate::AtMost(most) => format!("at most {most} {}", self.unit),
+        }
+    }
+}
+
+const ALL: [&str; 5] = ["core", "embedded", "demo", "kpi", "restore"];
+
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let names: Vec<&str> = match arguments.names.as_slice() {
+        [] => ALL.to_vec(),
+        names => names.iter().map(String::as_str).collect(),
+    };
+    if let Some(unknown) = names.iter().find(|name| !ALL.contains(name)) {
+        bail!("there is no benchmark \"{unknown}\"; there are {}", ALL.join(", "));
+    }
+    let mut rows = Vec::new();
+    let mut details = serde_json::Map::new();
+    for name in names {
+        let (found, detail) = match name {
+            "core" => core(arguments.cpu)?,
+            "embedded" => embedded(arguments.cpu)?,
+            "demo" => demo()?,
+            "kpi" => kpi(arguments.cpu)?,
+            _ => restore(arguments.cpu)?,
+        };
+        rows.extend(found);
+        details.insert(name.to_owned(), detail);
+    }
+    print(&rows);
+    let results = json!({
+        "revision": revision(),
+        "processor": processor(),
+        "rows": rows.iter().map(|row| json!({
+            "name": row.name, "value": row.value, "unit": row.unit,
+            "gate": row.gate_text(), "holds": row.holds(),
+        })).collect::<Vec<_>>(),
+        "details": details,
+    });
+    match &arguments.out {
+        Some(path) => std::fs::write(path, format!("{results:#}\n"))
+            .with_context(|| format!("write {}", path.display()))?,
+        None => println!("{results}"),
+    }
+    let missed: Vec<_> = rows.iter().filter(|row| !row.holds()).map(|row| row.name).collect();
+    if !missed.is_empty() && !arguments.no_gate {
+        bail!("below the gate: {}", missed.join(", "));
+    }
+    Ok(())
+}
+
+fn print(rows: &[Row]) {
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
+    table.set_header(["what", "measured", "gate", ""]);
+    for row in rows {
+        let digits = if row.value < 100.0 { 2 } else { 0 };
+        let value = format!("{:.digits$} {}", row.value, row.unit);
+        let verdict = if row.holds() { "ok" } else { "MISSED" };
+        table.add_row([row.name.to_owned(), value, row.gate_text(), verdict.to_owned()]);
+    }
+    println!("{} on {}\n{table}", revision(), processor());
+}
+
+/// Runs a benchmark target, pinned, and reads its line of JSON.
+fn measure(package: &str, bench: &str, cpu: usize, arguments: &[&str]) -> anyhow::Result<Value> {
+    let build = ["bench", "--package", package, "--bench", bench, "--locked", "--no-run"];
+    crate::cargo::run(&build, &[])?;
+    let mut cargo = Command::new("taskset");
+    let output = cargo
+        .args(["-c", &cpu.to_string()])
+        .arg(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["bench", "--quiet", "--package", package, "--bench", bench, "--locked", "--"])
+        .args(arguments)
+        .env("CARGO_TARGET_DIR", crate::cargo::target()?)
+        .stderr(Stdio::inherit())
+        .output()
+        .context("start taskset (package util-linux)")?;
+    if !output.status.success() {
+        bail!("the benchmark {bench} ended with {}", output.status);
+    }
+    let text = String::from_utf8(output.stdout)?;
+    let line = text.lines().rev().find(|line| line.starts_with('{'));
+    serde_json::from_str(line.with_context(|| format!("{bench} printed no result:\n{text}"))?)
+        .context("read the benchmark's result")
+}
+
+fn number(value: &Value, path: &str) -> anyhow::Result<f64> {
+    value.pointer(path).and_then(Value::as_f64).with_context(|| format!("find {path} in {value}"))
+}
+
+type Measured = (Vec<Row>, Value);
+
+fn core(cpu: usize) -> anyhow::Result<Measured> {
+    let detail = measure("bellhop-tests", "core", cpu, &[])?;
+    let value = number(&detail, "/per_second/median")?;
+    let name = "core alone, AVAIL mix";
+    let row = Row { name, value, unit: "commands/s", gate: Gate::AtLeast(700_000.0) };
+    Ok((vec![row], detail))
+}
+
+fn embedded(cpu: usize) -> anyhow::Result<Measured> {
+    let detail = measure("bellhop-tests", "embedded", cpu, &[])?;
+    let value = number(&detail, "/per_second/median")?;
+    let name = "embedded log, durable, AVAIL mix";
+    let row = Row { name, value, unit: "commands/s", gate: Gate::AtLeast(200_000.0) };
+    Ok((vec![row], detail))
+}
+
+fn kpi(cpu: usize) -> anyhow::Result<Measured> {
+    let detail = measure("bellhop-analytics", "kpis", cpu, &[])?;
+    let value = number(&detail, "/slowest_ms")?;
+    let name = "slowest KPI over the whole dataset, warm";
+    let row = Row { name, value, unit: "ms", gate: Gate::AtMost(50.0) };
+    Ok((vec![row], detail))
+}
+
+/// The release binary, built.
+fn bellhop() -> anyhow::Result<PathBuf> {
+    crate::cargo::run(&["build", "--release", "--locked", "--package", "bellhop"], &[])?;
+    Ok(crate::cargo::target()?.join("release/bellhop"))
+}
+
+/// A folder for one measurement, empty.
+fn scratch(name: &str) -> anyhow::Result<PathBuf> {
+    let folder = crate::cargo::cache()?.join("bench").join(name);
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder).with_context(|| format!("clear {}", folder.display()))?;
+    }
+    std::fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
+    Ok(folder)
+}
+
+fn demo() -> anyhow::Result<Measured> {
+    let bellhop = bellhop()?;
+    let (mut seconds, mut peaks) = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        let data = scratch("demo")?;
+        let started = Instant::now();
+        let mut child = Command::new(&bellhop)
+            .args(["demo", "--data"])
+            .arg(&data)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("start the demo")?;
+        let mut peak = 0.0;
+        let status = loop {
+            peak = peak_mb(child.id()).unwrap_or(peak);
+            match child.try_wait().context("wait for the demo")? {
+                Some(status) => break status,
+                None => std::thread::sleep(std::time::Duration::from_millis(20)),
+            }
+        };
+        if !status.success() {
+            bail!("the demo ended with {status}");
+        }
+        seconds.push(started.elapsed().as_secs_f64());
+        peaks.push(peak);
+    }
+    seconds.sort_by(f64::total_cmp);
+    peaks.sort_by(f64::total_cmp);
+    let rows = vec![
+        Row { name: "demo, whole run", value: seconds[1], unit: "s", gate: Gate::AtMost(15.0) },
+        Row { name: "demo, peak memory", value: peaks[2], unit: "MB", gate: Gate::AtMost(500.0) },
+    ];
+    Ok((rows, json!({ "seconds": seconds, "peak_mb": peaks })))
+}
+
+/// The high-water mark of a process's resident memory.
+///
+/// # Source
+/// Linux, proc(5): `VmHWM` in KiB.
+fn peak_mb(pid: u32) -> Option<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.split_whitespace().next()?.parse::<f64>().ok()? / 1024.0)
+}
+
+/// Restores the demo's state from its snapshots, as a worker does at its start.
+fn restore(cpu: usize) -> anyhow::Result<Measured> {
+    let bellhop = bellhop()?;
+    let data = scratch("restore")?;
+    let status = Command::new(&bellhop)
+        .args(["demo", "--data"])
+        .arg(&data)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .context("start the demo")?;
+    if !status.success() {
+        bail!("the demo ended with {status}");
+    }
+    let data = data.to_string_lossy().into_owned();
+    let detail = measure("bellhop-tests", "restore", cpu, &[&data])?;
+    let value = number(&detail, "/milliseconds/median")?;
+    let name = "restore the demo's state from its snapshot";
+    Ok((vec![Row { name, value, unit: "ms", gate: Gate::AtMost(200.0) }], detail))
+}
+
+fn revision() -> String {
+    let git = Command::new("git").args(["describe", "--always", "--dirty"]).output();
+    match git {
+        Ok(output) if output.status.success() => {
+            String::from_utf8_lossy(&output.stdout).trim().to_owned()
+        }
+        _ => "unknown revision".to_owned(),
+    }
+}
+
+fn processor() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info.lines().find_map(|line| line.strip_prefix("model name"));
+    let model = model.and_then(|line| line.split_once(':')).map(|(_, model)| model.trim());
+    let count = std::thread::available_parallelism().map_or(0, usize::from);
+    format!("{} ({count} processors)", model.unwrap_or("unknown processor"))
+}

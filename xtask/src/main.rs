@@ -1,0 +1,64 @@
+//! The project's own commands: `cargo xtask test`, `lint`, `bench`, `simulate`.
+#![allow(clippy::print_stdout, reason = "a command-line tool talks")]
+
+mod bench;
+mod cargo;
+mod licences;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The project's own commands")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Builds everything and runs all tests.
+    Test {
+        /// Only tests whose name contains this.
+        filter: Option<String>,
+    },
+    /// Runs the simulator: random commands and faults, every promise checked after each seed.
+    ///
+    /// Examples: `cargo xtask simulate --seeds 1000000`, `cargo xtask simulate --seed 4711`
+    Simulate {
+        /// How many seeds.
+        #[arg(long, default_value_t = 200)]
+        seeds: u64,
+        /// One seed again; says more than a run of many.
+        #[arg(long, conflicts_with = "seeds")]
+        seed: Option<u64>,
+    },
+    /// Measures, in release mode, and holds the numbers against their gates.
+    Bench(bench::Arguments),
+    /// Checks formatting, licences and lints.
+    Lint,
+}
+
+fn main() -> anyhow::Result<()> {
+    match Arguments::parse().command {
+        Command::Test { filter } => {
+            let filter: Vec<&str> = filter.iter().flat_map(|name| ["--", name.as_str()]).collect();
+            cargo::run_groups(&["test", "--locked"], &filter)
+        }
+        Command::Simulate { seeds, seed } => {
+            let variable = match seed {
+                Some(seed) => ("BELLHOP_SEED", seed.to_string()),
+                None => ("BELLHOP_SEEDS", seeds.to_string()),
+            };
+            let arguments = ["test", "--release", "--locked", "--package", "bellhop-tests"];
+            let only = ["--test", "simulation", "--", "--nocapture"];
+            cargo::run(&[arguments.as_slice(), &only].concat(), &[variable])
+        }
+        Command::Bench(arguments) => bench::run(&arguments),
+        Command::Lint => {
+            cargo::run(&["fmt", "--all", "--check"], &[])?;
+            licences::check()?;
+            let clippy = ["clippy", "--locked", "--quiet", "--all-targets"];
+            cargo::run_groups(&clippy, &["--", "-D", "warnings"])
+        }
+    }
+}
