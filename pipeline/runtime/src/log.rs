@@ -35,10 +35,12 @@ use bellhop_core::record::{Header, Record};
 use bellhop_core::task::Progress;
 
 pub use self::batch::{Batch, Builder, Cursor};
+pub use self::consumer::{Consumer, Mark, NOTE_BYTES_MAX};
 
 pub mod simulated;
 
 mod batch;
+mod consumer;
 pub mod embedded;
 
 /// What a log is.
