@@ -175,7 +175,7 @@ fn bellhop() -> anyhow::Result<PathBuf> {
 
 /// A folder for one measurement, empty.
 fn scratch(name: &str) -> anyhow::Result<PathBuf> {
-    let folder = crate::cargo::cache()?.join("bench").join(name);
+    let folder = bellhop_harness::cache()?.join("bench").join(name);
     if folder.exists() {
         std::fs::remove_dir_all(&folder).with_context(|| format!("clear {}", folder.display()))?;
     }

@@ -4,17 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, bail};
-
-/// Where build output and downloads stay: `BELLHOP_CACHE`, or `bellhop` in the user's cache.
-pub(crate) fn cache() -> anyhow::Result<PathBuf> {
-    let var = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    if let Some(cache) = var("BELLHOP_CACHE") {
-        return Ok(cache.into());
-    }
-    let home = || var("HOME").map(|home| PathBuf::from(home).join(".cache"));
-    let cache = var("XDG_CACHE_HOME").map(PathBuf::from).or_else(home);
-    Ok(cache.context("find the cache folder: set BELLHOP_CACHE or HOME")?.join("bellhop"))
-}
+use bellhop_harness::cache;
 
 /// Where cargo builds to.
 pub(crate) fn target() -> anyhow::Result<PathBuf> {

