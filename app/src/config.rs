@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 /// The file that is read when none is named.
 const FILE: &str = "bellhop.toml";
+/// Variables of the project's own tools that have the same prefix and configure nothing.
+const TOOLS: [&str; 6] = ["cache", "seed", "seeds", "bless", "release", "write_golden"];
 
 /// What can be configured.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,7 +66,7 @@ impl Config {
         }
         let figment = Figment::from(Serialized::defaults(Self::default()))
             .merge(Toml::file(file.unwrap_or(Path::new(FILE))))
-            .merge(Env::prefixed("BELLHOP_"));
+            .merge(Env::prefixed("BELLHOP_").ignore(&TOOLS));
         let config: Self = figment
             .extract()
             .context("read the configuration; `bellhop config` prints the keys there are")?;
