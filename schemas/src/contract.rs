@@ -51,6 +51,7 @@ pub const MESSAGES: &[File] = files![
     "engine/command_conflicted.avsc",
     "engine/genesis.avsc",
     "engine/parked.avsc",
+    "engine/reply.avsc",
     "engine/tick.avsc",
 ];
 
@@ -59,6 +60,7 @@ pub const PARTS: &[File] = files![
     "engine/meta.avsc",
     "engine/parked_header.avsc",
     "engine/parked_kind.avsc",
+    "engine/reply_outcome.avsc",
     "engine/source.avsc",
     "type/alternative.avsc",
     "type/assignment.avsc",

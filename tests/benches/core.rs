@@ -35,6 +35,7 @@ fn main() {
                     version: env!("CARGO_PKG_VERSION").into(),
                     idempotency_hours: 168,
                     value_bytes_max: 1 << 20,
+                    reply_topics: Vec::new(),
                 };
                 Task::new(config, Arc::clone(&topology), Arc::clone(&wire))
             })

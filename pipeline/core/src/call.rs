@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use crate::avro::{Avro, DecodeError, Reader};
 use crate::context::Context;
 use crate::dedupe::{Dedupe, Fingerprint, FirstOutcome};
-use crate::emit::Emitter;
+use crate::emit::{Emitter, MESSAGE_BYTES_MAX, TooLarge};
 use crate::engine::{CommandAcknowledged, CommandConflicted, ParkedKind};
 use crate::handler::{CASCADE_DEPTH_MAX, Outputs};
 use crate::message::{LogId, Message, MessageKey, Meta, Position, Source, Timestamp};
@@ -133,8 +133,18 @@ impl Call<'_> {
 
         let stamp = self.stamp(&meta, key, payload_hash, depth);
         let command = self.datum.get(body_at..).unwrap_or_default();
+        let sent = (*self.parts.next_index, self.parts.output.commands.len());
         let mut emitter = self.emitter::<C>(stamp, &meta, command);
         returned.emit(&mut emitter);
+        if let Some(TooLarge { message, bytes }) = emitter.too_large {
+            *self.parts.next_index = sent.0;
+            self.parts.output.commands.truncate(sent.1);
+            let cause = format!(
+                "{} leads to {message} of {bytes} bytes, at most {MESSAGE_BYTES_MAX} can be sent; ask for less at once",
+                C::TYPE
+            );
+            return Err(Unfit::new(ParkedKind::TooLarge, cause));
+        }
         if emitter.first.is_none() && fingerprint.is_some() {
             emitter.engine_event(&CommandAcknowledged { command: C::TYPE.into() });
         }
@@ -162,6 +172,7 @@ impl Call<'_> {
             command_meta,
             command,
             first: None,
+            too_large: None,
             marker: PhantomData,
         }
     }

@@ -10,8 +10,8 @@ use uuid::Uuid;
 use crate::avro::{Avro, Reader};
 use crate::engine::Parked;
 use crate::message::{LogId, Message, MessageKey, Meta, Timestamp};
-use crate::outcome::Outcome;
-use crate::record::{Record, Records, frame, unframe};
+use crate::outcome::{Answer, Outcome};
+use crate::record::{Header, Record, Records, frame, unframe};
 use crate::store::{State, Store};
 use crate::task::{Config, Task};
 use crate::topology::{Topology, Wire};
@@ -35,6 +35,8 @@ pub struct Sent {
     pub commands: Vec<SentMessage>,
     /// What was parked.
     pub parked: Option<Parked>,
+    /// Replies to whoever asked for one.
+    pub replies: Vec<Answer>,
 }
 
 /// One message.
@@ -93,6 +95,7 @@ impl Driver {
             version: CompactString::const_new("test"),
             idempotency_hours: 168,
             value_bytes_max: 1 << 20,
+            reply_topics: vec!["replies".into()],
         };
         Self { task: Task::new(config, topology, Arc::clone(&wire)), wire, now, offset: 0 }
     }
@@ -143,7 +146,31 @@ impl Driver {
     /// # Panics
     /// When their schema id is unknown, or what the task wrote cannot be read back.
     pub fn send_record(&mut self, key: Option<&[u8]>, value: Option<&[u8]>) -> Sent {
-        let record = Record { offset: self.offset, timestamp: self.now, key, value, headers: &[] };
+        self.send_record_with(key, value, &[])
+    }
+
+    /// Sends a command under an idempotency key, with headers.
+    ///
+    /// # Panics
+    /// As [`Driver::send_as`].
+    pub fn send_headed<C: Message>(
+        &mut self,
+        idempotency_key: &str,
+        command: &C,
+        headers: &[Header<'_>],
+    ) -> Sent {
+        let id = Uuid::from_u128(u128::from(self.offset) | (0xc << 96));
+        let (key, value) = self.encode(&Meta::of_command(id, idempotency_key, self.now), command);
+        self.send_record_with(Some(&key), Some(&value), headers)
+    }
+
+    fn send_record_with(
+        &mut self,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[Header<'_>],
+    ) -> Sent {
+        let record = Record { offset: self.offset, timestamp: self.now, key, value, headers };
         self.offset += 1;
         let outcome = match self.task.process(&record) {
             Ok(Some(outcome)) => outcome,
@@ -169,6 +196,7 @@ impl Driver {
             events: read(&output.events),
             commands: read(&output.commands),
             parked,
+            replies: output.replies.clone(),
         };
         output.clear();
         sent

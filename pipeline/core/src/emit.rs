@@ -8,7 +8,11 @@ use crate::context::Context;
 use crate::engine::{EngineRecord, encode_with_meta};
 use crate::message::{Message, MessageKey, Meta, Position, Timestamp};
 use crate::processor::Apply;
-use crate::record::frame;
+use crate::record::{Records, frame};
+
+/// Bytes of a message that a handler returns. Brokers take a record of 1,048,588 with its frame
+/// (`message.max.bytes`); more would make the transaction of a whole batch fail for ever.
+pub const MESSAGE_BYTES_MAX: usize = 1_000_000;
 
 /// Sends what a handler returned: events through their processors into the output, commands to
 /// the commands topic.
@@ -22,7 +26,16 @@ pub struct Emitter<'a, C> {
     pub(crate) now: Timestamp,
     /// Index and code of the first event.
     pub(crate) first: Option<(u16, u16)>,
+    /// What was too large to be sent: nothing is, then.
+    pub(crate) too_large: Option<TooLarge>,
     pub(crate) marker: PhantomData<C>,
+}
+
+/// A message that no broker takes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TooLarge {
+    pub(crate) message: &'static str,
+    pub(crate) bytes: usize,
 }
 
 impl<C> Emitter<'_, C> {
@@ -51,7 +64,15 @@ impl<C> Emitter<'_, C> {
     }
 
     /// Applies an event to the stores and writes it out.
+    ///
+    /// It is encoded first: one that is too large has changed nothing.
+    ///
+    /// # Panics
+    /// When it is too large and others of the same command were applied before it.
     pub(crate) fn event<E: Message>(&mut self, event: &E) {
+        if self.too_large.is_some() {
+            return;
+        }
         self.next_message();
         self.parts.scratch.clear();
         event.key().write(self.parts.scratch);
@@ -63,6 +84,15 @@ impl<C> Emitter<'_, C> {
             String::from_utf8_lossy(self.record_key),
         );
         let entry = self.parts.topology.event_of::<E>();
+        let schema_id = self.parts.wire.event_id(entry.index);
+        self.write_event(schema_id, |meta, out| {
+            meta.encode(out);
+            event.encode(out);
+        });
+        if take_back_too_large(&mut self.parts.output.events, E::TYPE, &mut self.too_large) {
+            assert!(self.first.is_none(), "{} is too large after other events", E::TYPE);
+            return;
+        }
         let call = Apply {
             entry,
             stores: self.parts.stores,
@@ -72,11 +102,6 @@ impl<C> Emitter<'_, C> {
         };
         call.to(event);
         self.note_first(event.outcome_code());
-        let schema_id = self.parts.wire.event_id(entry.index);
-        self.write_event(schema_id, |meta, out| {
-            meta.encode(out);
-            event.encode(out);
-        });
     }
 
     pub(crate) fn engine_event<T: EngineRecord>(&mut self, record: &T) {
@@ -99,7 +124,13 @@ impl<C> Emitter<'_, C> {
     }
 
     /// Writes a command to the commands topic.
+    ///
+    /// # Panics
+    /// When it is too large and events of the same command were applied before it.
     pub(crate) fn cascade<M: Message>(&mut self, command: &M) {
+        if self.too_large.is_some() {
+            return;
+        }
         self.next_message();
         let Self { parts, meta, now, .. } = self;
         let depth = meta.source.as_ref().map_or(0, |source| source.depth);
@@ -119,7 +150,26 @@ impl<C> Emitter<'_, C> {
         if let Some(source) = &mut meta.source {
             source.depth = depth;
         }
+        if take_back_too_large(&mut parts.output.commands, M::TYPE, &mut self.too_large) {
+            assert!(self.first.is_none(), "{} is too large after events", M::TYPE);
+        }
     }
+}
+
+/// Drops the last record again if no broker would take it.
+fn take_back_too_large(
+    records: &mut Records,
+    message: &'static str,
+    too_large: &mut Option<TooLarge>,
+) -> bool {
+    let last = records.len() - 1;
+    let bytes = records.get(last).map_or(0, |record| record.value.len());
+    if bytes <= MESSAGE_BYTES_MAX {
+        return false;
+    }
+    records.truncate(last);
+    *too_large = Some(TooLarge { message, bytes });
+    true
 }
 
 impl<C: Message> Emitter<'_, C> {

@@ -13,7 +13,7 @@ pub const FORMAT_VERSION: u16 = 1;
 /// The rule that places a key in a partition.
 pub const KEY_RULE: &str = "murmur2";
 
-/// A record of the engine. All but [`Parked`] travel with `meta` in front.
+/// A record of the engine. All but [`Parked`] and [`Reply`] travel with `meta` in front.
 pub trait EngineRecord: Avro {
     /// Full Avro name.
     const NAME: &'static str;
@@ -149,6 +149,44 @@ impl EngineRecord for Parked {
     const TYPE: &'static str = "command.parked";
 }
 
+/// What became of a command, in a [`Reply`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Avro, Serialize, Deserialize)]
+#[avro(name = "bellhop.engine.ReplyOutcome")]
+#[serde(rename_all = "snake_case")]
+pub enum ReplyOutcome {
+    /// Decided now: accepted with code 0, else refused.
+    Decided,
+    /// The same key and payload as before: the first outcome again.
+    Repeated,
+    /// The same key with another payload: not decided.
+    Conflict,
+    /// It cannot be decided, and is parked.
+    Parked,
+}
+
+/// Tells whoever sent a command with a `reply-to` header what became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Avro, Serialize, Deserialize)]
+#[avro(name = "bellhop.engine.Reply")]
+pub struct Reply {
+    /// Partition of the command.
+    pub partition: u32,
+    /// Its offset.
+    pub offset: i64,
+    /// What became of it.
+    pub outcome: ReplyOutcome,
+    /// 0 accepted, else the code of the refusal; 0 where nothing was decided.
+    pub code: u16,
+    /// The first event of the outcome; of a conflict, the event that says so.
+    pub event_id: Option<Uuid>,
+    /// Why it is parked.
+    pub parked: Option<ParkedKind>,
+}
+
+impl EngineRecord for Reply {
+    const NAME: &'static str = "bellhop.engine.Reply";
+    const TYPE: &'static str = "command.reply";
+}
+
 /// Appends an engine record behind its metadata.
 pub fn encode_with_meta<T: Avro>(meta: &Meta, body: &T, out: &mut Vec<u8>) {
     meta.encode(out);
@@ -164,5 +202,6 @@ pub fn engine_schemas() -> Vec<(&'static str, String)> {
         (CommandAcknowledged::NAME, engine_schema::<CommandAcknowledged>()),
         (Tick::NAME, engine_schema::<Tick>()),
         (Parked::NAME, crate::avro::schema_of::<Parked>()),
+        (Reply::NAME, crate::avro::schema_of::<Reply>()),
     ]
 }

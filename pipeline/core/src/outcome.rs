@@ -1,8 +1,10 @@
 //! What becomes of commands: their outcomes, and the records that a batch leads to.
 
+use compact_str::CompactString;
 use uuid::Uuid;
 
-use crate::engine::ParkedKind;
+use crate::engine::{ParkedKind, Reply, ReplyOutcome};
+use crate::message::Position;
 use crate::record::Records;
 
 /// The records that a batch leads to.
@@ -14,13 +16,31 @@ pub struct Output {
     pub commands: Records,
     /// For the parked topic.
     pub parked: Records,
+    /// For the topics that commands asked to be answered on.
+    pub replies: Vec<Answer>,
+}
+
+/// A reply on its way. Its allocations are paid by commands that ask for one, and by no other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The topic that the command named.
+    pub topic: CompactString,
+    /// The command's `correlation-id`, to go back as a header.
+    pub correlation_id: Option<Vec<u8>>,
+    /// The command's key.
+    pub key: Option<Vec<u8>>,
+    /// The framed [`Reply`].
+    pub value: Vec<u8>,
 }
 
 impl Output {
     /// Whether nothing came of the batch.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.events.is_empty() && self.commands.is_empty() && self.parked.is_empty()
+        self.events.is_empty()
+            && self.commands.is_empty()
+            && self.parked.is_empty()
+            && self.replies.is_empty()
     }
 
     /// Drops all records and keeps the memory.
@@ -28,6 +48,7 @@ impl Output {
         self.events.clear();
         self.commands.clear();
         self.parked.clear();
+        self.replies.clear();
     }
 }
 
@@ -59,6 +80,25 @@ pub enum Outcome {
     Parked(ParkedKind),
     /// A tick: only time passed.
     Ticked,
+}
+
+impl Outcome {
+    /// As a reply says it; a tick has none.
+    pub(crate) fn reply(self, at: Position) -> Option<Reply> {
+        let (outcome, code, event_id, parked) = match self {
+            Self::Decided { code, first_event } => {
+                (ReplyOutcome::Decided, code, Some(first_event), None)
+            }
+            Self::Repeated { code, first_event } => {
+                (ReplyOutcome::Repeated, code, Some(first_event), None)
+            }
+            Self::Conflict { event, .. } => (ReplyOutcome::Conflict, 0, Some(event), None),
+            Self::Parked(kind) => (ReplyOutcome::Parked, 0, None, Some(kind)),
+            Self::Ticked => return None,
+        };
+        let Position { partition, offset } = at;
+        Some(Reply { partition, offset: offset.cast_signed(), outcome, code, event_id, parked })
+    }
 }
 
 /// Why a record cannot be decided.

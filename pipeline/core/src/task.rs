@@ -25,10 +25,10 @@ use crate::avro::{Avro, Bytes};
 use crate::call::{Call, Parts};
 use crate::dedupe::Dedupe;
 use crate::engine::{
-    EngineRecord, FORMAT_VERSION, Genesis, KEY_RULE, Parked, ParkedHeader, ParkedKind,
+    EngineRecord, FORMAT_VERSION, Genesis, KEY_RULE, Parked, ParkedHeader, ParkedKind, Reply,
 };
 use crate::message::{LogId, Meta, Position, Timestamp};
-use crate::outcome::{Outcome, Output, Unfit};
+use crate::outcome::{Answer, Outcome, Output, Unfit};
 use crate::partition::partition_of;
 use crate::record::{Record, frame, unframe};
 use crate::store::Stores;
@@ -55,7 +55,14 @@ pub struct Config {
     pub idempotency_hours: u32,
     /// Values of more bytes are parked.
     pub value_bytes_max: usize,
+    /// Topics that commands may ask to be answered on; a `reply-to` of another is not followed.
+    pub reply_topics: Vec<CompactString>,
 }
+
+/// Header that names the topic of a command's reply.
+pub const REPLY_TO: &str = "reply-to";
+/// Header that a reply takes over from its command.
+pub const CORRELATION_ID: &str = "correlation-id";
 
 /// How far a task has come; committed with its output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -193,7 +200,9 @@ impl Task {
         let mut next_index = self.begin(record);
         let decided = framed
             .and_then(|(schema_id, datum)| self.decide(record, schema_id, datum, &mut next_index));
-        Ok(Some(decided.unwrap_or_else(|unfit| self.write_parked(record, unfit))))
+        let outcome = decided.unwrap_or_else(|unfit| self.write_parked(record, unfit));
+        self.reply(record, outcome);
+        Ok(Some(outcome))
     }
 
     /// Parks a record without looking at it.
@@ -207,7 +216,31 @@ impl Task {
             return None;
         }
         self.begin(record);
-        Some(self.write_parked(record, Unfit::new(kind, cause)))
+        let outcome = self.write_parked(record, Unfit::new(kind, cause));
+        self.reply(record, outcome);
+        Some(outcome)
+    }
+
+    /// Answers a command that asks for it.
+    fn reply(&mut self, record: &Record<'_>, outcome: Outcome) {
+        if record.headers.is_empty() {
+            return;
+        }
+        let header = |name| record.headers.iter().find(|header| header.name == name);
+        let topic = header(REPLY_TO).and_then(|to| {
+            self.config.reply_topics.iter().find(|topic| topic.as_bytes() == to.value)
+        });
+        let at = Position { partition: self.config.partition, offset: record.offset };
+        let (Some(topic), Some(reply)) = (topic, outcome.reply(at)) else { return };
+        let mut value = Vec::new();
+        frame(self.wire.written_id(Reply::NAME), &mut value);
+        reply.encode(&mut value);
+        self.output.replies.push(Answer {
+            topic: topic.clone(),
+            correlation_id: header(CORRELATION_ID).map(|id| id.value.to_vec()),
+            key: record.key.map(<[u8]>::to_vec),
+            value,
+        });
     }
 
     /// Moves time to the record and fires what is due; gives the next message index.

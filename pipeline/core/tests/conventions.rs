@@ -4,13 +4,15 @@
 
 mod toy;
 
-use bellhop_core::avro::Avro;
+use bellhop_core::avro::{Avro, Reader};
 use bellhop_core::describe::Description;
-use bellhop_core::driver::Driver;
-use bellhop_core::engine::{CommandAcknowledged, EngineRecord, ParkedKind, Tick};
+use bellhop_core::driver::{Driver, Sent};
+use bellhop_core::engine::{
+    CommandAcknowledged, EngineRecord, ParkedKind, Reply, ReplyOutcome, Tick,
+};
 use bellhop_core::message::{Meta, Position, Timestamp};
-use bellhop_core::outcome::Outcome;
-use bellhop_core::record::frame;
+use bellhop_core::outcome::{Answer, Outcome};
+use bellhop_core::record::{Header, frame, unframe};
 use bellhop_core::topology::Topology;
 use toy::*;
 use uuid::Uuid;
@@ -102,6 +104,38 @@ fn a_key_with_another_payload_is_a_conflict_and_not_remembered() {
 }
 
 #[test]
+fn whoever_asks_for_a_reply_gets_one_on_an_allowed_topic_and_nobody_else() {
+    let mut driver = Driver::new(T0);
+    let reply_to = |topic| Header { name: "reply-to", value: topic };
+    let id = Header { name: "correlation-id", value: b"17" };
+    let asked = [reply_to(b"replies"), id];
+    let replies = |sent: &Sent| -> Vec<_> {
+        let one = |answer: &Answer| {
+            let (_, datum) = unframe(&answer.value).expect("a frame");
+            let reply = Reply::decode(&mut Reader::new(datum)).expect("a reply");
+            let key = answer.key.as_deref().map(String::from_utf8_lossy);
+            assert_eq!((answer.topic.as_str(), key), ("replies", Some(a_box().to_string().into())));
+            (reply.outcome, reply.code, reply.event_id, reply.offset, answer.correlation_id.clone())
+        };
+        sent.replies.iter().map(one).collect()
+    };
+    let correlated = Some(b"17".to_vec());
+    let sent = driver.send_headed("k", &put(1), &asked);
+    let first = Some(sent.events[0].meta.message_id);
+    assert_eq!(replies(&sent), [(ReplyOutcome::Decided, 0, first, 0, correlated.clone())]);
+    let sent = driver.send_headed("k", &put(1), &asked[..1]);
+    assert_eq!(replies(&sent), [(ReplyOutcome::Repeated, 0, first, 1, None)]);
+    let sent = driver.send_headed("k", &put(2), &asked);
+    let conflict = Some(sent.events[0].meta.message_id);
+    assert_eq!(replies(&sent), [(ReplyOutcome::Conflict, 0, conflict, 2, correlated.clone())]);
+    let sent = driver.send_headed("p", &Poke { box_id: a_box(), how: -1 }, &asked);
+    assert_eq!(replies(&sent), [(ReplyOutcome::Parked, 0, None, 3, correlated)]);
+    for headers in [&[][..], &[id], &[reply_to(b"somewhere else")], &[reply_to(&[0xff])]] {
+        assert_eq!(replies(&driver.send_headed("silent", &put(1), headers)), []);
+    }
+}
+
+#[test]
 fn another_type_of_command_with_the_same_key_and_bytes_is_a_conflict() {
     let mut driver = Driver::new(T0);
     driver.send_as("k", &put(1));
@@ -169,6 +203,20 @@ fn a_panic_parks_the_command_and_the_key_goes_on() {
     assert!(parked.value.is_some() && parked.key.is_some());
     driver.send(&put(1));
     assert_eq!(coins(&driver), 6);
+}
+
+#[test]
+fn an_event_that_no_broker_takes_is_not_sent_and_its_command_is_parked() {
+    let mut driver = Driver::new(T0);
+    let shout = |times| Shout { box_id: a_box(), times };
+    let sent = driver.send_as("k", &shout(1_000_000));
+    assert_eq!(sent.outcome, Outcome::Parked(ParkedKind::TooLarge));
+    let cause = sent.parked.expect("a parked record").cause;
+    assert!(cause.starts_with("Shout leads to box.echoed of 1000"), "{cause}");
+    assert_eq!((sent.events.len(), sent.commands.len(), coins(&driver)), (0, 0, 0));
+    let sent = driver.send_as("k", &shout(900_000));
+    assert!(matches!(sent.outcome, Outcome::Decided { code: 0, .. }), "{:?}", sent.outcome);
+    assert_eq!((sent.events.len(), sent.commands.len(), coins(&driver)), (1, 1, 900_000));
 }
 
 #[test]

@@ -41,6 +41,7 @@ impl World {
             version: "1".into(),
             idempotency_hours: 1,
             value_bytes_max: 1 << 16,
+            reply_topics: Vec::new(),
         };
         Task::new(config, Arc::clone(&self.topology), Arc::clone(&self.wire))
     }

@@ -58,6 +58,8 @@ pub struct Config {
     pub idempotency_hours: u32,
     /// Values of more bytes are parked.
     pub value_bytes_max: usize,
+    /// Topics that commands may ask to be answered on.
+    pub reply_topics: Vec<String>,
     /// Records of a transaction; more wait for the next.
     pub batch_records_max: usize,
     /// How long a decided record may wait for company before its transaction is submitted; zero
@@ -75,6 +77,7 @@ impl Default for Config {
             version: "unknown".to_owned(),
             idempotency_hours: 168,
             value_bytes_max: 1 << 20,
+            reply_topics: Vec::new(),
             batch_records_max: 10_000,
             batch_wait: Duration::from_millis(5),
             snapshot_events: 1_000_000,
@@ -95,6 +98,7 @@ impl Config {
             version: self.version.as_str().into(),
             idempotency_hours: self.idempotency_hours,
             value_bytes_max: self.value_bytes_max,
+            reply_topics: self.reply_topics.iter().map(|topic| topic.as_str().into()).collect(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use bellhop_core::avro::{Avro, Bytes, DecodeError, Reader};
 use bellhop_core::engine::{
     CommandAcknowledged, CommandConflicted, EngineRecord, Genesis, Parked, ParkedHeader,
-    ParkedKind, Tick, encode_with_meta,
+    ParkedKind, Reply, ReplyOutcome, Tick, encode_with_meta,
 };
 use bellhop_core::message::{Message, Meta, Source, Timestamp};
 use bellhop_schemas::command::{
@@ -223,13 +223,22 @@ fn again<T: Avro>(bytes: &[u8]) -> Result<Vec<u8>, DecodeError> {
     Ok(out)
 }
 
-fn parked_again(bytes: &[u8]) -> Result<Vec<u8>, DecodeError> {
-    let mut reader = Reader::new(bytes);
-    let parked = Parked::decode(&mut reader)?;
-    reader.finish()?;
-    let mut out = Vec::new();
-    parked.encode(&mut out);
-    Ok(out)
+/// Of a record without metadata.
+fn bare<T: EngineRecord + PartialEq + 'static>(body: T) -> Sample {
+    fn again<T: EngineRecord>(bytes: &[u8]) -> Result<Vec<u8>, DecodeError> {
+        let mut reader = Reader::new(bytes);
+        let body = T::decode(&mut reader)?;
+        reader.finish()?;
+        let mut out = Vec::new();
+        body.encode(&mut out);
+        Ok(out)
+    }
+    let mut datum = Vec::new();
+    body.encode(&mut datum);
+    let is_sample = Box::new(move |bytes: &[u8]| {
+        T::decode(&mut Reader::new(bytes)).is_ok_and(|found| found == body)
+    });
+    Sample { name: T::NAME, datum, is_sample, again: again::<T> }
 }
 
 fn command<M: Message + PartialEq>(body: M) -> Sample {
@@ -426,11 +435,6 @@ fn engine_records() -> Vec<Sample> {
         value_hash: -9,
         headers: vec![ParkedHeader { name: "reply-to".into(), value: Bytes(b"a".to_vec()) }],
     };
-    let mut datum = Vec::new();
-    parked.encode(&mut datum);
-    let is_sample = Box::new(move |bytes: &[u8]| {
-        Parked::decode(&mut Reader::new(bytes)).is_ok_and(|found| found == parked)
-    });
     let id = Uuid::from_u128(0x1234_5678_9abc_4def_8000_0000_0000_0001);
     vec![
         engine(Genesis {
@@ -442,6 +446,14 @@ fn engine_records() -> Vec<Sample> {
         engine(CommandConflicted { command: "CheckIn".into(), first_event_id: id }),
         engine(CommandAcknowledged { command: "CheckIn".into() }),
         engine(Tick { partition: 3 }),
-        Sample { name: Parked::NAME, datum, is_sample, again: parked_again },
+        bare(parked),
+        bare(Reply {
+            partition: 3,
+            offset: 43,
+            outcome: ReplyOutcome::Repeated,
+            code: 7,
+            event_id: Some(id),
+            parked: Some(ParkedKind::Panicked),
+        }),
     ]
 }

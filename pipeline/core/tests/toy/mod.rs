@@ -136,6 +136,23 @@ pub struct Poke {
     pub how: i32,
 }
 
+/// Asks for as many echoes as a message may be too small for.
+#[derive(Debug, Clone, PartialEq, Eq, Avro, Command)]
+#[avro(name = "toy.Shout")]
+#[message(key = box_id)]
+pub struct Shout {
+    pub box_id: BoxId,
+    pub times: i64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Avro, Event)]
+#[avro(name = "toy.Echoed")]
+#[message(key = box_id, type = "box.echoed")]
+pub struct Echoed {
+    pub box_id: BoxId,
+    pub echoes: Vec<i64>,
+}
+
 pub struct Missing(i64);
 
 impl Refusal<TakeOut> for Missing {
@@ -194,6 +211,21 @@ pub fn loan_due(timer: LoanDue, cx: &Context<'_>) -> PutInDone {
 pub fn poke(command: Poke) -> Option<Poke> {
     assert!(command.how >= 0, "poked with {}", command.how);
     (command.how > 1).then_some(command)
+}
+
+#[handler]
+pub fn shout(command: Shout) -> (Lend, Echoed) {
+    let Shout { box_id, times } = command;
+    (
+        Lend { box_id, coins: 0, due: Timestamp(0) },
+        Echoed { box_id, echoes: vec![0; times as usize] },
+    )
+}
+
+/// An echo is worth a coin.
+#[processor]
+pub fn count_echoes(event: &Echoed, coins: &mut Store<Coins>) {
+    coins.entry(event.box_id, Coins::default).coins += event.echoes.len() as i64;
 }
 
 #[processor]

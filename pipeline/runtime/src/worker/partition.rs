@@ -184,6 +184,7 @@ struct Lengths {
     events: usize,
     commands: usize,
     parked: usize,
+    replies: usize,
 }
 
 impl Lengths {
@@ -193,6 +194,7 @@ impl Lengths {
             events: output.events.len(),
             commands: output.commands.len(),
             parked: output.parked.len(),
+            replies: output.replies.len(),
         }
     }
 
@@ -200,5 +202,6 @@ impl Lengths {
         output.events.truncate(self.events);
         output.commands.truncate(self.commands);
         output.parked.truncate(self.parked);
+        output.replies.truncate(self.replies);
     }
 }
