@@ -49,6 +49,7 @@ impl Plan {
             version: "simulated".to_owned(),
             idempotency_hours: pick(&mut random, &[0, 1, 24, 168]) as u32,
             value_bytes_max: 4_096,
+            reply_topics: Vec::new(),
             batch_records_max: pick(&mut random, &[1, 3, 10, 64]) as usize,
             batch_wait: Duration::from_millis(pick(&mut random, &[0, 1, 5])),
             snapshot_events: pick(&mut random, &[0, 3, 20]),
