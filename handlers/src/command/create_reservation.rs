@@ -91,7 +91,7 @@ pub fn create_reservation(
         guest_ref: command.guest_ref,
         country: command.country,
         external_refs: refs,
-        lines: (1..).zip(lines).map(|(number, line)| decided(number, line)).collect(),
+        lines: lines.into_iter().zip(1..).map(|(line, number)| decided(number, line)).collect(),
     })
 }
 

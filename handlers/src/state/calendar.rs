@@ -8,7 +8,7 @@
 //! 1. A cell's physical count and allowance are those of the step functions at its night.
 //! 2. Pages are sorted by night and have 32 cells each.
 
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 
 use bellhop_core::prelude::Avro;
 use bellhop_schemas::night::Night;
@@ -119,22 +119,30 @@ impl Calendar {
     #[inline]
     #[must_use]
     pub(crate) fn has(&self, units: i32, arrival: Night, departure: Night) -> bool {
-        arrival.nights_to(departure).all(|night| self.cell(night).available() >= units)
+        let nights = usize::try_from(arrival.until(departure)).unwrap_or_default();
+        runs(arrival, nights).all(|run| match self.find(run.page) {
+            Ok(index) => {
+                self.pages[index].cells[run.places()].iter().all(|cell| cell.available() >= units)
+            }
+            Err(_) => run.nights().all(|night| self.untouched(night).available() >= units),
+        })
     }
 
-    /// Sells units of a night, or takes them back when negative.
+    /// Sells units of so many nights from `first` on, or takes them back when negative.
     #[inline]
-    pub(crate) fn sell(&mut self, night: Night, units: i32) {
-        let (number, place) = place(night);
-        let index = match self.find(number) {
-            Ok(index) => index,
-            Err(index) => {
-                self.add_page(index, number);
-                index
+    pub(crate) fn sell(&mut self, first: Night, nights: usize, units: i32) {
+        for run in runs(first, nights) {
+            let index = match self.find(run.page) {
+                Ok(index) => index,
+                Err(index) => {
+                    self.add_page(index, run.page);
+                    index
+                }
+            };
+            for cell in &mut self.pages[index].cells[run.places()] {
+                cell.sold = cell.sold.saturating_add(units);
             }
-        };
-        let cell = &mut self.pages[index].cells[place];
-        cell.sold = cell.sold.saturating_add(units);
+        }
     }
 
     /// The physical counts.
@@ -209,6 +217,39 @@ impl Calendar {
 
 fn range(first: Option<Night>, last: Option<Night>) -> RangeInclusive<Night> {
     first.unwrap_or(Night(i32::MIN))..=last.unwrap_or(Night(i32::MAX))
+}
+
+/// Nights that follow each other on one page.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    page: i32,
+    place: usize,
+    count: usize,
+}
+
+impl Run {
+    #[inline]
+    fn places(self) -> Range<usize> {
+        self.place..self.place + self.count
+    }
+
+    fn nights(self) -> impl Iterator<Item = Night> {
+        let first = self.page << PAGE_BITS;
+        self.places().map(move |place| Night(first + place as i32))
+    }
+}
+
+/// So many nights from `first` on, page by page.
+#[inline]
+fn runs(first: Night, nights: usize) -> impl Iterator<Item = Run> {
+    let (mut next, mut left) = (first, nights);
+    std::iter::from_fn(move || {
+        let (page, place) = place(next);
+        let count = left.min(PAGE_NIGHTS - place);
+        next = next.plus(count as i32);
+        left -= count;
+        (count > 0).then_some(Run { page, place, count })
+    })
 }
 
 /// The page of a night and its place there.
@@ -312,7 +353,7 @@ mod tests {
 
     #[derive(Debug, Clone)]
     enum Change {
-        Sell(i32, i32),
+        Sell(i32, i32, i32),
         Physical(Option<i32>, Option<i32>, i32),
         Allowance(Option<i32>, Option<i32>, i32),
     }
@@ -321,7 +362,8 @@ mod tests {
         let end =
             || prop::option::weighted(0.8, prop_oneof![NIGHTS, Just(i32::MIN), Just(i32::MAX)]);
         prop_oneof![
-            (NIGHTS, -3..4).prop_map(|(night, units)| Change::Sell(night, units)),
+            (NIGHTS, 0..70, -3..4)
+                .prop_map(|(night, nights, units)| Change::Sell(night, nights, units)),
             (end(), end(), 0..9).prop_map(|(first, last, to)| Change::Physical(first, last, to)),
             (end(), end(), -4..5).prop_map(|(first, last, to)| Change::Allowance(first, last, to)),
         ]
@@ -365,9 +407,14 @@ mod tests {
             let mut model: Model = NIGHTS.map(|night| (night, Cell::default())).collect();
             for change in changes {
                 match change {
-                    Change::Sell(night, units) => {
-                        calendar.sell(Night(night), units);
-                        if let Some(cell) = model.get_mut(&night) {
+                    Change::Sell(first, nights, units) => {
+                        calendar.sell(Night(first), nights as usize, units);
+                        let stay = first..first + nights;
+                        let has = stay.clone().all(|night| {
+                            calendar.cell(Night(night)).available() >= units
+                        });
+                        prop_assert_eq!(calendar.has(units, Night(first), Night(stay.end)), has);
+                        for (_, cell) in model.range_mut(stay) {
                             cell.sold += units;
                         }
                     }
@@ -402,7 +449,7 @@ mod tests {
     fn the_first_and_the_last_night_of_time_can_be_sold() {
         let mut calendar = Calendar::default();
         for night in [i32::MIN, i32::MAX, 0, i32::MIN + 31] {
-            calendar.sell(Night(night), 1);
+            calendar.sell(Night(night), 1, 1);
             assert_eq!(calendar.cell(Night(night)).sold, 1);
         }
         assert_eq!(calendar.nights().map(|(_, cell)| cell.sold).sum::<i32>(), 4);
@@ -414,7 +461,7 @@ mod tests {
         let mut calendar = Calendar::default();
         let all = SupplyChange { first_night: None, last_night: None, before: 0, after: 3 };
         calendar.change_physical(&[all]);
-        calendar.sell(Night(5), 2);
+        calendar.sell(Night(5), 1, 2);
         assert!(calendar.has(3, Night(2), Night(5)));
         assert!(!calendar.has(2, Night(2), Night(6)));
         assert!(calendar.has(1, Night(2), Night(6)));

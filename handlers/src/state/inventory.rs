@@ -11,7 +11,7 @@ use bellhop_core::prelude::{Avro, State};
 use bellhop_schemas::command::ProductKind;
 use bellhop_schemas::ids::{ProductCode, PropertyId};
 use bellhop_schemas::night::Night;
-use bellhop_schemas::stay::{Line, OversoldNight};
+use bellhop_schemas::stay::{Line, LineNight, OversoldNight};
 
 use super::calendar::{Calendar, Cell};
 
@@ -218,14 +218,17 @@ impl Inventory {
     fn sell(&mut self, lines: &[Line], sign: i32) {
         for line in lines {
             let units = i32::from(line.units) * sign;
-            for nights in line.nights.chunk_by(|a, b| a.held == b.held) {
+            let follows = |a: &LineNight, b: &LineNight| {
+                a.night.0.checked_add(1) == Some(b.night.0) && a.held == b.held
+            };
+            for nights in line.nights.chunk_by(follows) {
                 let Some(first) = nights.first() else { continue };
                 let index = self.index_of(&first.held).unwrap_or_else(|| no_product(&first.held));
                 let product = self.at_mut(index);
                 let statistics = product.statistics;
-                nights.iter().for_each(|at| product.calendar.sell(at.night, units));
+                product.calendar.sell(first.night, nights.len(), units);
                 if statistics {
-                    nights.iter().for_each(|at| self.house.sell(at.night, units));
+                    self.house.sell(first.night, nights.len(), units);
                 }
             }
         }
@@ -241,25 +244,42 @@ fn no_product(code: &ProductCode) -> ! {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Products {
     list: Vec<Product>,
-    /// Places in the list, in the order of the codes.
-    by_code: Vec<ProductIndex>,
+    /// Places in the list, in the order of the codes, each with the rank of its code.
+    by_code: Vec<(u64, ProductIndex)>,
 }
 
 impl Products {
     #[inline]
     fn index_of(&self, code: &ProductCode) -> Option<ProductIndex> {
-        self.search(code).ok().map(|at| self.by_code[at])
+        self.search(code).ok().map(|at| self.by_code[at].1)
     }
 
     #[inline]
     fn search(&self, code: &ProductCode) -> Result<usize, usize> {
-        self.by_code.binary_search_by(|index| self.list[index.0 as usize].code.cmp(code))
+        let wanted = rank(code);
+        self.by_code.binary_search_by(|(rank, index)| {
+            rank.cmp(&wanted).then_with(|| self.list[index.0 as usize].code.cmp(code))
+        })
     }
 
     fn add(&mut self, product: Product) {
         if let Err(at) = self.search(&product.code) {
-            self.by_code.insert(at, ProductIndex(self.list.len() as u32));
+            let index = ProductIndex(self.list.len() as u32);
+            self.by_code.insert(at, (rank(&product.code), index));
             self.list.push(product);
+        }
+    }
+}
+
+/// The first eight bytes of a code as a number: codes are in its order, and few share one.
+#[inline]
+fn rank(code: &ProductCode) -> u64 {
+    let bytes = code.as_str().as_bytes();
+    match bytes.first_chunk() {
+        Some(first) => u64::from_be_bytes(*first),
+        None => {
+            let rank = bytes.iter().fold(0, |rank, byte| (rank << 8) | u64::from(*byte));
+            rank.checked_shl(64 - 8 * bytes.len() as u32).unwrap_or_default()
         }
     }
 }

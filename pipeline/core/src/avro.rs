@@ -104,8 +104,9 @@ const RESERVED_ITEMS: usize = 400;
 /// A cursor over one datum.
 #[derive(Clone)]
 pub struct Reader<'a> {
-    bytes: &'a [u8],
-    at: usize,
+    rest: &'a [u8],
+    /// Bytes of the whole datum.
+    length: usize,
     canonical: bool,
 }
 
@@ -113,19 +114,21 @@ impl<'a> Reader<'a> {
     /// Starts at the first byte.
     #[must_use]
     pub fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0, canonical: true }
+        Self { rest: bytes, length: bytes.len(), canonical: true }
     }
 
     /// Byte offset of the next read.
+    #[inline]
     #[must_use]
     pub fn position(&self) -> usize {
-        self.at
+        self.length - self.rest.len()
     }
 
     /// The bytes not read yet.
+    #[inline]
     #[must_use]
     pub fn rest(&self) -> &'a [u8] {
-        self.bytes.get(self.at..).unwrap_or_default()
+        self.rest
     }
 
     /// False once something came in a form that our encoder does not write (an array in several
@@ -141,16 +144,22 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`DecodeError::Trailing`].
     pub fn finish(&self) -> Result<(), DecodeError> {
-        match self.bytes.len() - self.at {
+        match self.rest.len() {
             0 => Ok(()),
             count => Err(DecodeError::Trailing { count }),
         }
     }
 
     /// An error at the current position.
+    #[cold]
     #[must_use]
     pub fn invalid(&self, what: &'static str) -> DecodeError {
-        DecodeError::Invalid { at: self.at, what }
+        DecodeError::Invalid { at: self.position(), what }
+    }
+
+    #[cold]
+    fn truncated(&self) -> DecodeError {
+        DecodeError::Truncated { at: self.position() }
     }
 
     /// Reads `count` bytes.
@@ -159,11 +168,13 @@ impl<'a> Reader<'a> {
     /// [`DecodeError::Truncated`].
     #[inline]
     pub fn take(&mut self, count: usize) -> Result<&'a [u8], DecodeError> {
-        let end = self.at.checked_add(count).filter(|end| *end <= self.bytes.len());
-        let end = end.ok_or(DecodeError::Truncated { at: self.at })?;
-        let taken = &self.bytes[self.at..end];
-        self.at = end;
-        Ok(taken)
+        match self.rest.split_at_checked(count) {
+            Some((taken, rest)) => {
+                self.rest = rest;
+                Ok(taken)
+            }
+            None => Err(self.truncated()),
+        }
     }
 
     /// Reads a zigzag variable-length integer.
@@ -172,17 +183,31 @@ impl<'a> Reader<'a> {
     /// [`DecodeError`] when it ends early or has more than ten bytes.
     #[inline]
     pub fn long(&mut self) -> Result<i64, DecodeError> {
+        // Most are lengths, counts and branches of one byte.
+        if let [byte, rest @ ..] = self.rest
+            && *byte < 0x80
+        {
+            self.rest = rest;
+            let value = u64::from(*byte);
+            return Ok((value >> 1).cast_signed() ^ -(value & 1).cast_signed());
+        }
+        self.longer()
+    }
+
+    /// [`Reader::long`] of several bytes.
+    #[inline(never)]
+    fn longer(&mut self) -> Result<i64, DecodeError> {
         let mut value = 0_u64;
         let mut shift = 0;
         loop {
-            let byte = *self.bytes.get(self.at).ok_or(DecodeError::Truncated { at: self.at })?;
-            self.at += 1;
-            if shift == 63 && byte > 1 {
+            let [byte, rest @ ..] = self.rest else { return Err(self.truncated()) };
+            self.rest = rest;
+            if shift == 63 && *byte > 1 {
                 return Err(self.invalid("an integer of more than 64 bits"));
             }
             value |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                self.canonical &= byte != 0 || shift == 0;
+            if *byte < 0x80 {
+                self.canonical &= *byte != 0 || shift == 0;
                 return Ok((value >> 1).cast_signed() ^ -(value & 1).cast_signed());
             }
             shift += 7;
@@ -206,7 +231,7 @@ impl<'a> Reader<'a> {
     /// [`DecodeError`] when it is not UTF-8.
     #[inline]
     pub fn str(&mut self) -> Result<&'a str, DecodeError> {
-        let at = self.at;
+        let at = self.position();
         str::from_utf8(self.bytes()?)
             .map_err(|_| DecodeError::Invalid { at, what: "a string that is not UTF-8" })
     }
@@ -252,7 +277,33 @@ impl<'a> Reader<'a> {
 /// Appends a zigzag variable-length integer.
 #[inline]
 pub fn write_long(value: i64, out: &mut Vec<u8>) {
-    let mut rest = ((value << 1) ^ (value >> 63)).cast_unsigned();
+    let rest = ((value << 1) ^ (value >> 63)).cast_unsigned();
+    if rest < 0x80 {
+        out.push(rest as u8);
+    } else {
+        write_longer(rest, out);
+    }
+}
+
+/// [`write_long`] of several bytes: put together in a register, since bytes stored one by one and
+/// copied at once stall the processor.
+#[inline]
+fn write_longer(mut rest: u64, out: &mut Vec<u8>) {
+    let mut word = 0_u64;
+    let mut bits = 0;
+    while rest >= 0x80 && bits < 56 {
+        word |= (rest & 0x7f | 0x80) << bits;
+        rest >>= 7;
+        bits += 8;
+    }
+    if rest < 0x80 {
+        word |= rest << bits;
+        let end = out.len() + bits / 8 + 1;
+        out.extend_from_slice(&word.to_le_bytes());
+        out.truncate(end);
+        return;
+    }
+    out.extend_from_slice(&word.to_le_bytes()[..7]);
     while rest >= 0x80 {
         out.push((rest & 0x7f) as u8 | 0x80);
         rest >>= 7;
@@ -410,6 +461,25 @@ mod tests {
         let items = Vec::<i64>::decode(&mut reader).unwrap();
         reader.finish().unwrap();
         (items, reader.is_canonical())
+    }
+
+    #[test]
+    fn an_integer_of_any_length_comes_back() {
+        for bits in 0..64 {
+            for value in [1_i64 << bits, (1_i64 << bits).wrapping_sub(1), -1_i64 << bits] {
+                let mut bytes = vec![7];
+                write_long(value, &mut bytes);
+                let mut rest = ((value << 1) ^ (value >> 63)).cast_unsigned();
+                let mut wanted = vec![7];
+                while rest >= 0x80 {
+                    wanted.push(rest as u8 | 0x80);
+                    rest >>= 7;
+                }
+                wanted.push(rest as u8);
+                assert_eq!(bytes, wanted, "{value}");
+                assert_eq!(Reader::new(&bytes[1..]).long(), Ok(value));
+            }
+        }
     }
 
     #[test]
