@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that fails says where")]
 
 mod embedded;
+mod redpanda;
 mod simulated;
 mod suite;

@@ -234,7 +234,7 @@ pub(crate) fn a_transaction_is_visible_as_a_whole_when_it_has_committed<F: Fixtu
         assert_eq!(read(reader.as_mut(), Topic::Parked, partition, 0).len(), parked);
     }
     let first = &read(reader.as_mut(), Topic::Events, 0, 0)[1];
-    assert_eq!((&first.key, first.timestamp), (&key_of(0), Timestamp(1)));
+    assert_eq!((&first.key, &first.value), (&key_of(0), &1_u32.to_be_bytes().to_vec()));
     assert_eq!(reader.committed(0).unwrap(), Some(progress(3)));
     assert_eq!(reader.committed(1).unwrap(), None);
 }
@@ -343,7 +343,7 @@ pub(crate) fn what_is_still_owned_is_submitted_again_after_an_abort<F: Fixture>(
 /// Two members and what each owns.
 fn two<F: Fixture>(fixture: &mut F) -> (Owner, Owner) {
     let (mut one, mut other) = ((fixture.join(), vec![]), (fixture.join(), vec![]));
-    for _ in 0..50 {
+    for _ in 0..500 {
         for (log, owned) in [&mut one, &mut other] {
             hear(log.as_mut(), owned);
         }

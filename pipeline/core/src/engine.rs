@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::avro::{Avro, Bytes};
 use crate::message::{Meta, Timestamp};
+use crate::record::frame;
 
 /// Version of everything on the wire that is not a message schema: ids, keys, genesis.
 pub const FORMAT_VERSION: u16 = 1;
@@ -44,6 +45,23 @@ pub struct Genesis {
 impl EngineRecord for Genesis {
     const NAME: &'static str = "bellhop.engine.Genesis";
     const TYPE: &'static str = "log.genesis";
+}
+
+impl Genesis {
+    /// Appends the record as it lies in a log: frame, `meta`, itself.
+    pub fn write(&self, schema_id: u32, out: &mut Vec<u8>) {
+        let meta = Meta {
+            message_id: self.log_id,
+            idempotency_key: None,
+            correlation_id: None,
+            causation_id: None,
+            occurred_at: Timestamp(0),
+            source: None,
+        };
+        frame(schema_id, out);
+        meta.encode(out);
+        self.encode(out);
+    }
 }
 
 /// A command came with the idempotency key of another.

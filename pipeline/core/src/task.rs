@@ -27,7 +27,7 @@ use crate::dedupe::Dedupe;
 use crate::engine::{
     EngineRecord, FORMAT_VERSION, Genesis, KEY_RULE, Parked, ParkedHeader, ParkedKind, Reply,
 };
-use crate::message::{LogId, Meta, Position, Timestamp};
+use crate::message::{LogId, Position, Timestamp};
 use crate::outcome::{Answer, Outcome, Output, Unfit};
 use crate::partition::partition_of;
 use crate::record::{Record, frame, unframe};
@@ -160,24 +160,8 @@ impl Task {
             key_rule: KEY_RULE.into(),
             format_version: FORMAT_VERSION,
         };
-        let meta = Meta {
-            message_id: self.config.log_id.0,
-            idempotency_key: None,
-            correlation_id: None,
-            causation_id: None,
-            occurred_at: Timestamp(0),
-            source: None,
-        };
         let schema_id = self.wire.written_id(Genesis::NAME);
-        self.output.events.push(
-            Timestamp(0),
-            |_| {},
-            |out| {
-                frame(schema_id, out);
-                meta.encode(out);
-                genesis.encode(out);
-            },
-        );
+        self.output.events.push(Timestamp(0), |_| {}, |out| genesis.write(schema_id, out));
     }
 
     /// Handles one record: due timers first, then the record itself.

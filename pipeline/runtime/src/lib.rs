@@ -3,11 +3,13 @@
 //! Start at [`log`], the seam, and [`worker`], the loop over it. No word of a domain.
 //!
 //! # Invariants
-//! The clock is a seam ([`clock`]); randomness (the name of a log) is given by the caller.
+//! The clock is a seam ([`clock`]); randomness is given by the caller (the
+//! name of a log), but for the names of transactions.
 
 pub mod clock;
 pub mod log;
 pub mod parked;
+pub mod registry;
 pub mod restore;
 pub mod snapshot;
 pub mod verify;

@@ -42,6 +42,7 @@ pub mod simulated;
 mod batch;
 mod consumer;
 pub mod embedded;
+pub mod redpanda;
 
 /// What a log is.
 #[derive(Debug, Clone, PartialEq, Eq)]

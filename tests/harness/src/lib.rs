@@ -2,7 +2,11 @@
 //! started on free ports in temporary folders, stopped by their process ids.
 
 mod cache;
+mod kafka;
+mod registry;
 mod server;
 
 pub use cache::{cache, fetched};
+pub use kafka::{Kafka, Options as KafkaOptions, signal};
+pub use registry::Registry;
 pub use server::{Server, free_port};

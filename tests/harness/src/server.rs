@@ -1,6 +1,7 @@
 //! A server process.
 
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -8,11 +9,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
-/// A running process, killed when dropped.
+/// A running process, killed when dropped, and when this process ends in any way.
 #[derive(Debug)]
 pub struct Server {
     name: String,
     child: Child,
+    watchdog: Child,
     log: std::path::PathBuf,
 }
 
@@ -30,7 +32,17 @@ impl Server {
             .stderr(out)
             .spawn()
             .with_context(|| format!("start {name}: {}", command.get_program().display()))?;
-        Ok(Self { name: name.to_owned(), child, log: log.to_owned() })
+        let watchdog = match watchdog(child.id()) {
+            Ok(watchdog) => watchdog,
+            Err(error) => {
+                let mut child = child;
+                // It has just been started, and nobody would look after it.
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(error);
+            }
+        };
+        Ok(Self { name: name.to_owned(), child, watchdog, log: log.to_owned() })
     }
 
     /// Waits until it is ready, at most `most`.
@@ -66,6 +78,11 @@ impl Server {
         // It may have ended by itself, which is as good.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        // A word tells the watchdog that there is nothing left to kill.
+        if let Some(mut told) = self.watchdog.stdin.take() {
+            let _ = told.write_all(b"ended\n");
+        }
+        let _ = self.watchdog.wait();
     }
 
     fn log_tail(&self) -> String {
@@ -74,6 +91,18 @@ impl Server {
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(20)..].join("\n")
     }
+}
+
+/// A shell that kills a process as soon as this one is gone: its input ends then. A test that is
+/// killed, or keeps its services in a `static`, drops nothing.
+fn watchdog(pid: u32) -> anyhow::Result<Child> {
+    Command::new("sh")
+        .args(["-c", &format!("read -r told || kill -9 {pid}")])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .context("start a watchdog")
 }
 
 impl Drop for Server {

@@ -1,0 +1,462 @@
+//! The producers of a worker, and the thread that commits with them.
+//!
+//! Two producers take turns: after a commit the broker still writes its markers, and the same
+//! producer's next transaction would meet CONCURRENT_TRANSACTIONS, for which librdkafka sleeps
+//! 20 ms. The thread hands over all records of a transaction, waits until they are delivered, adds
+//! the offsets and commits, while the worker decides on.
+//!
+//! ```text
+//! begin ─▶ produce ─▶ drain ─▶ offsets ─▶ commit ─▶ Committed
+//!             └──────────┴─────────┴─────────┴────▶ abort ─▶ Aborted
+//!                                  in time neither nor ────▶ Unknown
+//! ```
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use bellhop_core::partition::partition_of;
+use bellhop_core::record::Records;
+use bellhop_core::task::Progress;
+use rdkafka::error::RDKafkaErrorCode as Code;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, PurgeConfig};
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::client::{Bell, Watch};
+use super::config::{Config, Sabotage};
+use super::error;
+use super::native::{GroupMetadata, TopicHandle, TransactionError, send_offsets};
+use super::note::Note;
+use crate::log::{Ended, Error, ErrorKind, Timestamps, Topic, Transaction};
+
+/// A transaction to commit.
+pub(super) struct Job {
+    pub(super) transaction: Transaction,
+    /// As it was when the last change of ownership was heard.
+    pub(super) member: Arc<GroupMetadata>,
+}
+
+/// How a job ended.
+pub(super) type Done = Result<(Transaction, Ended), Error>;
+
+/// The thread that commits.
+pub(super) struct Committer {
+    jobs: Option<Sender<Job>>,
+    done: Arc<Mutex<Option<Done>>>,
+    thread: Option<JoinHandle<()>>,
+    under_way: bool,
+}
+
+/// What the thread is told once.
+pub(super) struct Setup {
+    pub(super) config: Arc<Config>,
+    /// What both transactional ids begin with.
+    pub(super) owner: String,
+    pub(super) partitions: u32,
+    pub(super) timestamps: Timestamps,
+    pub(super) bell: Arc<Bell>,
+}
+
+/// The transactional ids of an owner.
+pub(super) fn ids(owner: &str) -> [String; 2] {
+    [format!("{owner}.0"), format!("{owner}.1")]
+}
+
+/// One producer of transactions.
+pub(super) struct Desk {
+    topics: [TopicHandle; 3],
+    producer: BaseProducer<Watch>,
+}
+
+impl Desk {
+    /// Makes a producer and ends whatever was left undecided under its id.
+    pub(super) fn open(config: &Config, id: &str) -> Result<Self, Error> {
+        let tried = || format!("make the producer {id}");
+        let producer: BaseProducer<Watch> = config
+            .producer(Some(id))
+            .create_with_context(Watch::default())
+            .map_err(|e| error::of(tried(), e))?;
+        let native = producer.client().native_ptr();
+        let topics = Topic::ALL.map(|topic| TopicHandle::new(native, &config.topic(topic)));
+        let [Some(commands), Some(events), Some(parked)] = topics else {
+            return Err(error::fix(tried(), "librdkafka gives no topic"));
+        };
+        let until = Instant::now() + config.request_timeout;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            match producer.init_transactions(left) {
+                Ok(()) => break,
+                Err(e) => {
+                    let retriable = error::transaction(e.clone()).retriable;
+                    if !retriable || Instant::now() > until {
+                        let error = error::of(format!("initialise the transactions of {id}"), e);
+                        return Err(producer.context().explain(error));
+                    }
+                }
+            }
+        }
+        Ok(Self { topics: [commands, events, parked], producer })
+    }
+
+    pub(super) fn producer(&self) -> &BaseProducer<Watch> {
+        &self.producer
+    }
+
+    fn produce<'a>(
+        &mut self,
+        topic: Topic,
+        records: impl Iterator<Item = (u32, &'a [u8], &'a [u8])>,
+    ) -> Result<(), (Code, usize)> {
+        let Self { topics, producer } = self;
+        let until = Instant::now() + Duration::from_secs(30);
+        let full = || {
+            producer.poll(Duration::from_millis(1));
+            Instant::now() < until
+        };
+        topics[topic as usize].produce(records, full)
+    }
+
+    /// Waits until all is delivered, or failed; false when the time is over.
+    ///
+    /// While anything is in flight `commit_transaction` takes at least 100 ms, so it comes after.
+    fn drain(&self, until: Instant) -> bool {
+        let mut before = i32::MAX;
+        loop {
+            self.producer.poll(Duration::ZERO);
+            let now = self.producer.in_flight_count();
+            if now == 0 {
+                return true;
+            }
+            if now >= before {
+                if Instant::now() > until {
+                    return false;
+                }
+                std::thread::sleep(Duration::from_micros(50));
+            }
+            before = now;
+        }
+    }
+
+    /// Aborts; `None` when nobody knows whether it did.
+    pub(super) fn abort(&self, most: Duration) -> Result<Option<()>, TransactionError> {
+        let until = Instant::now() + most;
+        self.producer.purge(PurgeConfig::default().queue().inflight());
+        loop {
+            // The abort waits for reports that only this thread takes, so it is asked in steps.
+            self.drain(Instant::now() + Duration::from_millis(20));
+            match self.producer.abort_transaction(Duration::from_millis(200)) {
+                Ok(()) => return Ok(Some(())),
+                Err(e) => {
+                    let error = error::transaction(e);
+                    if error.fatal {
+                        return Err(error);
+                    }
+                    if Instant::now() > until {
+                        tracing::warn!(error = error.text, "an abort is not confirmed");
+                        return Ok(None);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Commits what was produced; the caller has drained it.
+    pub(super) fn commit(&self, until: Instant) -> Result<(), TransactionError> {
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            match self.producer.commit_transaction(left.max(Duration::from_millis(100))) {
+                Ok(()) => return Ok(()),
+                Err(e) => {
+                    let error = error::transaction(e);
+                    if error.fatal || error.abort || !error.retriable || Instant::now() > until {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Committer {
+    /// Makes both producers, which ends what was left undecided under their ids.
+    pub(super) fn start(setup: Setup) -> Result<Self, Error> {
+        let [first, second] = ids(&setup.owner);
+        let opened = std::thread::scope(|scope| {
+            let first = scope.spawn(|| Desk::open(&setup.config, &first));
+            let second = Desk::open(&setup.config, &second);
+            (first.join(), second)
+        });
+        let (Ok(first), second) = opened else {
+            return Err(error::fix("make the producers", "a thread of this program panicked"));
+        };
+        let desks = [first?, second?];
+        let (jobs, work) = channel();
+        let done = Arc::new(Mutex::new(None));
+        let told = done.clone();
+        let thread = std::thread::Builder::new()
+            .name("bellhop-commit".to_owned())
+            .spawn(move || run(setup, desks, &work, &told))
+            .map_err(|error| Error {
+                kind: ErrorKind::FixInput,
+                tried: "start the thread that commits".to_owned(),
+                hint: "the system gives no thread: raise its limit".to_owned(),
+                source: Some(error.into()),
+            })?;
+        Ok(Self { jobs: Some(jobs), done, thread: Some(thread), under_way: false })
+    }
+
+    pub(super) fn is_under_way(&self) -> bool {
+        self.under_way
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.done.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// # Panics
+    /// When another transaction is under way.
+    pub(super) fn submit(&mut self, job: Job) -> Result<(), Error> {
+        assert!(!self.under_way, "a transaction was submitted while another is under way");
+        let sent = self.jobs.as_ref().is_some_and(|jobs| jobs.send(job).is_ok());
+        if !sent {
+            return Err(error::retry("submit a transaction", "the thread that commits is gone"));
+        }
+        self.under_way = true;
+        Ok(())
+    }
+
+    /// Gives a transaction back that the brokers need not be asked about.
+    pub(super) fn refuse(&mut self, transaction: Transaction) {
+        let refused = Ok((transaction, Ended::Aborted));
+        *self.done.lock().unwrap_or_else(PoisonError::into_inner) = Some(refused);
+        self.under_way = true;
+    }
+
+    /// Waits for the transaction under way and ends the thread; false when it is not known how it
+    /// ended.
+    pub(super) fn close(mut self) -> bool {
+        self.join();
+        match self.take() {
+            None | Some(Ok((_, Ended::Committed | Ended::Aborted))) => true,
+            Some(Ok((_, Ended::Unknown)) | Err(_)) => false,
+        }
+    }
+
+    fn join(&mut self) {
+        self.jobs = None;
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the thread that commits panicked");
+        }
+    }
+
+    pub(super) fn take(&mut self) -> Option<Done> {
+        let done = self.done.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        self.under_way = false;
+        Some(done)
+    }
+}
+
+impl Drop for Committer {
+    /// Waits for the transaction under way: nothing may be undecided when the member is gone.
+    fn drop(&mut self) {
+        self.join();
+    }
+}
+
+fn run(setup: Setup, desks: [Desk; 2], work: &Receiver<Job>, done: &Mutex<Option<Done>>) {
+    let [mut next, mut other] = desks;
+    while let Ok(Job { transaction, member }) = work.recv() {
+        let ended = Turn { setup: &setup, desk: &mut next }.commit(&transaction, &member);
+        let ended = ended.map(|ended| (transaction, ended));
+        *done.lock().unwrap_or_else(PoisonError::into_inner) = Some(ended);
+        setup.bell.ring();
+        std::mem::swap(&mut next, &mut other);
+    }
+}
+
+/// One transaction of one producer.
+struct Turn<'a> {
+    setup: &'a Setup,
+    desk: &'a mut Desk,
+}
+
+impl Turn<'_> {
+    fn commit(&mut self, transaction: &Transaction, member: &GroupMetadata) -> Result<Ended, Error> {
+        let most = self.setup.config.transaction_timeout;
+        let until = Instant::now() + most;
+        if let Err(e) = self.desk.producer().begin_transaction() {
+            return self.failed("begin a transaction", error::transaction(e));
+        }
+        self.produce(transaction)?;
+        if !self.desk.drain(until) {
+            return self.abort("deliver the records of a transaction", "no answer in time");
+        }
+        let offsets = self.offsets(transaction);
+        let sent = offsets.map_err(error::transaction).and_then(|offsets| {
+            self.send_offsets(&offsets, member, until)
+        });
+        if let Err(failed) = sent {
+            return self.failed("add the offsets to a transaction", failed);
+        }
+        match self.desk.commit(until + most) {
+            Ok(()) => Ok(Ended::Committed),
+            Err(failed) if !failed.fatal && !failed.abort => {
+                tracing::warn!(cause = failed.text, "a commit is not confirmed");
+                Ok(Ended::Unknown)
+            }
+            Err(failed) => self.failed("commit a transaction", failed),
+        }
+    }
+
+    fn send_offsets(
+        &self,
+        offsets: &TopicPartitionList,
+        member: &GroupMetadata,
+        until: Instant,
+    ) -> Result<(), TransactionError> {
+        let native = self.desk.producer().client().native_ptr();
+        let config = &self.setup.config;
+        let nobody = match config.sabotage {
+            Some(Sabotage::NoGroupMetadata) => GroupMetadata::unguarded(&config.group),
+            Some(Sabotage::OffsetsOutside) => return self.send_outside(offsets),
+            Some(Sabotage::ReadUncommitted) | None => None,
+        };
+        let member = nobody.as_ref().unwrap_or(member);
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            match send_offsets(native, offsets, member, left.max(Duration::from_millis(100))) {
+                Err(failed) if failed.retriable && !failed.abort && Instant::now() < until => {
+                    tracing::debug!(error = failed.text, "send offsets again");
+                }
+                sent => return sent,
+            }
+        }
+    }
+
+    /// What must never be done: see [`Sabotage::OffsetsOutside`].
+    fn send_outside(&self, offsets: &TopicPartitionList) -> Result<(), TransactionError> {
+        use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
+        let config = &self.setup.config;
+        let consumer: BaseConsumer<Watch> = config
+            .reader(&config.group)
+            .create_with_context(Watch::default())
+            .map_err(error::transaction)?;
+        consumer.commit(offsets, CommitMode::Sync).map_err(error::transaction)
+    }
+
+    fn produce(&mut self, transaction: &Transaction) -> Result<(), Error> {
+        let partitions = self.setup.partitions;
+        for part in &transaction.parts {
+            let home = part.partition;
+            for (topic, records) in
+                [(Topic::Events, &part.output.events), (Topic::Parked, &part.output.parked)]
+            {
+                self.give(topic, records.iter().map(|it| (home, it.key, it.value)))?;
+            }
+            let commands = &part.output.commands;
+            if self.setup.timestamps == Timestamps::Create {
+                // Only one record at a time takes a timestamp.
+                self.give_stamped(commands)?;
+            } else {
+                let there = commands.iter();
+                let there = there.map(|it| (partition_of(it.key, partitions), it.key, it.value));
+                self.give(Topic::Commands, there)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn give<'a>(
+        &mut self,
+        topic: Topic,
+        records: impl Iterator<Item = (u32, &'a [u8], &'a [u8])>,
+    ) -> Result<(), Error> {
+        let given = self.desk.produce(topic, records);
+        given.map_err(|(code, bytes)| self.refused(topic, code, bytes))
+    }
+
+    fn give_stamped(&mut self, records: &Records) -> Result<(), Error> {
+        let name = self.setup.config.topic(Topic::Commands);
+        for record in records.iter() {
+            let partition = partition_of(record.key, self.setup.partitions);
+            let made = BaseRecord::<[u8], [u8]>::to(&name)
+                .partition(partition.cast_signed())
+                .key(record.key)
+                .payload(record.value)
+                .timestamp(record.timestamp.0.div_euclid(1_000));
+            if let Err((e, _)) = self.desk.producer().send(made) {
+                let code = e.rdkafka_error_code().unwrap_or(Code::Fail);
+                return Err(self.refused(Topic::Commands, code, record.value.len()));
+            }
+        }
+        Ok(())
+    }
+
+    /// A record that cannot even be handed to the client: the same records would meet the same
+    /// again.
+    fn refused(&self, topic: Topic, code: Code, bytes: usize) -> Error {
+        let name = self.setup.config.topic(topic);
+        let aborted = self.desk.abort(self.setup.config.transaction_timeout);
+        tracing::debug!(?aborted, "a record was refused");
+        error::of_code(format!("produce a record of {bytes} bytes to {name}"), code, "")
+    }
+
+    /// What a failed call means for the transaction.
+    fn failed(&self, tried: &str, failed: TransactionError) -> Result<Ended, Error> {
+        let TransactionError { code, text, fatal, .. } = &failed;
+        if !*fatal {
+            return self.abort(tried, text);
+        }
+        let mut error = error::of_code(tried, *code, text);
+        if error.kind == ErrorKind::Retry {
+            // The producer is of no use any more; what became of it is found out with a new one.
+            tracing::warn!(tried, cause = text, "a producer failed");
+            return Ok(Ended::Unknown);
+        }
+        if error.kind == ErrorKind::Fenced {
+            error.hint = "another worker ended this worker's transactions; join again".to_owned();
+        }
+        Err(error)
+    }
+
+    fn abort(&self, tried: &str, cause: &str) -> Result<Ended, Error> {
+        tracing::debug!(tried, cause, "abort");
+        match self.desk.abort(self.setup.config.transaction_timeout) {
+            Ok(Some(())) => Ok(Ended::Aborted),
+            Ok(None) => Ok(Ended::Unknown),
+            Err(failed) if error::kind_of(failed.code) == ErrorKind::Fenced => {
+                Err(error::of_code("abort a transaction", failed.code, &failed.text))
+            }
+            Err(failed) => {
+                tracing::warn!(cause = failed.text, "a producer failed");
+                Ok(Ended::Unknown)
+            }
+        }
+    }
+
+    /// The offsets of all parts, with who commits them.
+    fn offsets(
+        &self,
+        transaction: &Transaction,
+    ) -> Result<TopicPartitionList, rdkafka::error::KafkaError> {
+        let name = self.setup.config.topic(Topic::Commands);
+        let mut offsets = TopicPartitionList::with_capacity(transaction.parts.len());
+        for part in &transaction.parts {
+            let (offset, text) = marked(part.after.or(part.before), &self.setup.owner);
+            let partition = part.partition.cast_signed();
+            offsets.add_partition_offset(&name, partition, Offset::Offset(offset.cast_signed()))?;
+            if let Some(mut element) = offsets.find_partition(&name, partition) {
+                element.set_metadata(text.as_str());
+            }
+        }
+        Ok(offsets)
+    }
+}
+
+/// Offset and text that say how far a partition has come and who owns it.
+pub(super) fn marked(progress: Option<Progress>, owner: &str) -> (u64, String) {
+    let time = progress.map(|progress| progress.stream_time);
+    let note = Note { time, owner: Some(owner.to_owned()) };
+    (progress.map_or(0, |progress| progress.next_offset), note.write())
+}

@@ -1,0 +1,494 @@
+//! Membership in a group: which partitions are owned, and the records of those that are started.
+//!
+//! librdkafka tells of a rebalance and waits until it is answered. An assignment is answered at
+//! once, with every partition paused: its records come only after [`Group::start`]. A revocation is
+//! answered by [`Group::release`], so that nobody else gets the partition before. What was lost is
+//! answered at once, too: somebody else may have it already.
+//!
+//! # Invariants
+//! 1. The member rejoins only after its answer, so the group metadata taken when a change was heard
+//!    ([`Group::metadata`]) never belongs to a generation in which a partition was lost unheard.
+//! 2. The metadata of a consumer that is not a member (generation -1) is never used: brokers take
+//!    it from everybody.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ffi::CString;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
+
+use super::client::{Bell, list, log};
+use super::error;
+use super::native::{Consumed, GroupMetadata, Queue};
+use super::source::Committed;
+use crate::log::{Batch, Builder, Error, ErrorKind, Polled};
+
+/// Messages that are taken at once.
+const TAKE: usize = 10_000;
+/// How long librdkafka may take to do what it does in another thread.
+const PROMPT: Duration = Duration::from_secs(10);
+
+/// What the group has decided and nobody has heard yet.
+enum Change {
+    Assigned(Vec<u32>),
+    Revoked { partitions: Vec<u32>, lost: bool },
+    Failed(Code, String),
+}
+
+/// Hears librdkafka's word of a rebalance.
+#[derive(Default)]
+pub(super) struct Ear {
+    changes: Mutex<VecDeque<Change>>,
+    /// Nobody listens any more: everything is agreed to.
+    closing: AtomicBool,
+}
+
+impl Ear {
+    fn push(&self, change: Change) {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner).push_back(change);
+    }
+
+    fn next(&self) -> Option<Change> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+}
+
+impl ClientContext for Ear {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        let code = error.rdkafka_error_code().unwrap_or(Code::Fail);
+        self.push(Change::Failed(code, reason.to_owned()));
+    }
+}
+
+impl ConsumerContext for Ear {
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        what: RDKafkaRespErr,
+        changed: &mut TopicPartitionList,
+    ) {
+        let assigned = what == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        if self.closing.load(Ordering::SeqCst) {
+            let answered = if assigned {
+                consumer.incremental_assign(changed)
+            } else {
+                consumer.incremental_unassign(changed)
+            };
+            if let Err(error) = answered {
+                tracing::debug!(%error, "leave the group");
+            }
+            return;
+        }
+        let elements = changed.elements();
+        let partitions = elements.iter().map(|it| it.partition().cast_unsigned());
+        let mut partitions: Vec<u32> = partitions.collect();
+        partitions.sort_unstable();
+        self.push(if assigned {
+            Change::Assigned(partitions)
+        } else {
+            Change::Revoked { partitions, lost: consumer.assignment_lost() }
+        });
+    }
+}
+
+/// A partition that is owned.
+#[derive(Debug, Default)]
+struct Held {
+    /// Records from this offset on may come; none while it is not started.
+    next: Option<u64>,
+    /// To be given up when it is released.
+    revoking: bool,
+}
+
+/// A membership.
+pub(super) struct Group {
+    topic: String,
+    topic_c: CString,
+    owned: BTreeMap<u32, Held>,
+    ready: VecDeque<Batch>,
+    /// Asked back and released, while others that were asked back with them are not.
+    released: Vec<u32>,
+    metadata: Option<Arc<GroupMetadata>>,
+    /// Something of the group may have changed since the metadata was taken.
+    stale: bool,
+    pub(super) bell: Arc<Bell>,
+    records: Queue,
+    /// Changes and errors.
+    news: Queue,
+    consumer: BaseConsumer<Ear>,
+}
+
+impl Group {
+    pub(super) fn join(config: &ClientConfig, topic: &str) -> Result<Self, Error> {
+        let tried = || format!("join the group that reads {topic}");
+        let consumer: BaseConsumer<Ear> =
+            config.create_with_context(Ear::default()).map_err(|e| error::of(tried(), e))?;
+        let native = consumer.client().native_ptr();
+        let (records, news) = (Queue::new(native), Queue::of_consumer(native));
+        let (Some(mut records), Some(mut news)) = (records, news) else {
+            return Err(error::fix(tried(), "librdkafka gives no queue"));
+        };
+        let bell = Arc::new(Bell::default());
+        for queue in [&mut records, &mut news] {
+            let bell = bell.clone();
+            queue.on_nonempty(move || bell.ring());
+        }
+        consumer.subscribe(&[topic]).map_err(|e| error::of(tried(), e))?;
+        let topic_c = CString::new(topic)
+            .map_err(|_| error::fix(tried(), "the topic's name holds a zero byte"))?;
+        Ok(Self {
+            topic: topic.to_owned(),
+            topic_c,
+            owned: BTreeMap::new(),
+            ready: VecDeque::new(),
+            released: Vec::new(),
+            metadata: None,
+            stale: true,
+            bell,
+            records,
+            news,
+            consumer,
+        })
+    }
+
+    pub(super) fn owns(&self, partition: u32) -> bool {
+        self.owned.contains_key(&partition)
+    }
+
+    pub(super) fn owned(&self) -> impl Iterator<Item = u32> {
+        self.owned.keys().copied()
+    }
+
+    /// Who this member was when it last heard of its partitions.
+    pub(super) fn metadata(&self) -> Option<Arc<GroupMetadata>> {
+        self.metadata.clone()
+    }
+
+    /// The metadata is taken anew by the next poll.
+    pub(super) fn set_stale(&mut self) {
+        self.stale = true;
+    }
+
+    /// Hears what librdkafka has to say, without waiting; what it is stays to be polled.
+    pub(super) fn listen(&self) -> Result<(), Error> {
+        while self.news.len() > 0 {
+            match self.consumer.poll(Duration::ZERO) {
+                Some(Err(KafkaError::MessageConsumptionFatal(code))) => {
+                    let tried = format!("stay in the group that reads {}", self.topic);
+                    let mut error = error::of_code(tried, code, "");
+                    error.kind = ErrorKind::Fenced;
+                    return Err(error);
+                }
+                Some(Err(error)) => {
+                    let code = error.rdkafka_error_code().unwrap_or(Code::Fail);
+                    self.consumer.context().push(Change::Failed(code, error.to_string()));
+                }
+                Some(Ok(_)) | None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// As `Log::poll`; `interrupted` says that there is something else to do.
+    pub(super) fn poll(
+        &mut self,
+        records_max: usize,
+        wait: Duration,
+        mut interrupted: impl FnMut() -> bool,
+    ) -> Result<Polled, Error> {
+        let until = Instant::now() + wait;
+        loop {
+            let change = self.next_change()?;
+            if self.stale {
+                self.take_metadata();
+            }
+            if let Some(polled) = change {
+                return Ok(polled);
+            }
+            if let Some(batch) = self.next_batch(records_max)? {
+                return Ok(Polled::Batch(batch));
+            }
+            if interrupted() || !self.bell.wait_until(until) {
+                return Ok(Polled::Idle);
+            }
+        }
+    }
+
+    fn next_change(&mut self) -> Result<Option<Polled>, Error> {
+        self.listen()?;
+        // A partition that was asked back and then lost is not asked back again.
+        let revoking = self.revoking();
+        if !revoking.is_empty() && self.consumer.assignment_lost() {
+            let mut given = std::mem::take(&mut self.released);
+            given.extend(&revoking);
+            self.give_up(&given)?;
+            return Ok(Some(Polled::Lost(revoking)));
+        }
+        while let Some(change) = self.consumer.context().next() {
+            match change {
+                Change::Assigned(partitions) => {
+                    self.stale = true;
+                    self.take_over(&partitions)?;
+                    if !partitions.is_empty() {
+                        return Ok(Some(Polled::Assigned(partitions)));
+                    }
+                }
+                Change::Revoked { partitions, lost } => {
+                    self.stale = true;
+                    if lost || partitions.is_empty() {
+                        self.give_up(&partitions)?;
+                        if !partitions.is_empty() {
+                            return Ok(Some(Polled::Lost(partitions)));
+                        }
+                    } else {
+                        for partition in &partitions {
+                            self.owned.entry(*partition).or_default().revoking = true;
+                        }
+                        // Its records are another's now; what is on its way is dropped.
+                        self.stop(&partitions)?;
+                        return Ok(Some(Polled::Revoked(partitions)));
+                    }
+                }
+                Change::Failed(code, text) => {
+                    let tried = format!("read {} in its group", self.topic);
+                    let error = error::of_code(tried, code, &text);
+                    match error.kind {
+                        // librdkafka goes on to try, and a lost session comes as a change.
+                        ErrorKind::Retry | ErrorKind::Fenced => {
+                            tracing::debug!(%error, text, "the group");
+                        }
+                        ErrorKind::Corrupt | ErrorKind::FixInput => return Err(error),
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn take_metadata(&mut self) {
+        let now = GroupMetadata::of(self.consumer.client().native_ptr());
+        // Not a member at the moment: what was known before is refused by the broker, as it must.
+        if let Some(now) = now.filter(|now| now.generation() >= 0) {
+            self.metadata = Some(Arc::new(now));
+            self.stale = false;
+        }
+    }
+
+    fn take_over(&mut self, partitions: &[u32]) -> Result<(), Error> {
+        let tried = || format!("take over {} {partitions:?}", self.topic);
+        let paused = list(&self.topic, partitions.iter().copied());
+        for partition in partitions {
+            self.records.forward(self.consumer.client().native_ptr(), &self.topic_c, *partition);
+        }
+        self.consumer.pause(&paused).map_err(|e| error::of(tried(), e))?;
+        let mut assigned = TopicPartitionList::new();
+        for partition in partitions {
+            // Any offset does: nothing is fetched before it is started at its own.
+            assigned
+                .add_partition_offset(&self.topic, partition.cast_signed(), Offset::Offset(0))
+                .map_err(|e| error::of(tried(), e))?;
+        }
+        self.consumer.incremental_assign(&assigned).map_err(|e| error::of(tried(), e))?;
+        for partition in partitions {
+            self.owned.insert(*partition, Held::default());
+        }
+        Ok(())
+    }
+
+    /// Answers that partitions are given up.
+    fn give_up(&mut self, partitions: &[u32]) -> Result<(), Error> {
+        let tried = || format!("give up {} {partitions:?}", self.topic);
+        partitions.iter().for_each(|partition| drop(self.owned.remove(partition)));
+        self.ready.retain(|batch| !partitions.contains(&batch.partition()));
+        let given = list(&self.topic, partitions.iter().copied());
+        self.consumer.incremental_unassign(&given).map_err(|e| error::of(tried(), e))
+    }
+
+    /// Partitions that were asked back and are not released.
+    fn revoking(&self) -> Vec<u32> {
+        let revoking = self.owned.iter().filter(|(_, held)| held.revoking);
+        revoking.map(|(partition, _)| *partition).collect()
+    }
+
+    /// As `Log::release`.
+    pub(super) fn release(&mut self, partitions: &[u32]) -> Result<(), Error> {
+        let mut given = self.revoking();
+        given.retain(|partition| partitions.contains(partition));
+        given.iter().for_each(|partition| drop(self.owned.remove(partition)));
+        self.released.extend(given);
+        // librdkafka takes one answer for all that it asked back.
+        if !self.released.is_empty() && self.revoking().is_empty() {
+            let released = std::mem::take(&mut self.released);
+            self.give_up(&released)?;
+        }
+        Ok(())
+    }
+
+    /// As `Log::start`.
+    pub(super) fn start(&mut self, partition: u32, next_offset: u64) -> Result<(), Error> {
+        let tried = || format!("start {}, partition {partition} at {next_offset}", self.topic);
+        let Some(held) = self.owned.get_mut(&partition) else {
+            let mut error = error::fix(tried(), "it is not owned; join again");
+            error.kind = ErrorKind::Fenced;
+            return Err(error);
+        };
+        held.next = Some(next_offset);
+        self.ready.retain(|batch| batch.partition() != partition);
+        let until = Instant::now() + PROMPT;
+        loop {
+            let mut seek = TopicPartitionList::new();
+            seek.add_partition_offset(
+                &self.topic,
+                partition.cast_signed(),
+                Offset::Offset(next_offset.cast_signed()),
+            )
+            .map_err(|e| error::of(tried(), e))?;
+            let sought = self.consumer.seek_partitions(seek, PROMPT);
+            let failed = match sought {
+                Ok(sought) => sought.elements().iter().find_map(|it| it.error().err()),
+                Err(error) => Some(error),
+            };
+            match failed {
+                None => break,
+                // The assignment is still on its way to librdkafka's other threads.
+                Some(error) if Instant::now() < until => {
+                    tracing::trace!(%error, partition, "seek again");
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                Some(error) => return Err(error::of(tried(), error)),
+            }
+        }
+        let resumed = list(&self.topic, [partition]);
+        self.consumer.resume(&resumed).map_err(|e| error::of(tried(), e))
+    }
+
+    /// As `Log::pause`.
+    pub(super) fn pause(&mut self, partition: u32) -> Result<(), Error> {
+        self.stop(&[partition])
+    }
+
+    fn stop(&mut self, partitions: &[u32]) -> Result<(), Error> {
+        for partition in partitions {
+            if let Some(held) = self.owned.get_mut(partition) {
+                held.next = None;
+            }
+        }
+        self.ready.retain(|batch| !partitions.contains(&batch.partition()));
+        let paused = list(&self.topic, partitions.iter().copied());
+        let tried = || format!("pause {} {partitions:?}", self.topic);
+        self.consumer.pause(&paused).map_err(|e| error::of(tried(), e))
+    }
+
+    fn next_batch(&mut self, records_max: usize) -> Result<Option<Batch>, Error> {
+        if records_max == 0 {
+            return Ok(None);
+        }
+        if self.ready.is_empty() {
+            self.fetch(records_max.min(TAKE))?;
+        }
+        let Some(mut batch) = self.ready.pop_front() else { return Ok(None) };
+        if batch.len() <= records_max {
+            return Ok(Some(batch));
+        }
+        let first = batch.split_to(records_max);
+        self.ready.push_front(batch);
+        Ok(Some(first))
+    }
+
+    /// Takes what has come, a batch for each run of records of one partition.
+    fn fetch(&mut self, most: usize) -> Result<(), Error> {
+        let Self { records, owned, ready, topic, .. } = self;
+        let mut run: Option<(u32, Builder)> = None;
+        let mut failed = None;
+        records.consume(Duration::ZERO, most, |consumed| match consumed {
+            Consumed::Record(partition, record) => {
+                let next = owned.get_mut(&partition).and_then(|held| held.next.as_mut());
+                // Of a partition that was paused, or started anew, since.
+                let Some(next) = next.filter(|next| record.offset >= **next) else { return };
+                *next = record.offset + 1;
+                match &mut run {
+                    Some((of, builder)) if *of == partition => builder.push(&record),
+                    other => {
+                        let mut builder = Builder::with_capacity(1 << 12);
+                        builder.push(&record);
+                        if let Some((of, builder)) = other.replace((partition, builder)) {
+                            ready.push_back(builder.finish(of));
+                        }
+                    }
+                }
+            }
+            Consumed::End(..) => {}
+            Consumed::Failed(partition, code, text) => {
+                let tried = format!("read {topic}, partition {partition}");
+                let error = error::of_code(tried, code, &text);
+                match error.kind {
+                    ErrorKind::Retry | ErrorKind::Fenced => {
+                        tracing::debug!(partition, %error, text, "reading goes on");
+                    }
+                    ErrorKind::Corrupt | ErrorKind::FixInput => failed = Some(error),
+                }
+            }
+        });
+        if let Some((of, builder)) = run {
+            ready.push_back(builder.finish(of));
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Commits offsets of owned partitions, at once, as the member that this is.
+    pub(super) fn commit(&self, offsets: &[(u32, Committed)]) -> Result<(), KafkaError> {
+        let mut marks = TopicPartitionList::new();
+        for (partition, committed) in offsets {
+            let partition = partition.cast_signed();
+            let offset = Offset::Offset(committed.offset.cast_signed());
+            marks.add_partition_offset(&self.topic, partition, offset)?;
+            if let Some(mut mark) = marks.find_partition(&self.topic, partition) {
+                mark.set_metadata(committed.text.as_str());
+            }
+        }
+        self.consumer.commit(&marks, rdkafka::consumer::CommitMode::Sync)?;
+        marks.elements().iter().try_for_each(|mark| mark.error())
+    }
+
+    /// Whether the broker has thrown the member out.
+    pub(super) fn is_lost(&self) -> bool {
+        self.consumer.assignment_lost()
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // librdkafka waits for answers before it leaves.
+        self.consumer.context().closing.store(true, Ordering::SeqCst);
+        let mut unanswered = self.revoking();
+        unanswered.append(&mut self.released);
+        let mut answers = Vec::new();
+        while let Some(change) = self.consumer.context().next() {
+            match change {
+                Change::Assigned(partitions) => {
+                    let assigned = list(&self.topic, partitions);
+                    answers.push(self.consumer.incremental_assign(&assigned));
+                }
+                Change::Revoked { partitions, .. } => unanswered.extend(partitions),
+                Change::Failed(..) => {}
+            }
+        }
+        if !unanswered.is_empty() {
+            let unanswered = list(&self.topic, unanswered);
+            answers.push(self.consumer.incremental_unassign(&unanswered));
+        }
+        for error in answers.into_iter().filter_map(Result::err) {
+            tracing::debug!(%error, "leave the group");
+        }
+    }
+}

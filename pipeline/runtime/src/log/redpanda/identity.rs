@@ -1,0 +1,195 @@
+//! What a set of topics is: its genesis is found, or made once.
+//!
+//! Several workers may meet an empty set of topics at once. Each tries to write the genesis of all
+//! partitions in one transaction, under a transactional id that they share: whoever initialises it
+//! ends the transaction of the one before and fences it, and then looks again. So one genesis is
+//! written, and nobody goes on before it is decided which.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bellhop_core::avro::{Avro, Reader as AvroReader};
+use bellhop_core::engine::{EngineRecord, FORMAT_VERSION, Genesis, KEY_RULE, engine_schema};
+use bellhop_core::message::{LogId, Meta};
+use bellhop_core::record::unframe;
+use rdkafka::producer::{BaseRecord, Producer as _};
+
+use super::commit::Desk;
+use super::config::Config;
+use super::error;
+use super::source::Source;
+use super::topics::{Admin, breaking};
+use crate::log::{Error, ErrorKind, Identity, Topic};
+use crate::registry::Registry;
+
+/// How long it may take until all agree.
+const AGREED: Duration = Duration::from_secs(60);
+
+/// Checks the topics and finds out what they are; makes their genesis with `log_id` if they have
+/// none.
+pub(super) fn find_or_make(
+    config: &Arc<Config>,
+    registry: &dyn Registry,
+    log_id: LogId,
+) -> Result<Identity, Error> {
+    let tried = || format!("use the topics of \"{}\" on {}", config.prefix, config.brokers);
+    let found = Admin::new(config.clone())?.find()?;
+    let breaking = breaking(config, &found, config.timestamps);
+    if !breaking.is_empty() {
+        let named: Vec<_> = breaking.iter().map(ToString::to_string).collect();
+        let missing = breaking.iter().all(|mismatch| mismatch.what == "missing");
+        let next = if missing { "run `bellhop topics create`" } else { "these break a promise" };
+        return Err(error::fix(tried(), format!("{}: {next}", named.join("; "))));
+    }
+    let Some(commands) = found.get(Topic::Commands.name()) else {
+        return Err(error::fix(tried(), "the topic of commands is missing"));
+    };
+    let (partitions, timestamps) = (commands.partitions, commands.timestamps());
+    let mut source = Source::new(config.clone(), &config.group);
+    let finder = Finder { config, registry, partitions };
+    let until = Instant::now() + AGREED;
+    loop {
+        if let Some(log_id) = finder.find(&mut source)? {
+            return Ok(Identity { log_id, partitions, timestamps });
+        }
+        match finder.make(&mut source, log_id) {
+            Ok(()) => {}
+            // Another one writes it at this moment.
+            Err(error)
+                if matches!(error.kind, ErrorKind::Fenced | ErrorKind::Retry)
+                    && Instant::now() < until =>
+            {
+                let error: &dyn std::error::Error = &error;
+                tracing::debug!(error, "look for the genesis again");
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+struct Finder<'a> {
+    config: &'a Config,
+    registry: &'a dyn Registry,
+    partitions: u32,
+}
+
+impl Finder<'_> {
+    /// The name that all partitions agree on; none when all are empty.
+    fn find(&self, source: &mut Source) -> Result<Option<LogId>, Error> {
+        let mut agreed: Option<(u32, LogId)> = None;
+        let mut empty = None;
+        for partition in 0..self.partitions {
+            let Some(genesis) = self.first(source, partition)? else {
+                empty = Some(partition);
+                continue;
+            };
+            let tried = || self.tried(partition);
+            let rules = (genesis.key_rule.as_str(), genesis.format_version);
+            if rules != (KEY_RULE, FORMAT_VERSION) {
+                return Err(error::fix(
+                    tried(),
+                    format!("it was made by {} format {}, this program knows {KEY_RULE} format {FORMAT_VERSION}; run the version that made it", rules.0, rules.1),
+                ));
+            }
+            if genesis.partitions != self.partitions {
+                return Err(error::fix(
+                    tried(),
+                    format!("it was made with {} partitions and has {} now: the keys would be elsewhere; make new topics and replay into them", genesis.partitions, self.partitions),
+                ));
+            }
+            let log_id = LogId(genesis.log_id);
+            match agreed {
+                Some((first, other)) if other != log_id => {
+                    return Err(error::fix(
+                        tried(),
+                        format!("partition {first} is of log {}, partition {partition} of {}: these are not one log's", other.0, log_id.0),
+                    ));
+                }
+                Some(_) => {}
+                None => agreed = Some((partition, log_id)),
+            }
+        }
+        match (agreed, empty) {
+            (Some(_), Some(partition)) => Err(error::fix(
+                self.tried(partition),
+                "it is empty while others are not: its events were deleted, or the topic has grown; restore it",
+            )),
+            (agreed, _) => Ok(agreed.map(|(_, log_id)| log_id)),
+        }
+    }
+
+    fn tried(&self, partition: u32) -> String {
+        format!("use {}, partition {partition}", self.config.topic(Topic::Events))
+    }
+
+    /// The genesis that a partition of events begins with; none when it has no event.
+    fn first(&self, source: &mut Source, partition: u32) -> Result<Option<Genesis>, Error> {
+        let (low, end) = source.bounds(Topic::Events, partition)?;
+        if low >= end {
+            return Ok(None);
+        }
+        let mut first = None;
+        source.read(Topic::Events, partition, low, &mut |event| {
+            first = Some(event.value.map(<[u8]>::to_vec));
+            ControlFlow::Break(())
+        })?;
+        let Some(value) = first else { return Ok(None) };
+        let foreign = || {
+            error::fix(
+                self.tried(partition),
+                "it does not begin with a genesis: it is not bellhop's, or its first events were deleted",
+            )
+        };
+        let value = value.unwrap_or_default();
+        let (schema_id, datum) = unframe(&value).ok_or_else(foreign)?;
+        let schema = self.registry.schema_of(schema_id)?;
+        if schema.is_none_or(|schema| schema.name != Genesis::NAME) {
+            return Err(foreign());
+        }
+        let mut reader = AvroReader::new(datum);
+        let genesis = Meta::decode(&mut reader).and_then(|_| Genesis::decode(&mut reader));
+        genesis.map(Some).map_err(|_| foreign())
+    }
+
+    fn make(&self, source: &mut Source, log_id: LogId) -> Result<(), Error> {
+        let name = self.config.topic(Topic::Events);
+        let id = format!("{name}.genesis");
+        let desk = Desk::open(self.config, &id)?;
+        // From here on nobody else's can be committed; one that was is visible, or waited for.
+        for partition in 0..self.partitions {
+            source.wait_stable(partition)?;
+        }
+        if self.find(source)?.is_some() {
+            return Ok(());
+        }
+        let schema = engine_schema::<Genesis>();
+        let genesis = Genesis {
+            log_id: log_id.0,
+            partitions: self.partitions,
+            key_rule: KEY_RULE.into(),
+            format_version: FORMAT_VERSION,
+        };
+        let mut value = Vec::new();
+        genesis.write(self.registry.id_of(Genesis::NAME, &schema)?, &mut value);
+        let tried = || format!("write the genesis of {name}");
+        let failed = |e| error::of(tried(), e);
+        let producer = desk.producer();
+        producer.begin_transaction().map_err(failed)?;
+        for partition in 0..self.partitions {
+            let record = BaseRecord::<[u8], [u8]>::to(&name)
+                .partition(partition.cast_signed())
+                .payload(&value);
+            producer.send(record).map_err(|(e, _)| failed(e))?;
+        }
+        producer.flush(self.config.request_timeout).map_err(failed)?;
+        desk.commit(Instant::now() + self.config.request_timeout)
+            .map_err(|e| error::of_code(tried(), e.code, &e.text))?;
+        for partition in 0..self.partitions {
+            source.wait_stable(partition)?;
+        }
+        tracing::info!(topic = name, log_id = %log_id.0, "a new log: its genesis is written");
+        Ok(())
+    }
+}

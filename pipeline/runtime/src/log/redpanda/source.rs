@@ -1,0 +1,359 @@
+//! Reading what is committed: topics, offsets of the group, and whether anything is undecided.
+//!
+//! The clients are made when they are first used. One sees what is committed; the other sees what
+//! is not, and tells by the difference that a transaction is under way.
+
+use std::ffi::CString;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bellhop_core::message::Timestamp;
+use bellhop_core::task::Progress;
+use rdkafka::TopicPartitionList;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::{ClientConfig, Offset};
+
+use super::Shared;
+use super::client::{Watch, list};
+use super::config::Config;
+use super::error;
+use super::native::{Consumed, Queue};
+use super::note::Note;
+use crate::log::{Each, Error, Identity, Reader, Schema, Topic};
+
+/// Messages that are taken at once.
+const TAKE: usize = 4_096;
+/// One step of a wait for what may take long.
+const STEP: Duration = Duration::from_millis(500);
+
+/// A committed offset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Committed {
+    pub(super) offset: u64,
+    /// As it was written; see [`Note::parse`].
+    pub(super) text: String,
+}
+
+impl Committed {
+    pub(super) fn note(&self) -> Note {
+        // An offset that somebody moved by hand counts; its time is that of the events.
+        let moved = || Note { time: Some(Timestamp::MIN), owner: None };
+        Note::parse(&self.text).unwrap_or_else(moved)
+    }
+
+    /// How far the partition has come; none when it was only claimed.
+    pub(super) fn progress(&self) -> Option<Progress> {
+        let time = self.note().time?;
+        Some(Progress { next_offset: self.offset, stream_time: time })
+    }
+}
+
+/// One client that reads.
+struct Client {
+    records: Queue,
+    consumer: BaseConsumer<Watch>,
+}
+
+impl Client {
+    fn new(config: &ClientConfig) -> Result<Self, Error> {
+        let tried = "make a client to read with";
+        let consumer: BaseConsumer<Watch> =
+            config.create_with_context(Watch::default()).map_err(|e| error::of(tried, e))?;
+        let records = Queue::new(consumer.client().native_ptr());
+        let records = records.ok_or_else(|| error::fix(tried, "librdkafka gives no queue"))?;
+        Ok(Self { records, consumer })
+    }
+
+    fn watermarks(
+        &self,
+        name: &str,
+        partition: u32,
+        most: Duration,
+    ) -> Result<(u64, u64), KafkaError> {
+        let (low, high) = self.consumer.fetch_watermarks(name, partition.cast_signed(), most)?;
+        Ok((low.max(0).cast_unsigned(), high.max(0).cast_unsigned()))
+    }
+
+    fn committed(
+        &self,
+        name: &str,
+        partition: u32,
+        most: Duration,
+    ) -> Result<Option<Committed>, KafkaError> {
+        let found = self.consumer.committed_offsets(list(name, [partition]), most)?;
+        let elements = found.elements();
+        let Some(element) = elements.first() else { return Ok(None) };
+        element.error()?;
+        Ok(match element.offset() {
+            Offset::Offset(offset) => Some(Committed {
+                offset: offset.max(0).cast_unsigned(),
+                text: element.metadata().to_owned(),
+            }),
+            Offset::Beginning
+            | Offset::End
+            | Offset::Stored
+            | Offset::Invalid
+            | Offset::OffsetTail(_) => None,
+        })
+    }
+}
+
+/// Reads; owns nothing.
+pub(super) struct Source {
+    config: Arc<Config>,
+    group: String,
+    committed: Option<Client>,
+    undecided: Option<Client>,
+}
+
+impl Source {
+    pub(super) fn new(config: Arc<Config>, group: &str) -> Self {
+        Self { config, group: group.to_owned(), committed: None, undecided: None }
+    }
+
+    fn client(&mut self) -> Result<&mut Client, Error> {
+        if self.committed.is_none() {
+            self.committed = Some(Client::new(&self.config.reader(&self.group))?);
+        }
+        match &mut self.committed {
+            Some(client) => Ok(client),
+            None => Err(error::fix("make a client to read with", "there is none")),
+        }
+    }
+
+    fn undecided(&mut self) -> Result<&mut Client, Error> {
+        if self.undecided.is_none() {
+            self.undecided = Some(Client::new(&self.config.undecided(&self.group))?);
+        }
+        match &mut self.undecided {
+            Some(client) => Ok(client),
+            None => Err(error::fix("make a client to read with", "there is none")),
+        }
+    }
+
+    /// First offset, and the offset behind the last committed record.
+    pub(super) fn bounds(&mut self, topic: Topic, partition: u32) -> Result<(u64, u64), Error> {
+        let (name, most) = (self.config.topic(topic), self.config.request_timeout);
+        let client = self.client()?;
+        client.watermarks(&name, partition, most).map_err(|e| {
+            let error = error::of(format!("find the end of {name}, partition {partition}"), e);
+            client.consumer.context().explain(error)
+        })
+    }
+
+    /// As [`Reader::read`].
+    pub(super) fn read(
+        &mut self,
+        topic: Topic,
+        partition: u32,
+        from: u64,
+        each: &mut Each<'_>,
+    ) -> Result<u64, Error> {
+        let (_, end) = self.bounds(topic, partition)?;
+        self.read_to(topic, partition, from, end, each)
+    }
+
+    fn read_to(
+        &mut self,
+        topic: Topic,
+        partition: u32,
+        from: u64,
+        end: u64,
+        each: &mut Each<'_>,
+    ) -> Result<u64, Error> {
+        if from >= end {
+            return Ok(from);
+        }
+        let (name, most) = (self.config.topic(topic), self.config.request_timeout * 3);
+        let tried = || format!("read {name}, partition {partition} from offset {from}");
+        let client = self.client()?;
+        let native = client.consumer.client().native_ptr();
+        let topic_name = CString::new(name.as_str())
+            .map_err(|_| error::fix(tried(), "the topic's name holds a zero byte"))?;
+        let mut assignment = TopicPartitionList::new();
+        let offset = Offset::Offset(from.cast_signed());
+        assignment
+            .add_partition_offset(&name, partition.cast_signed(), offset)
+            .map_err(|e| error::of(tried(), e))?;
+        // Forwarded before it begins, so that every record comes to this queue.
+        client.records.forward(native, &topic_name, partition);
+        client.consumer.assign(&assignment).map_err(|e| error::of(tried(), e))?;
+        let mut reading = Reading { next: from, end, done: false, failed: None };
+        let mut since = Instant::now();
+        while !reading.done && reading.failed.is_none() {
+            // Errors of the whole client come here.
+            drop(client.consumer.poll(Duration::ZERO));
+            let taken = client.records.consume(Duration::from_millis(100), TAKE, |consumed| {
+                reading.take(partition, consumed, each);
+            });
+            if taken > 0 {
+                since = Instant::now();
+            } else if since.elapsed() > most {
+                let hint = format!("nothing came for {} s; it is tried again", most.as_secs());
+                reading.failed = Some(client.consumer.context().explain(error::retry(tried(), hint)));
+            }
+        }
+        // A client that is not asked to stop goes on to fetch.
+        client.consumer.unassign().map_err(|e| error::of(tried(), e))?;
+        while client.records.consume(Duration::ZERO, TAKE, |_| {}) > 0 {}
+        match reading.failed {
+            Some(error) => Err(error),
+            None => Ok(reading.next),
+        }
+    }
+
+    /// The committed offset, decided or not: that of the last transaction that was.
+    pub(super) fn last_committed(&mut self, partition: u32) -> Result<Option<Committed>, Error> {
+        let (name, most) = (self.config.topic(Topic::Commands), self.config.request_timeout);
+        let client = self.undecided()?;
+        client.committed(&name, partition, most).map_err(|e| {
+            let error = error::of(format!("read the offset of {name}, partition {partition}"), e);
+            client.consumer.context().explain(error)
+        })
+    }
+
+    /// The committed offset, once no transaction on it is undecided.
+    pub(super) fn stable_offset(
+        &mut self,
+        topic: Topic,
+        partition: u32,
+    ) -> Result<Option<Committed>, Error> {
+        let (name, most) = (self.config.topic(topic), self.config.transaction_timeout * 3);
+        let until = Instant::now() + most;
+        let client = self.client()?;
+        loop {
+            // Undecided offsets look like no answer: the client asks on its own until the time is
+            // over.
+            match client.committed(&name, partition, STEP) {
+                Ok(committed) => return Ok(committed),
+                Err(e) if is_timeout(&e) && Instant::now() < until => {}
+                Err(e) => {
+                    let tried = format!("read the decided offset of {name}, partition {partition}");
+                    return Err(client.consumer.context().explain(error::of(tried, e)));
+                }
+            }
+        }
+    }
+
+    /// Waits until no transaction on a partition of events is undecided.
+    pub(super) fn wait_stable(&mut self, partition: u32) -> Result<(), Error> {
+        let (name, most) = (self.config.topic(Topic::Events), self.config.request_timeout);
+        let tried = || format!("wait until {name}, partition {partition} is decided");
+        let until = Instant::now() + self.config.transaction_timeout * 3;
+        let mut pause = Duration::from_millis(1);
+        loop {
+            // In this order: what is added in between shows as undecided.
+            let decided = self.bounds(Topic::Events, partition)?.1;
+            let client = self.undecided()?;
+            let (_, all) = client
+                .watermarks(&name, partition, most)
+                .map_err(|e| client.consumer.context().explain(error::of(tried(), e)))?;
+            if decided >= all {
+                return Ok(());
+            }
+            if Instant::now() > until {
+                return Err(error::retry(
+                    tried(),
+                    "a transaction of a former owner is still open; the broker ends it when its time is over",
+                ));
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(50));
+        }
+    }
+}
+
+fn is_timeout(error: &KafkaError) -> bool {
+    let code = error.rdkafka_error_code();
+    matches!(code, Some(Code::OperationTimedOut | Code::RequestTimedOut | Code::UnstableOffsetCommit))
+}
+
+/// One call of `read`.
+struct Reading {
+    next: u64,
+    end: u64,
+    done: bool,
+    failed: Option<Error>,
+}
+
+impl Reading {
+    fn take(&mut self, partition: u32, consumed: Consumed<'_>, each: &mut Each<'_>) {
+        if self.done || self.failed.is_some() {
+            return;
+        }
+        match consumed {
+            Consumed::Record(from, record) if from == partition && record.offset >= self.next => {
+                if record.offset >= self.end {
+                    (self.next, self.done) = (self.end, true);
+                    return;
+                }
+                self.next = record.offset + 1;
+                self.done = each(&record) == ControlFlow::Break(()) || self.next >= self.end;
+            }
+            Consumed::End(from, offset) if from == partition && offset >= self.end => {
+                (self.next, self.done) = (self.end, true);
+            }
+            // Of a read before this one.
+            Consumed::Record(..) | Consumed::End(..) => {}
+            Consumed::Failed(from, code, text) if from == partition => {
+                let error = error::of_code(
+                    format!("read partition {partition} from offset {}", self.next),
+                    code,
+                    &text,
+                );
+                if error.kind == crate::log::ErrorKind::Retry {
+                    tracing::debug!(partition, %error, text, "reading goes on");
+                } else {
+                    self.failed = Some(error);
+                }
+            }
+            Consumed::Failed(..) => {}
+        }
+    }
+}
+
+/// A reader of a cluster.
+pub struct View {
+    pub(super) source: Source,
+    pub(super) shared: Arc<Shared>,
+}
+
+impl View {
+    pub(super) fn new(shared: &Arc<Shared>) -> Self {
+        let source = Source::new(shared.config.clone(), &shared.config.group);
+        Self { source, shared: shared.clone() }
+    }
+}
+
+impl Reader for View {
+    fn identity(&self) -> &Identity {
+        &self.shared.identity
+    }
+
+    fn schema_of(&mut self, id: u32) -> Result<Option<Schema>, Error> {
+        self.shared.registry.schema_of(id)
+    }
+
+    fn end(&mut self, topic: Topic, partition: u32) -> Result<u64, Error> {
+        Ok(self.source.bounds(topic, partition)?.1)
+    }
+
+    fn read(
+        &mut self,
+        topic: Topic,
+        partition: u32,
+        from: u64,
+        each: &mut Each<'_>,
+    ) -> Result<u64, Error> {
+        let (low, end) = self.source.bounds(topic, partition)?;
+        // What retention deleted is not there to read; a tool that begins at 0 begins with what is.
+        self.source.read_to(topic, partition, from.max(low), end, each)
+    }
+
+    fn committed(&mut self, partition: u32) -> Result<Option<Progress>, Error> {
+        let committed = self.source.stable_offset(Topic::Commands, partition)?;
+        Ok(committed.and_then(|committed| committed.progress()))
+    }
+}

@@ -1,0 +1,423 @@
+//! The topics on the brokers: made, and held against what the promises need.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
+use std::time::Duration;
+
+use rdkafka::admin::{
+    AdminClient, AdminOptions, NewTopic, OwnedResourceSpecifier, ResourceSpecifier,
+    TopicReplication,
+};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+
+use super::client::Watch;
+use super::config::Config;
+use super::error;
+use crate::log::{Error, Timestamps, Topic};
+
+/// Bytes of the largest record that bellhop writes: a parked value and its cause.
+pub const RECORD_BYTES: u64 = 4 << 20;
+/// All topics by their plain names, in the order in which they are made.
+pub const NAMES: [&str; 5] =
+    ["bellhop.commands", "bellhop.events", "bellhop.parked", "bellhop.replies", "bellhop.effects"];
+const STAMP: &str = "message.timestamp.type";
+
+/// What topics are made with.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// Partitions of each topic.
+    pub partitions: u32,
+    /// Copies of each partition; `None` leaves it to the brokers.
+    pub replication: Option<u32>,
+    /// Copies that must be written before a record counts; `None` leaves it to the brokers.
+    pub min_insync: Option<u32>,
+    /// Where the timestamps of commands come from.
+    pub timestamps: Timestamps,
+    /// How long commands are kept, and remembered for at least; replays of the past need for ever.
+    pub commands_retention: Option<Duration>,
+    /// How long replies and effects are kept.
+    pub replies_retention: Duration,
+    /// Bytes of the largest command that a producer may send.
+    pub command_bytes: u64,
+}
+
+impl Default for Wanted {
+    fn default() -> Self {
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        Self {
+            partitions: 8,
+            replication: None,
+            min_insync: None,
+            timestamps: Timestamps::Append,
+            commands_retention: Some(7 * DAY),
+            replies_retention: 7 * DAY,
+            command_bytes: RECORD_BYTES,
+        }
+    }
+}
+
+impl Wanted {
+    fn settings(&self, plain: &str) -> BTreeMap<&'static str, String> {
+        let mut settings = BTreeMap::new();
+        let millis = |kept: Option<Duration>| kept.map_or(-1, |kept| kept.as_millis() as i64);
+        let (retention, stamp, bytes) = match plain {
+            "bellhop.commands" => (
+                millis(self.commands_retention),
+                stamp_name(self.timestamps),
+                self.command_bytes.max(RECORD_BYTES),
+            ),
+            // The events are the changelog: state is restored from all of them.
+            "bellhop.events" | "bellhop.parked" => (-1, "CreateTime", RECORD_BYTES),
+            _ => (millis(Some(self.replies_retention)), "CreateTime", RECORD_BYTES),
+        };
+        settings.insert("cleanup.policy", "delete".to_owned());
+        settings.insert("retention.ms", retention.to_string());
+        settings.insert("retention.bytes", "-1".to_owned());
+        settings.insert(STAMP, stamp.to_owned());
+        settings.insert("max.message.bytes", bytes.to_string());
+        if let Some(copies) = self.min_insync {
+            settings.insert("min.insync.replicas", copies.to_string());
+        }
+        settings
+    }
+}
+
+fn stamp_name(timestamps: Timestamps) -> &'static str {
+    match timestamps {
+        Timestamps::Append => "LogAppendTime",
+        Timestamps::Create => "CreateTime",
+    }
+}
+
+/// A topic that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mismatch {
+    /// Its name on the brokers.
+    pub topic: String,
+    /// What differs: `partitions`, `missing`, or a setting of the topic.
+    pub what: String,
+    /// As it is.
+    pub found: String,
+    /// As it should be.
+    pub wanted: String,
+    /// A promise would be broken: workers refuse to start.
+    pub breaks: bool,
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { topic, what, found, wanted, .. } = self;
+        match what.as_str() {
+            "missing" => write!(f, "{topic} is missing"),
+            _ => write!(f, "{topic} has {what} {found}, wanted {wanted}"),
+        }
+    }
+}
+
+/// A topic as it is.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Found {
+    pub(super) partitions: u32,
+    settings: BTreeMap<String, String>,
+}
+
+impl Found {
+    pub(super) fn timestamps(&self) -> Timestamps {
+        match self.settings.get(STAMP).map(String::as_str) {
+            Some("LogAppendTime") => Timestamps::Append,
+            Some(_) | None => Timestamps::Create,
+        }
+    }
+
+    fn number(&self, setting: &str) -> Option<i64> {
+        self.settings.get(setting)?.parse().ok()
+    }
+}
+
+/// A connection to ask and to change topics.
+pub(super) struct Admin {
+    client: AdminClient<Watch>,
+    config: Arc<Config>,
+}
+
+impl Admin {
+    pub(super) fn new(config: Arc<Config>) -> Result<Self, Error> {
+        let client = config.asking().create_with_context(Watch::default());
+        let client = client.map_err(|e| error::of("make a client to ask with", e))?;
+        Ok(Self { client, config })
+    }
+
+    fn options(&self) -> AdminOptions {
+        let most = self.config.request_timeout;
+        AdminOptions::new().request_timeout(Some(most)).operation_timeout(Some(most))
+    }
+
+    fn failed(&self, tried: &str, e: KafkaError) -> Error {
+        let tried = format!("{tried} on {}", self.config.brokers);
+        self.client.inner().context().explain(error::of(tried, e))
+    }
+
+    /// The topics of bellhop that are there, by their plain names.
+    pub(super) fn find(&self) -> Result<BTreeMap<&'static str, Found>, Error> {
+        let tried = "ask for the topics";
+        let most = self.config.request_timeout;
+        let metadata =
+            self.client.inner().fetch_metadata(None, most).map_err(|e| self.failed(tried, e))?;
+        let mut found = BTreeMap::new();
+        for plain in NAMES {
+            let name = self.config.named(plain);
+            let topic = metadata.topics().iter().find(|topic| topic.name() == name);
+            if let Some(topic) = topic.filter(|topic| !topic.partitions().is_empty()) {
+                let partitions = topic.partitions().len() as u32;
+                found.insert(plain, Found { partitions, settings: BTreeMap::new() });
+            }
+        }
+        let names: Vec<(&'static str, String)> =
+            found.keys().map(|plain| (*plain, self.config.named(plain))).collect();
+        let asked: Vec<_> = names.iter().map(|(_, name)| ResourceSpecifier::Topic(name)).collect();
+        if asked.is_empty() {
+            return Ok(found);
+        }
+        let tried = "ask for the settings of topics (the right DescribeConfigs)";
+        let described = block_on(self.client.describe_configs(&asked, &self.options()));
+        for resource in described.map_err(|e| self.failed(tried, e))? {
+            let resource = resource
+                .map_err(|code| self.failed(tried, KafkaError::AdminOp(code)))?;
+            let OwnedResourceSpecifier::Topic(name) = &resource.specifier else { continue };
+            let plain = names.iter().find(|(_, named)| named == name).map(|(plain, _)| *plain);
+            if let Some(topic) = plain.and_then(|plain| found.get_mut(plain)) {
+                for entry in resource.entries {
+                    if let Some(value) = entry.value {
+                        topic.settings.insert(entry.name, value);
+                    }
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Makes the topics that are missing; gives their names.
+///
+/// # Errors
+/// When the brokers cannot be asked, or refuse.
+pub fn create(config: &Config, wanted: &Wanted) -> Result<Vec<String>, Error> {
+    let admin = Admin::new(Arc::new(config.clone()))?;
+    let found = admin.find()?;
+    let missing: Vec<_> = NAMES
+        .iter()
+        .filter(|plain| !found.contains_key(**plain))
+        .map(|plain| (config.named(plain), wanted.settings(plain)))
+        .collect();
+    let copies = wanted.replication.map_or(-1, |copies| copies as i32);
+    let new: Vec<_> = missing
+        .iter()
+        .map(|(name, settings)| {
+            let copies = TopicReplication::Fixed(copies);
+            let new = NewTopic::new(name, wanted.partitions as i32, copies);
+            settings.iter().fold(new, |new, (setting, value)| new.set(setting, value))
+        })
+        .collect();
+    if new.is_empty() {
+        return Ok(Vec::new());
+    }
+    let made = block_on(admin.client.create_topics(&new, &admin.options()));
+    for result in made.map_err(|e| admin.failed("make the topics", e))? {
+        match result {
+            Ok(_) | Err((_, Code::TopicAlreadyExists)) => {}
+            Err((name, code)) => {
+                return Err(error::of_code(format!("make the topic {name}"), code, ""));
+            }
+        }
+    }
+    Ok(missing.into_iter().map(|(name, _)| name).collect())
+}
+
+/// Holds the topics against what is wanted; all that differs is named.
+///
+/// # Errors
+/// When the brokers cannot be asked.
+pub fn check(config: &Config, wanted: &Wanted) -> Result<Vec<Mismatch>, Error> {
+    let found = Admin::new(Arc::new(config.clone()))?.find()?;
+    let mut mismatches = breaking(config, &found, wanted.timestamps);
+    for plain in NAMES {
+        let topic = config.named(plain);
+        let mut add = |what: &str, found: &str, wanted: &str| {
+            let known = mismatches.iter().any(|it| it.topic == topic && it.what == what);
+            if !known {
+                mismatches.push(Mismatch {
+                    topic: topic.clone(),
+                    what: what.to_owned(),
+                    found: found.to_owned(),
+                    wanted: wanted.to_owned(),
+                    breaks: false,
+                });
+            }
+        };
+        let Some(found) = found.get(plain) else {
+            add("missing", "nothing", "a topic");
+            continue;
+        };
+        if found.partitions != wanted.partitions {
+            let (found, wanted) = (found.partitions.to_string(), wanted.partitions.to_string());
+            add("partitions", &found, &wanted);
+        }
+        for (setting, wanted) in wanted.settings(plain) {
+            let found = found.settings.get(setting).map_or("nothing", String::as_str);
+            let larger = setting == "max.message.bytes"
+                && found.parse::<u64>().ok() >= wanted.parse::<u64>().ok();
+            if found != wanted && !larger {
+                add(setting, found, &wanted);
+            }
+        }
+    }
+    Ok(mismatches)
+}
+
+/// What would break a promise.
+pub(super) fn breaking(
+    config: &Config,
+    found: &BTreeMap<&'static str, Found>,
+    timestamps: Timestamps,
+) -> Vec<Mismatch> {
+    let mut mismatches = Vec::new();
+    let mut add = |plain: &str, what: &str, found: String, wanted: &str| {
+        mismatches.push(Mismatch {
+            topic: config.named(plain),
+            what: what.to_owned(),
+            found,
+            wanted: wanted.to_owned(),
+            breaks: true,
+        });
+    };
+    let partitions = found.get(Topic::Commands.name()).map(|commands| commands.partitions);
+    for topic in Topic::ALL {
+        let plain = topic.name();
+        let Some(found) = found.get(plain) else {
+            add(plain, "missing", "nothing".to_owned(), "a topic");
+            continue;
+        };
+        if let Some(partitions) = partitions
+            && found.partitions != partitions
+        {
+            let wanted = format!("{partitions}, as many as the commands have");
+            add(plain, "partitions", found.partitions.to_string(), &wanted);
+        }
+        let policy = found.settings.get("cleanup.policy").map_or("delete", String::as_str);
+        if policy != "delete" {
+            add(plain, "cleanup.policy", policy.to_owned(), "delete");
+        }
+        match topic {
+            Topic::Commands => {
+                if found.timestamps() != timestamps {
+                    let is = stamp_name(found.timestamps()).to_owned();
+                    add(plain, STAMP, is, stamp_name(timestamps));
+                }
+            }
+            Topic::Events | Topic::Parked => {
+                for setting in ["retention.ms", "retention.bytes"] {
+                    let kept = found.number(setting).unwrap_or(-1);
+                    if topic == Topic::Events && kept >= 0 {
+                        add(plain, setting, kept.to_string(), "-1 (everything is kept)");
+                    }
+                }
+                let bytes = found.number("max.message.bytes").unwrap_or(i64::MAX);
+                if bytes < RECORD_BYTES as i64 {
+                    let wanted = format!("at least {RECORD_BYTES}");
+                    add(plain, "max.message.bytes", bytes.to_string(), &wanted);
+                }
+            }
+        }
+    }
+    mismatches
+}
+
+/// Wakes a thread that waits for a future.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Waits for one of the admin client's futures, which its own thread completes.
+fn block_on<F: Future>(future: F) -> F::Output {
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut context = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => std::thread::park(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(partitions: u32, settings: &[(&str, &str)]) -> Found {
+        let settings = settings.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+        Found { partitions, settings: settings.collect() }
+    }
+
+    fn good() -> BTreeMap<&'static str, Found> {
+        let wanted = Wanted { partitions: 4, ..Wanted::default() };
+        let all = NAMES.map(|plain| {
+            let settings = wanted.settings(plain);
+            let settings: Vec<_> = settings.iter().map(|(name, it)| (*name, it.as_str())).collect();
+            (plain, found(4, &settings))
+        });
+        all.into()
+    }
+
+    fn named(found: &BTreeMap<&'static str, Found>) -> Vec<String> {
+        let config = Config::new("a:1", "http://b");
+        let mismatches = breaking(&config, found, Timestamps::Append);
+        mismatches.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn what_create_makes_breaks_nothing() {
+        assert_eq!(named(&good()), Vec::<String>::new());
+    }
+
+    #[test]
+    fn everything_that_would_break_a_promise_is_named() {
+        let set = |topic: &str, setting: &str, value: &str| {
+            let mut found = good();
+            let topic = found.iter_mut().find(|(plain, _)| **plain == topic).unwrap().1;
+            topic.settings.insert(setting.to_owned(), value.to_owned());
+            named(&found)
+        };
+        for (topic, setting, value, expected) in [
+            ("bellhop.commands", STAMP, "CreateTime", "wanted LogAppendTime"),
+            ("bellhop.commands", "cleanup.policy", "compact", "wanted delete"),
+            ("bellhop.events", "cleanup.policy", "compact,delete", "wanted delete"),
+            ("bellhop.events", "retention.ms", "604800000", "everything is kept"),
+            ("bellhop.events", "retention.bytes", "1", "everything is kept"),
+            ("bellhop.parked", "max.message.bytes", "1048588", "at least 4194304"),
+        ] {
+            let named = set(topic, setting, value);
+            assert_eq!(named.len(), 1, "{topic} {setting}: {named:?}");
+            assert!(named[0].starts_with(&format!("{topic} has {setting} {value}")), "{named:?}");
+            assert!(named[0].contains(expected), "{named:?}");
+        }
+        let mut fewer = good();
+        fewer.get_mut("bellhop.events").unwrap().partitions = 3;
+        assert_eq!(
+            named(&fewer),
+            ["bellhop.events has partitions 3, wanted 4, as many as the commands have"]
+        );
+        let mut missing = good();
+        missing.remove("bellhop.parked");
+        missing.remove("bellhop.replies");
+        assert_eq!(named(&missing), ["bellhop.parked is missing"]);
+    }
+}

@@ -1,0 +1,89 @@
+//! The suite on real brokers: Apache Kafka, with a real schema registry.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use bellhop_core::message::{LogId, Timestamp};
+use bellhop_harness::{Kafka, Registry};
+use bellhop_runtime::log::redpanda::topics::{self, Wanted};
+use bellhop_runtime::log::redpanda::{Config, Redpanda};
+use bellhop_runtime::log::{Log, Producer, Reader, Timestamps};
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use uuid::Uuid;
+
+use crate::suite::{Fixture, PARTITIONS, conforms};
+
+struct Cluster {
+    kafka: Kafka,
+    registry: Registry,
+}
+
+/// One for all tests of this binary.
+fn cluster() -> &'static Cluster {
+    static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+    CLUSTER.get_or_init(|| Cluster {
+        kafka: Kafka::start(1).unwrap(),
+        registry: Registry::start().unwrap(),
+    })
+}
+
+struct OnKafka {
+    config: Config,
+    log: Redpanda,
+}
+
+impl Fixture for OnKafka {
+    fn new(timestamps: Timestamps) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let Cluster { kafka, registry } = cluster();
+        let mut config = Config::new(&kafka.brokers(), &registry.url());
+        config.prefix = format!("suite-{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        config.group.clone_from(&config.prefix);
+        config.timestamps = timestamps;
+        let wanted = Wanted {
+            partitions: PARTITIONS,
+            timestamps,
+            // Some commands here are of 1970.
+            commands_retention: None,
+            ..Wanted::default()
+        };
+        topics::create(&config, &wanted).unwrap();
+        let log = Redpanda::connect(&config, LogId(Uuid::from_u128(0xabc))).unwrap();
+        Self { config, log }
+    }
+
+    fn join(&mut self) -> Box<dyn Log> {
+        Box::new(self.log.join().unwrap())
+    }
+
+    fn expel_last(&mut self) {
+        let Cluster { kafka, .. } = cluster();
+        let asking: BaseConsumer =
+            ClientConfig::new().set("bootstrap.servers", kafka.brokers()).create().unwrap();
+        let groups = asking.fetch_group_list(Some(&self.config.group), Duration::from_secs(10));
+        let groups = groups.unwrap();
+        let members: Vec<_> = groups.groups().iter().flat_map(|group| group.members()).collect();
+        let [member] = members.as_slice() else { panic!("{} members", members.len()) };
+        kafka.expel(&self.config.group, member.id()).unwrap();
+    }
+
+    fn producer(&mut self) -> Box<dyn Producer> {
+        Box::new(self.log.sender())
+    }
+
+    fn reader(&mut self) -> Box<dyn Reader> {
+        Box::new(self.log.reader())
+    }
+
+    fn set_time(&mut self, _: Timestamp) {
+        // The brokers' clock is nobody's to set.
+    }
+
+    fn reopen(&mut self) {
+        self.log = Redpanda::connect(&self.config, LogId(Uuid::from_u128(0xdef))).unwrap();
+    }
+}
+
+conforms!(OnKafka);

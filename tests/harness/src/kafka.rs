@@ -1,0 +1,336 @@
+//! Apache Kafka (KRaft, each node broker and controller) from its jars at Maven Central.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use tempfile::TempDir;
+
+use crate::cache::fetched;
+use crate::server::{Server, free_port};
+
+const VERSION: &str = "4.3.1";
+const LOG4J: &str = "2.25.4";
+const READY: Duration = Duration::from_secs(90);
+const LOG4J_PROPERTIES: &str = "\
+status = ERROR
+appender.o.type = Console
+appender.o.name = O
+appender.o.layout.type = PatternLayout
+appender.o.layout.pattern = [%d] %p %m (%c)%n
+rootLogger.level = INFO
+rootLogger.appenderRef.o.ref = O
+";
+
+/// How a cluster is started.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Brokers.
+    pub nodes: usize,
+    /// Megabytes of heap of each.
+    pub heap_mb: u32,
+    /// Lines for `server.properties`, which win.
+    pub properties: Vec<String>,
+    /// The processors that it may use, as `taskset -c` takes them.
+    pub processors: Option<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { nodes: 1, heap_mb: 320, properties: Vec::new(), processors: None }
+    }
+}
+
+/// A running cluster, killed when dropped.
+pub struct Kafka {
+    jars: PathBuf,
+    options: Options,
+    nodes: Vec<Node>,
+    _folder: TempDir,
+}
+
+struct Node {
+    folder: PathBuf,
+    port: u16,
+    controller_port: u16,
+    server: Option<Server>,
+}
+
+impl Kafka {
+    /// Starts a cluster of so many nodes.
+    ///
+    /// # Errors
+    /// When it cannot be fetched, or does not start.
+    pub fn start(nodes: usize) -> anyhow::Result<Self> {
+        Self::start_with(Options { nodes, ..Options::default() })
+    }
+
+    /// Starts a cluster.
+    ///
+    /// # Errors
+    /// As [`Kafka::start`].
+    pub fn start_with(options: Options) -> anyhow::Result<Self> {
+        let jars = fetched(&format!("kafka-{VERSION}"), fetch)?;
+        let temp = TempDir::new().context("make a folder for Kafka")?;
+        let mut nodes = Vec::new();
+        for number in 1..=options.nodes {
+            let folder = temp.path().join(format!("n{number}"));
+            fs::create_dir(&folder).context("make a folder for a broker")?;
+            let (port, controller_port) = (free_port()?, free_port()?);
+            nodes.push(Node { folder, port, controller_port, server: None });
+        }
+        let mut kafka = Self { jars, options, nodes, _folder: temp };
+        for index in 0..kafka.nodes.len() {
+            let properties = kafka.properties(index);
+            let node = &kafka.nodes[index];
+            fs::write(node.folder.join("server.properties"), properties)
+                .context("write server.properties")?;
+            kafka.format(index)?;
+        }
+        for index in 0..kafka.nodes.len() {
+            kafka.launch(index)?;
+        }
+        kafka.wait_ready()?;
+        Ok(kafka)
+    }
+
+    /// `host:port` of all nodes, by commas.
+    #[must_use]
+    pub fn brokers(&self) -> String {
+        let all: Vec<_> = self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
+        all.join(",")
+    }
+
+    /// The process id of a node (from 0).
+    #[must_use]
+    pub fn pid(&self, node: usize) -> Option<u32> {
+        self.nodes.get(node)?.server.as_ref().map(Server::pid)
+    }
+
+    /// Kills a node (signal 9).
+    pub fn kill9(&mut self, node: usize) {
+        if let Some(node) = self.nodes.get_mut(node) {
+            node.server = None;
+        }
+    }
+
+    /// Starts a killed node again, on its data, and waits until it answers.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn restart(&mut self, node: usize) -> anyhow::Result<()> {
+        self.kill9(node);
+        self.launch(node)?;
+        self.wait_ready()
+    }
+
+    /// Stops a node where it stands (signal STOP).
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn pause(&self, node: usize) -> anyhow::Result<()> {
+        signal(self.pid(node).context("pause a broker that does not run")?, "STOP")
+    }
+
+    /// Lets a stopped node go on (signal CONT).
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn resume(&self, node: usize) -> anyhow::Result<()> {
+        signal(self.pid(node).context("resume a broker that does not run")?, "CONT")
+    }
+
+    /// Throws a member out of a group of the classic protocol, as if its session had expired: by a
+    /// LeaveGroup request (version 0), which is not in librdkafka's interface.
+    ///
+    /// # Errors
+    /// When the broker does not answer, or knows no such member.
+    pub fn expel(&self, group: &str, member: &str) -> anyhow::Result<()> {
+        let node = self.nodes.first().context("there is no broker")?;
+        let mut body = Vec::new();
+        for text in [group, member] {
+            body.extend_from_slice(&u16::try_from(text.len())?.to_be_bytes());
+            body.extend_from_slice(text.as_bytes());
+        }
+        let answer = request(node.port, 13, 0, &body)?;
+        let code = answer.get(..2).map_or(-1, |code| i16::from_be_bytes([code[0], code[1]]));
+        ensure!(code == 0, "throw {member} out of {group}: error {code}");
+        Ok(())
+    }
+
+    fn java(&self, heap: &str) -> Command {
+        let mut command = match &self.options.processors {
+            Some(processors) => {
+                let mut command = Command::new("taskset");
+                command.args(["-c", processors, "java"]);
+                command
+            }
+            None => Command::new("java"),
+        };
+        let log4j = self.jars.join("log4j2.properties");
+        command
+            .arg("-Xms64m")
+            .arg(heap)
+            .args(["-XX:+UseSerialGC", "-Djava.awt.headless=true"])
+            .arg(format!("-Dlog4j2.configurationFile={}", log4j.display()))
+            .arg("-cp")
+            .arg(self.jars.join("lib").join("*"));
+        command
+    }
+
+    fn format(&self, index: usize) -> anyhow::Result<()> {
+        let node = &self.nodes[index];
+        let output = self
+            .java("-Xmx128m")
+            .args(["kafka.tools.StorageTool", "format", "-t", "YmVsbGhvcC10ZXN0cy0wMA", "-c"])
+            .arg(node.folder.join("server.properties"))
+            .output()
+            .context("start java: is a JDK 17 or newer installed?")?;
+        if !output.status.success() {
+            let said = [output.stdout, output.stderr].concat();
+            bail!("format a broker's storage: {}", String::from_utf8_lossy(&said));
+        }
+        Ok(())
+    }
+
+    fn launch(&mut self, index: usize) -> anyhow::Result<()> {
+        let mut command = self.java(&format!("-Xmx{}m", self.options.heap_mb));
+        let node = &mut self.nodes[index];
+        command.arg("kafka.Kafka").arg(node.folder.join("server.properties"));
+        let name = format!("Kafka broker {}", index + 1);
+        node.server = Some(Server::start(&name, &mut command, &node.folder.join("log"))?);
+        Ok(())
+    }
+
+    fn wait_ready(&mut self) -> anyhow::Result<()> {
+        let running = self.nodes.iter().filter(|node| node.server.is_some()).count();
+        for node in &mut self.nodes {
+            let port = node.port;
+            if let Some(server) = &mut node.server {
+                server.wait_ready(READY, || known_brokers(port).is_ok_and(|it| it >= running))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn properties(&self, index: usize) -> String {
+        let Node { folder, port, controller_port, .. } = &self.nodes[index];
+        let nodes = self.nodes.len();
+        let (copies, insync) = if nodes >= 3 { (3, 2) } else { (1, 1) };
+        let voters: Vec<_> = (1..)
+            .zip(&self.nodes)
+            .map(|(id, node)| format!("{id}@127.0.0.1:{}", node.controller_port))
+            .collect();
+        let mut text = format!(
+            "process.roles=broker,controller
+node.id={}
+controller.quorum.voters={}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs={}
+default.replication.factor={copies}
+min.insync.replicas={insync}
+offsets.topic.replication.factor={copies}
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor={copies}
+transaction.state.log.min.isr={insync}
+transaction.state.log.num.partitions=4
+share.coordinator.state.topic.replication.factor={copies}
+share.coordinator.state.topic.min.isr={insync}
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=500
+auto.create.topics.enable=false
+num.network.threads=2
+num.io.threads=4
+",
+            index + 1,
+            voters.join(","),
+            folder.join("data").display(),
+        );
+        for line in &self.options.properties {
+            // Only a String is written to, which never fails.
+            let _ = writeln!(text, "{line}");
+        }
+        text
+    }
+}
+
+/// Sends a signal to a process of the caller's.
+///
+/// # Errors
+/// When there is no such process.
+pub fn signal(pid: u32, name: &str) -> anyhow::Result<()> {
+    let sent = Command::new("kill").args(["-s", name, &pid.to_string()]).status();
+    ensure!(sent.context("start kill")?.success(), "send {name} to process {pid}");
+    Ok(())
+}
+
+/// How many brokers a node knows: a Metadata request (version 1) with no topic.
+fn known_brokers(port: u16) -> anyhow::Result<usize> {
+    let answer = request(port, 3, 1, &[0, 0, 0, 0])?;
+    let count = answer.first_chunk().context("read the answer")?;
+    Ok(usize::try_from(i32::from_be_bytes(*count)).unwrap_or(0))
+}
+
+/// One request of the Kafka protocol; gives the answer behind its correlation id.
+fn request(port: u16, api: i16, version: i16, body: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let address = ([127, 0, 0, 1], port).into();
+    let wait = Duration::from_secs(2);
+    let mut stream = TcpStream::connect_timeout(&address, wait).context("connect")?;
+    stream.set_read_timeout(Some(wait)).context("set a timeout")?;
+    let mut frame = Vec::new();
+    frame.extend_from_slice(&api.to_be_bytes());
+    frame.extend_from_slice(&version.to_be_bytes());
+    // Correlation id 1 and the client's name "x".
+    frame.extend_from_slice(&[0, 0, 0, 1, 0, 1, b'x']);
+    frame.extend_from_slice(body);
+    stream.write_all(&u32::try_from(frame.len())?.to_be_bytes()).context("send")?;
+    stream.write_all(&frame).context("send")?;
+    let mut length = [0; 4];
+    stream.read_exact(&mut length).context("receive")?;
+    let mut answer = vec![0; u32::from_be_bytes(length) as usize];
+    stream.read_exact(&mut answer).context("receive")?;
+    ensure!(answer.len() >= 4, "the answer is too short");
+    Ok(answer.split_off(4))
+}
+
+fn fetch(folder: &Path) -> anyhow::Result<()> {
+    let pom = format!(
+        r#"<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
+<groupId>lab</groupId><artifactId>kafka-dist</artifactId><version>1</version><packaging>pom</packaging>
+<dependencies>
+ <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>{VERSION}</version></dependency>
+ <dependency><groupId>org.apache.logging.log4j</groupId><artifactId>log4j-slf4j-impl</artifactId><version>{LOG4J}</version></dependency>
+</dependencies></project>
+"#
+    );
+    fs::write(folder.join("pom.xml"), pom).context("write pom.xml")?;
+    fs::write(folder.join("log4j2.properties"), LOG4J_PROPERTIES).context("write log4j2")?;
+    maven(&[
+        "-f",
+        &folder.join("pom.xml").display().to_string(),
+        // Pinned: the version that Maven 3.8 takes by itself is old.
+        "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies",
+        "-DincludeScope=runtime",
+        &format!("-DoutputDirectory={}", folder.join("lib").display()),
+    ])
+}
+
+/// Runs Maven.
+pub(crate) fn maven(arguments: &[&str]) -> anyhow::Result<()> {
+    let output = Command::new("mvn").args(["-B", "-q"]).args(arguments).output();
+    let output = output.context("start mvn: is Maven installed?")?;
+    if !output.status.success() {
+        let said = [output.stdout, output.stderr].concat();
+        bail!("fetch with Maven: {}", String::from_utf8_lossy(&said));
+    }
+    Ok(())
+}
