@@ -2,7 +2,9 @@
 //! started on free ports in temporary folders, stopped by their process ids.
 
 mod cache;
+mod clickhouse;
 mod server;
 
 pub use cache::{cache, fetched};
+pub use clickhouse::ClickHouse;
 pub use server::{Server, free_port};
