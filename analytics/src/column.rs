@@ -1,156 +1,162 @@
-//! Columns and rows: one declaration gives a table's schema, its builder and the type of a row.
+//! Columns of Arrow: a builder for each column of a table of [`bellhop_ledger`].
 
 use std::sync::Arc;
 
 use bellhop_core::message::Timestamp;
+use bellhop_ledger::{Column, Id, Kind, Put, Row, Table};
 use bellhop_schemas::night::Night;
 use datafusion::arrow::array::{
-    ArrayRef, BooleanBuilder, Date32Builder, Int32Builder, Int64Builder, StringBuilder,
-    TimestampMicrosecondBuilder,
+    ArrayRef, BooleanBuilder, Date32Builder, Int32Builder, Int64Builder, RecordBatch,
+    StringBuilder, TimestampMicrosecondBuilder,
 };
-use datafusion::arrow::datatypes::{DataType, TimeUnit};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+use datafusion::arrow::error::ArrowError;
 
 /// The zone of every instant; an offset, since names of zones would need a database.
 pub(crate) const UTC: &str = "+00:00";
 
-/// A kind of column.
-pub(crate) trait Column: Default {
-    /// What a row holds.
-    type Value<'a>;
-    const NULLABLE: bool = false;
-    fn data_type() -> DataType;
-    fn push(&mut self, value: Self::Value<'_>);
-    fn push_null(&mut self);
-    fn finish(&mut self) -> ArrayRef;
+/// Names and types of the columns of a table.
+pub(crate) fn schema(table: Table) -> Schema {
+    let field = |column: &Column| Field::new(column.name, data_type(column.kind), column.nullable);
+    Schema::new(table.columns().iter().map(field).collect::<Vec<_>>())
 }
 
-macro_rules! column {
-    ($($(#[$doc:meta])* $name:ident($builder:ty) of $value:ty: $data_type:expr, $make:expr, $map:expr;)*) => {$(
-        $(#[$doc])*
-        pub(crate) struct $name($builder);
-
-        impl Default for $name {
-            fn default() -> Self {
-                Self($make)
-            }
-        }
-
-        impl Column for $name {
-            type Value<'a> = $value;
-            fn data_type() -> DataType {
-                $data_type
-            }
-            #[inline]
-            fn push(&mut self, value: Self::Value<'_>) {
-                self.0.append_value($map(value));
-            }
-            #[inline]
-            fn push_null(&mut self) {
-                self.0.append_null();
-            }
-            fn finish(&mut self) -> ArrayRef {
-                Arc::new(self.0.finish())
-            }
-        }
-    )*};
-}
-
-column! {
-    /// Text.
-    Text(StringBuilder) of &'a str: DataType::Utf8, StringBuilder::new(), |text| text;
-    /// A count.
-    Int(Int32Builder) of i32: DataType::Int32, Int32Builder::new(), |count| count;
-    /// An offset or an amount in minor units.
-    Long(Int64Builder) of i64: DataType::Int64, Int64Builder::new(), |amount| amount;
-    /// A calendar day.
-    Day(Date32Builder) of Night: DataType::Date32, Date32Builder::new(), |night: Night| night.0;
-    /// An instant.
-    Instant(TimestampMicrosecondBuilder) of Timestamp:
-        DataType::Timestamp(TimeUnit::Microsecond, Some(UTC.into())),
-        TimestampMicrosecondBuilder::new().with_timezone(UTC), |instant: Timestamp| instant.0;
-    /// Yes or no.
-    Flag(BooleanBuilder) of bool: DataType::Boolean, BooleanBuilder::new(), |flag| flag;
-}
-
-/// A column that may be null.
-#[derive(Default)]
-pub(crate) struct Null<C>(C);
-
-impl<C: Column> Column for Null<C> {
-    type Value<'a> = Option<C::Value<'a>>;
-    const NULLABLE: bool = true;
-    fn data_type() -> DataType {
-        C::data_type()
+fn data_type(kind: Kind) -> DataType {
+    match kind {
+        Kind::Uuid | Kind::Text => DataType::Utf8,
+        Kind::Int => DataType::Int32,
+        Kind::Long => DataType::Int64,
+        Kind::Day => DataType::Date32,
+        Kind::Instant => DataType::Timestamp(TimeUnit::Microsecond, Some(UTC.into())),
+        Kind::Flag => DataType::Boolean,
     }
+}
+
+/// Rows of a table, column by column.
+pub(crate) struct Columns {
+    table: Table,
+    count: usize,
+    builders: Vec<Builder>,
+}
+
+enum Builder {
+    Text(StringBuilder),
+    Int(Int32Builder),
+    Long(Int64Builder),
+    Day(Date32Builder),
+    Instant(TimestampMicrosecondBuilder),
+    Flag(BooleanBuilder),
+}
+
+impl Columns {
+    pub(crate) fn of(table: Table) -> Self {
+        let builders = table.columns().iter().map(|column| Builder::of(column.kind)).collect();
+        Self { table, count: 0, builders }
+    }
+
+    /// Appends a row of its table.
     #[inline]
-    fn push(&mut self, value: Self::Value<'_>) {
-        match value {
-            Some(value) => self.0.push(value),
-            None => self.0.push_null(),
-        }
+    pub(crate) fn push<R: Row>(&mut self, row: &R) {
+        self.count += 1;
+        row.put(&mut Cursor(self.builders.iter_mut()));
     }
-    fn push_null(&mut self) {
-        self.0.push_null();
+
+    /// How many rows.
+    pub(crate) fn len(&self) -> usize {
+        self.count
     }
-    fn finish(&mut self) -> ArrayRef {
-        self.0.finish()
+
+    /// The rows as a batch; none stay.
+    pub(crate) fn take(&mut self) -> Result<RecordBatch, ArrowError> {
+        self.count = 0;
+        let columns = self.builders.iter_mut().map(Builder::finish).collect();
+        RecordBatch::try_new(Arc::new(schema(self.table)), columns)
     }
 }
 
-/// Declares `Row` (a row, borrowed), `Rows` (its builder) and `schema`.
-macro_rules! columns {
-    ($($(#[$doc:meta])* $column:ident: $kind:ty,)*) => {
-        /// A row of the table.
-        pub(crate) struct Row<'a> {
-            $($(#[$doc])* pub(crate) $column: <$kind as $crate::column::Column>::Value<'a>,)*
+impl Builder {
+    fn of(kind: Kind) -> Self {
+        match kind {
+            Kind::Uuid | Kind::Text => Self::Text(StringBuilder::new()),
+            Kind::Int => Self::Int(Int32Builder::new()),
+            Kind::Long => Self::Long(Int64Builder::new()),
+            Kind::Day => Self::Day(Date32Builder::new()),
+            Kind::Instant => Self::Instant(TimestampMicrosecondBuilder::new().with_timezone(UTC)),
+            Kind::Flag => Self::Flag(BooleanBuilder::new()),
         }
+    }
 
-        /// Rows of the table, column by column.
-        #[derive(Default)]
-        pub(crate) struct Rows {
-            count: usize,
-            $($column: $kind,)*
+    fn push_null(&mut self) {
+        match self {
+            Self::Text(builder) => builder.append_null(),
+            Self::Int(builder) => builder.append_null(),
+            Self::Long(builder) => builder.append_null(),
+            Self::Day(builder) => builder.append_null(),
+            Self::Instant(builder) => builder.append_null(),
+            Self::Flag(builder) => builder.append_null(),
         }
+    }
 
-        impl Rows {
-            /// Appends a row.
-            #[inline]
-            pub(crate) fn push(&mut self, row: Row<'_>) {
-                use $crate::column::Column as _;
-                self.count += 1;
-                $(self.$column.push(row.$column);)*
-            }
-
-            /// How many rows.
-            pub(crate) fn len(&self) -> usize {
-                self.count
-            }
-
-            /// The rows as a batch; none stay.
-            pub(crate) fn take(
-                &mut self,
-            ) -> Result<datafusion::arrow::array::RecordBatch, datafusion::arrow::error::ArrowError>
-            {
-                use $crate::column::Column as _;
-                self.count = 0;
-                datafusion::arrow::array::RecordBatch::try_new(
-                    std::sync::Arc::new(schema()),
-                    vec![$(self.$column.finish(),)*],
-                )
-            }
+    fn finish(&mut self) -> ArrayRef {
+        match self {
+            Self::Text(builder) => Arc::new(builder.finish()),
+            Self::Int(builder) => Arc::new(builder.finish()),
+            Self::Long(builder) => Arc::new(builder.finish()),
+            Self::Day(builder) => Arc::new(builder.finish()),
+            Self::Instant(builder) => Arc::new(builder.finish()),
+            Self::Flag(builder) => Arc::new(builder.finish()),
         }
+    }
+}
 
-        /// Names and types of the columns.
-        pub(crate) fn schema() -> datafusion::arrow::datatypes::Schema {
-            use $crate::column::Column as _;
-            datafusion::arrow::datatypes::Schema::new(vec![$(
-                datafusion::arrow::datatypes::Field::new(
-                    stringify!($column).trim_start_matches("r#"),
-                    <$kind>::data_type(),
-                    <$kind as $crate::column::Column>::NULLABLE,
-                ),
-            )*])
+/// Gives each value of a row to the next builder. The kinds of both come from one declaration, so a
+/// value never meets a builder of another kind.
+struct Cursor<'a>(std::slice::IterMut<'a, Builder>);
+
+macro_rules! push {
+    ($self:ident, $kind:ident, $value:expr) => {
+        match $self.0.next() {
+            Some(Builder::$kind(builder)) => builder.append_value($value),
+            _ => debug_assert!(false, "a value of another kind than its column"),
         }
     };
 }
-pub(crate) use columns;
+
+impl Put for Cursor<'_> {
+    #[inline]
+    fn id(&mut self, id: &Id) {
+        push!(self, Text, id.as_str());
+    }
+    #[inline]
+    fn text(&mut self, text: &str) {
+        push!(self, Text, text);
+    }
+    #[inline]
+    fn int(&mut self, count: i32) {
+        push!(self, Int, count);
+    }
+    #[inline]
+    fn long(&mut self, amount: i64) {
+        push!(self, Long, amount);
+    }
+    #[inline]
+    fn day(&mut self, day: Night) {
+        push!(self, Day, day.0);
+    }
+    #[inline]
+    fn instant(&mut self, instant: Timestamp) {
+        push!(self, Instant, instant.0);
+    }
+    #[inline]
+    fn flag(&mut self, flag: bool) {
+        push!(self, Flag, flag);
+    }
+    #[inline]
+    fn some(&mut self) {}
+    #[inline]
+    fn none(&mut self) {
+        if let Some(builder) = self.0.next() {
+            builder.push_null();
+        }
+    }
+}

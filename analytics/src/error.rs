@@ -2,8 +2,6 @@
 
 use std::path::PathBuf;
 
-use bellhop_core::avro::DecodeError;
-use bellhop_core::message::Position;
 use datafusion::arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
 use parquet::errors::ParquetError;
@@ -24,30 +22,9 @@ pub enum ErrorKind {
 /// An operation that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// An event that its type cannot read.
-    #[error("expand event {at} of type {name}")]
-    Decode {
-        /// Where it lies.
-        at: Position,
-        /// Its Avro record name.
-        name: String,
-        /// The cause.
-        source: DecodeError,
-    },
-    /// An amount of an event does not fit 64 bits once multiplied by its units.
-    #[error("expand event {at}: units times price do not fit 64 bits")]
-    AmountOverflow {
-        /// Where it lies.
-        at: Position,
-    },
-    /// An event that cannot be written as JSON.
-    #[error("write event {at} as JSON")]
-    Json {
-        /// Where it lies.
-        at: Position,
-        /// The cause.
-        source: serde_json::Error,
-    },
+    /// An event that has no rows.
+    #[error(transparent)]
+    Expand(#[from] bellhop_ledger::Error),
     /// A file or folder of the lake.
     #[error("{operation} {}", path.display())]
     File {
@@ -140,9 +117,7 @@ impl Error {
             Self::Query(error) if is_about_the_text(error) => ErrorKind::FixInput,
             Self::NotThisLog { .. } => ErrorKind::Rebuild,
             Self::Locked { .. } => ErrorKind::Busy,
-            Self::Decode { .. }
-            | Self::AmountOverflow { .. }
-            | Self::Json { .. }
+            Self::Expand(_)
             | Self::File { .. }
             | Self::Parquet { .. }
             | Self::Arrow(_)

@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::expand::Expander;
-use crate::table::Table;
+use crate::table::{Table, schema};
 
 /// Version of the tables: another one is expanded anew from the events.
 pub const FORMAT_VERSION: u16 = 1;
@@ -229,7 +229,7 @@ impl Appender {
                 Some(writer) => writer,
                 None => {
                     let file = File::create_new(&path).map_err(failed("create", &path))?;
-                    let made = ArrowWriter::try_new(file, table.schema(), Some(properties()))
+                    let made = ArrowWriter::try_new(file, schema(table), Some(properties()))
                         .map_err(|source| Error::Parquet { path: path.clone(), source })?;
                     slot.insert(made)
                 }

@@ -1,6 +1,6 @@
 //! Analytics: the event stream as ledgers, a lake of Parquet files, KPIs and SQL over both.
 //!
-//! Events go through [`expand::Expander`] into rows, through [`lake::Lake`] onto disk, and come back
+//! Events go through [`expand::Expander`] (whose rows are those of `bellhop-ledger`), through [`lake::Lake`] onto disk, and come back
 //! as answers of a [`session::Session`]: [`kpi::Query`] for the named figures, SQL for all others.
 //!
 //! # Invariants
@@ -19,13 +19,7 @@ pub mod session;
 pub mod sql;
 pub mod table;
 
-mod bookings;
-mod catalog;
 mod column;
-mod events;
-mod ledger;
-mod refusals;
-mod supply;
 mod warm;
 
 pub use error::{Error, ErrorKind};

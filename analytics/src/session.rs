@@ -23,7 +23,7 @@ use crate::error::Error;
 use crate::kpi::{Facts, Period, Plan, Query};
 use crate::lake;
 use crate::sql::Answer;
-use crate::table::Table;
+use crate::table::{Table, view_schema};
 use crate::warm::Warm;
 
 /// More threads than this cost more in handing over than they win, at the size of some hotels.
@@ -50,13 +50,13 @@ impl Session {
             let urls = files.iter().map(|path| ListingTableUrl::parse(path.to_string_lossy()));
             let urls = urls.collect::<Result<Vec<_>, _>>()?;
             let provider: Arc<dyn TableProvider> = if urls.is_empty() {
-                Arc::new(MemTable::try_new(table.view_schema(), vec![Vec::new()])?)
+                Arc::new(MemTable::try_new(view_schema(table), vec![Vec::new()])?)
             } else {
                 let options = ListingOptions::new(Arc::new(ParquetFormat::default()))
                     .with_file_extension(".parquet");
                 let config = ListingTableConfig::new_with_multi_paths(urls)
                     .with_listing_options(options)
-                    .with_schema(table.view_schema());
+                    .with_schema(view_schema(table));
                 Arc::new(ListingTable::try_new(config)?)
             };
             session.context.register_table(table.name(), provider)?;
@@ -74,7 +74,7 @@ impl Session {
             let of_table = batches.iter().filter(|(of, _)| *of == table);
             let of_table =
                 of_table.map(|(_, batch)| as_views(table, batch)).collect::<Result<_, _>>()?;
-            keep(&session.context, table.name(), &table.view_schema(), of_table)?;
+            keep(&session.context, table.name(), &view_schema(table), of_table)?;
         }
         Ok(session)
     }
@@ -202,7 +202,7 @@ fn text(batch: &RecordBatch, column: usize, row: usize) -> String {
 }
 
 fn as_views(table: Table, batch: &RecordBatch) -> Result<RecordBatch, Error> {
-    let schema = table.view_schema();
+    let schema = view_schema(table);
     let columns = batch.columns().iter().zip(schema.fields());
     let columns = columns.map(|(column, field)| cast(column, field.data_type()));
     Ok(RecordBatch::try_new(Arc::clone(&schema), columns.collect::<Result<_, _>>()?)?)

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use bellhop_core::message::{LogId, Timestamp};
 use bellhop_runtime::clock::ManualClock;
 use bellhop_runtime::log::embedded::{Embedded, MemberId, Options, Tuning};
-use bellhop_runtime::log::{Log, Producer, Reader, Timestamps};
+use bellhop_runtime::log::{Consumer, Log, Producer, Reader, Timestamps};
 use tempfile::TempDir;
 use uuid::Uuid;
 
+use crate::consumers::consumers_conform;
 use crate::suite::{Fixture, PARTITIONS, conforms};
 
 struct OnDisk {
@@ -16,6 +17,7 @@ struct OnDisk {
     clock: Arc<ManualClock>,
     log: Option<Embedded>,
     last: Option<MemberId>,
+    last_consumer: Option<MemberId>,
 }
 
 impl OnDisk {
@@ -31,7 +33,7 @@ impl Fixture for OnDisk {
         let log_id = LogId(Uuid::from_u128(0xabc));
         let options = Options { partitions: PARTITIONS, timestamps, log_id };
         let log = Embedded::open_or_create(dir.path(), &options, Tuning::default(), clock.clone());
-        Self { dir, clock, log: Some(log.unwrap()), last: None }
+        Self { dir, clock, log: Some(log.unwrap()), last: None, last_consumer: None }
     }
 
     fn join(&mut self) -> Box<dyn Log> {
@@ -46,6 +48,16 @@ impl Fixture for OnDisk {
 
     fn producer(&mut self) -> Box<dyn Producer> {
         Box::new(self.log().clone())
+    }
+
+    fn consume(&mut self, group: &str) -> Box<dyn Consumer> {
+        let consumer = self.log().consume(group);
+        self.last_consumer = Some(consumer.id());
+        Box::new(consumer)
+    }
+
+    fn expel_last_consumer(&mut self, group: &str) {
+        self.log().expel_consumer(group, self.last_consumer.expect("somebody joined"));
     }
 
     fn reader(&mut self) -> Box<dyn Reader> {
@@ -64,3 +76,4 @@ impl Fixture for OnDisk {
 }
 
 conforms!(OnDisk);
+consumers_conform!(OnDisk);

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use bellhop_core::message::Timestamp;
 use bellhop_runtime::clock::ManualClock;
 use bellhop_runtime::log::simulated::{Faults, Setup, Simulated};
-use bellhop_runtime::log::{Log, Producer, Reader, Timestamps};
+use bellhop_runtime::log::{Consumer, Log, Producer, Reader, Timestamps};
 
+use crate::consumers::consumers_conform;
 use crate::suite::{Fixture, PARTITIONS, conforms};
 
 struct InMemory {
     clock: Arc<ManualClock>,
     log: Simulated,
     last: Option<usize>,
+    last_consumer: Option<usize>,
 }
 
 impl Fixture for InMemory {
@@ -25,7 +27,7 @@ impl Fixture for InMemory {
             faults: Faults::NONE,
             clock: clock.clone(),
         });
-        Self { clock, log, last: None }
+        Self { clock, log, last: None, last_consumer: None }
     }
 
     fn join(&mut self) -> Box<dyn Log> {
@@ -42,6 +44,16 @@ impl Fixture for InMemory {
         Box::new(self.log.producer())
     }
 
+    fn consume(&mut self, group: &str) -> Box<dyn Consumer> {
+        let consumer = self.log.consume(group);
+        self.last_consumer = Some(consumer.id());
+        Box::new(consumer)
+    }
+
+    fn expel_last_consumer(&mut self, group: &str) {
+        self.log.fence_consumer(group, self.last_consumer.expect("somebody joined"));
+    }
+
     fn reader(&mut self) -> Box<dyn Reader> {
         Box::new(self.log.reader())
     }
@@ -56,3 +68,4 @@ impl Fixture for InMemory {
 }
 
 conforms!(InMemory);
+consumers_conform!(InMemory);

@@ -8,8 +8,8 @@ use bellhop_core::message::Timestamp;
 use bellhop_core::record::Header;
 use bellhop_core::task::Progress;
 use bellhop_runtime::log::{
-    Bookmark, Command, Ended, ErrorKind, Log, Part, Polled, Producer, Reader, Timestamps, Topic,
-    Transaction,
+    Bookmark, Command, Consumer, Ended, ErrorKind, Log, Part, Polled, Producer, Reader, Timestamps,
+    Topic, Transaction,
 };
 use bellhop_tests::hands::{LONG, append, counter_in, own, read, take};
 
@@ -23,6 +23,10 @@ pub(crate) trait Fixture {
     fn expel_last(&mut self);
     /// A producer.
     fn producer(&mut self) -> Box<dyn Producer>;
+    /// A member of a group of consumers.
+    fn consume(&mut self, group: &str) -> Box<dyn Consumer>;
+    /// Throws out the consumer that joined last.
+    fn expel_last_consumer(&mut self, group: &str);
     /// A reader.
     fn reader(&mut self) -> Box<dyn Reader>;
     /// Sets the clock of the log.
@@ -96,6 +100,17 @@ fn part(partition: u32, before: Option<Progress>, after: u64, events: u32) -> Pa
     }
     part.output.parked.push(Timestamp(1), |_| {}, |out| out.extend_from_slice(b"parked"));
     part
+}
+
+/// Commits so many events to partitions, in one transaction.
+pub(crate) fn append_events<F: Fixture>(fixture: &mut F, events: &[(u32, u32)]) {
+    let mut log = sole(fixture);
+    let parts = events.iter().map(|(partition, events)| {
+        let before = log.committed(*partition).unwrap();
+        part(*partition, before, before.map_or(1, |before| before.next_offset + 1), *events)
+    });
+    let parts = parts.collect();
+    assert_eq!(commit(log.as_mut(), parts), Ended::Committed);
 }
 
 fn commit(log: &mut dyn Log, parts: Vec<Part>) -> Ended {

@@ -2,11 +2,13 @@
 //! started on free ports in temporary folders, stopped by their process ids.
 
 mod cache;
+mod clickhouse;
 mod kafka;
 mod registry;
 mod server;
 
 pub use cache::{cache, fetched};
+pub use clickhouse::ClickHouse;
 pub use kafka::{Kafka, Options as KafkaOptions, signal};
 pub use registry::Registry;
 pub use server::{Server, free_port};

@@ -19,9 +19,11 @@ use bellhop_core::message::{LogId, Position, Timestamp};
 use bellhop_core::partition::partition_of;
 use bellhop_core::task::Progress;
 
+pub use self::consumer::Consumer;
 pub use self::group::MemberId;
 pub use self::member::Member;
 
+use self::consumer::Consumers;
 use self::group::Group;
 use self::store::{Contents, Store};
 use self::writer::{Append, Failure, Job};
@@ -31,6 +33,7 @@ use super::{
 };
 use crate::clock::Clock;
 
+mod consumer;
 mod group;
 mod member;
 mod store;
@@ -93,6 +96,8 @@ struct State {
     contents: Contents,
     group: Group,
     members: BTreeMap<MemberId, Desk>,
+    /// Groups of consumers of the events, by name.
+    consumers: BTreeMap<String, Consumers>,
     /// By partition: transactions that are submitted and not decided.
     undecided: Vec<u32>,
     /// By partition: the newest commands, until their worker takes them.
@@ -158,6 +163,7 @@ impl Embedded {
             contents,
             group: Group::new(identity.partitions),
             members: BTreeMap::new(),
+            consumers: BTreeMap::new(),
             undecided: vec![0; partitions],
             tails: vec![VecDeque::new(); partitions],
             tail_bytes: 0,
@@ -386,6 +392,10 @@ impl Shared {
 impl State {
     fn wake_members(&self) {
         self.members.values().for_each(|desk| desk.wake.notify_all());
+    }
+
+    fn wake_consumers(&self) {
+        self.consumers.values().for_each(Consumers::wake_all);
     }
 }
 

@@ -21,6 +21,7 @@ use bellhop_core::message::{LogId, Position, Timestamp};
 use bellhop_core::record::Header;
 use uuid::Uuid;
 
+pub use self::consumers::Consumer;
 pub use self::faults::{Broken, Faults};
 pub use self::member::{Crash, Member, Sender, Tool};
 pub use self::random::Random;
@@ -31,6 +32,7 @@ use self::world::World;
 use super::{Identity, Timestamps, Topic};
 use crate::clock::ManualClock;
 
+mod consumers;
 mod faults;
 mod group;
 mod member;
@@ -108,7 +110,9 @@ impl Simulated {
 
     /// Lets the world have its accidents: sessions expire, partitions move, clocks jump.
     pub fn step(&self) {
-        self.world().step();
+        let mut world = self.world();
+        world.step();
+        world.step_consumers();
     }
 
     /// A worker is no more: it will not call again, and the group does not know it yet.

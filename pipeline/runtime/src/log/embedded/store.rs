@@ -24,7 +24,7 @@ use uuid::Uuid;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::Options;
-use crate::log::{Batch, Error, ErrorKind, Identity, Schema, Timestamps, Topic};
+use crate::log::{Batch, Error, ErrorKind, Identity, Mark, Schema, Timestamps, Topic};
 
 /// Version of the tables and of the bytes in them.
 const FORMAT: u32 = 1;
@@ -42,6 +42,8 @@ type Batches = TableDefinition<'static, BatchKey, &'static [u8]>;
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const PROGRESS: TableDefinition<'_, u32, (u64, i64)> = TableDefinition::new("progress");
 const SCHEMAS: TableDefinition<'_, u32, (&str, &str)> = TableDefinition::new("schemas");
+/// Next offset and note, by group of consumers and partition.
+const MARKS: TableDefinition<'_, (&str, u32), (u64, &str)> = TableDefinition::new("marks");
 const BOOKMARKS: TableDefinition<'_, &str, u64> = TableDefinition::new("bookmarks");
 
 pub(super) fn batches(topic: Topic) -> Batches {
@@ -73,6 +75,8 @@ pub(super) struct Contents {
     pub(super) progress: Vec<Option<Progress>>,
     pub(super) schemas: BTreeMap<u32, Schema>,
     pub(super) bookmarks: BTreeMap<String, u64>,
+    /// By group of consumers and partition.
+    pub(super) marks: BTreeMap<String, BTreeMap<u32, Mark>>,
 }
 
 /// A packed batch to store.
@@ -290,6 +294,19 @@ impl Store {
                 let (name, next) = bookmark?;
                 contents.bookmarks.insert(name.value().to_owned(), next.value());
             }
+            match reading.open_table(MARKS) {
+                Ok(marks) => {
+                    for mark in marks.iter()? {
+                        let (key, mark) = mark?;
+                        let ((group, partition), (next_offset, note)) = (key.value(), mark.value());
+                        let of_group = contents.marks.entry(group.to_owned()).or_default();
+                        of_group.insert(partition, Mark { next_offset, note: note.to_owned() });
+                    }
+                }
+                // Made by the first mark.
+                Err(redb::TableError::TableDoesNotExist(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
             Ok(Ok(contents))
         };
         guard(&tried, read)?.map_err(|error| failed(&tried, error))?
@@ -437,6 +454,7 @@ fn last(
 
 /// The tables of a transaction that is being written.
 pub(super) struct Writing<'t> {
+    writing: &'t WriteTransaction,
     topics: [Table<'t, BatchKey, &'static [u8]>; 3],
     progress: Table<'t, u32, (u64, i64)>,
     schemas: Table<'t, u32, (&'static str, &'static str)>,
@@ -446,6 +464,7 @@ pub(super) struct Writing<'t> {
 impl<'t> Writing<'t> {
     pub(super) fn new(writing: &'t WriteTransaction) -> Result<Self, redb::Error> {
         Ok(Self {
+            writing,
             topics: [
                 writing.open_table(batches(Topic::Commands))?,
                 writing.open_table(batches(Topic::Events))?,
@@ -487,6 +506,17 @@ impl<'t> Writing<'t> {
 
     pub(super) fn schema(&mut self, id: u32, schema: &Schema) -> Result<(), redb::Error> {
         self.schemas.insert(id, (schema.name.as_str(), schema.text.as_str()))?;
+        Ok(())
+    }
+
+    pub(super) fn mark(
+        &mut self,
+        group: &str,
+        partition: u32,
+        mark: &Mark,
+    ) -> Result<(), redb::Error> {
+        let mut marks = self.writing.open_table(MARKS)?;
+        marks.insert((group, partition), (mark.next_offset, mark.note.as_str()))?;
         Ok(())
     }
 

@@ -17,13 +17,28 @@ use bellhop_core::task::Progress;
 use super::group::MemberId;
 use super::store::{Packed, Writing, failed};
 use super::{Shared, State};
-use crate::log::{Batch, Builder, Ended, Error, ErrorKind, Schema, Timestamps, Topic, Transaction};
+use crate::log::{
+    Batch, Builder, Ended, Error, ErrorKind, Mark, Schema, Timestamps, Topic, Transaction,
+};
 
 /// Something to write.
 pub(super) enum Job {
-    Commit { member: MemberId, transaction: Transaction },
+    Commit {
+        member: MemberId,
+        transaction: Transaction,
+    },
     Append(Append),
-    Schema { schema: Schema, answer: SyncSender<Result<u32, Failure>> },
+    Schema {
+        schema: Schema,
+        answer: SyncSender<Result<u32, Failure>>,
+    },
+    /// Whether the member still owned all of the partitions is the answer.
+    Mark {
+        group: String,
+        member: MemberId,
+        marks: Vec<(u32, Mark)>,
+        answer: SyncSender<Result<bool, Failure>>,
+    },
 }
 
 /// Commands from outside, packed by partition.
@@ -76,15 +91,33 @@ struct Group {
     commands: Vec<Batch>,
     bookmarks: Vec<(String, u64)>,
     schemas: Vec<(u32, Schema)>,
+    /// Marks by group of consumers and partition.
+    marks: Vec<(String, u32, Mark)>,
     /// Reused to pack the outputs of tasks.
     done: Vec<Done>,
 }
 
 /// A job that was applied, and what its sender will hear.
 enum Done {
-    Commit { member: MemberId, transaction: Transaction, ended: Ended },
-    Append { firsts: Vec<u64>, answer: Option<SyncSender<Result<Vec<u64>, Failure>>> },
-    Schema { id: u32, answer: SyncSender<Result<u32, Failure>> },
+    Commit {
+        member: MemberId,
+        transaction: Transaction,
+        ended: Ended,
+    },
+    Append {
+        firsts: Vec<u64>,
+        answer: Option<SyncSender<Result<Vec<u64>, Failure>>>,
+    },
+    Schema {
+        id: u32,
+        answer: SyncSender<Result<u32, Failure>>,
+    },
+    Mark {
+        group: String,
+        partitions: Vec<u32>,
+        owned: bool,
+        answer: SyncSender<Result<bool, Failure>>,
+    },
 }
 
 pub(super) fn run(shared: &Shared) {
@@ -204,6 +237,20 @@ impl Apply<'_, '_> {
                 self.group.done.push(Done::Schema { id, answer });
                 written
             }
+            Job::Mark { group, member, marks, answer } => {
+                let owned = {
+                    let state = self.shared.lock();
+                    marks.iter().all(|(partition, _)| state.consumes(&group, member, *partition))
+                };
+                let partitions = marks.iter().map(|(partition, _)| *partition).collect();
+                let mut written = Ok(());
+                for (partition, mark) in marks.into_iter().filter(|_| owned) {
+                    written = written.and_then(|()| self.tables.mark(&group, partition, &mark));
+                    self.group.marks.push((group.clone(), partition, mark));
+                }
+                self.group.done.push(Done::Mark { group, partitions, owned, answer });
+                written
+            }
         }
     }
 
@@ -289,6 +336,7 @@ impl Apply<'_, '_> {
 }
 
 fn publish(shared: &Shared, state: &mut State, group: Group) {
+    let has_events = group.ends.keys().any(|(topic, _)| *topic == Topic::Events);
     for ((topic, partition), end) in group.ends {
         state.contents.ends[partition as usize][topic as usize] = end;
     }
@@ -300,6 +348,12 @@ fn publish(shared: &Shared, state: &mut State, group: Group) {
     }
     state.contents.bookmarks.extend(group.bookmarks);
     state.contents.schemas.extend(group.schemas);
+    for (group, partition, mark) in group.marks {
+        state.contents.marks.entry(group).or_default().insert(partition, mark);
+    }
+    if has_events {
+        state.wake_consumers();
+    }
     let mut wake = Vec::new();
     for batch in group.commands {
         wake.extend(state.group.owner(batch.partition()));
@@ -316,6 +370,10 @@ fn publish(shared: &Shared, state: &mut State, group: Group) {
                 answer.and_then(|answer| answer.send(Ok(firsts)).ok());
             }
             Done::Schema { id, answer } => drop(answer.send(Ok(id))),
+            Done::Mark { group, partitions, owned, answer } => {
+                state.decide_marks(&group, &partitions);
+                drop(answer.send(Ok(owned)));
+            }
         }
     }
     wake.sort_unstable();
@@ -335,9 +393,14 @@ fn fail(state: &mut State, group: Group, failure: &Failure) {
                 answer.and_then(|answer| answer.send(Err(failure.clone())).ok());
             }
             Done::Schema { answer, .. } => drop(answer.send(Err(failure.clone()))),
+            Done::Mark { group, partitions, answer, .. } => {
+                state.decide_marks(&group, &partitions);
+                drop(answer.send(Err(failure.clone())));
+            }
         }
     }
     state.wake_members();
+    state.wake_consumers();
 }
 
 impl State {
@@ -348,6 +411,14 @@ impl State {
         }
         if let Some(desk) = self.members.get_mut(&member) {
             desk.ended = Some(ended.map(|ended| (transaction, ended)));
+        }
+    }
+
+    fn decide_marks(&mut self, group: &str, partitions: &[u32]) {
+        if let Some(consumers) = self.consumers.get_mut(group) {
+            for partition in partitions {
+                consumers.undecided[*partition as usize] -= 1;
+            }
         }
     }
 

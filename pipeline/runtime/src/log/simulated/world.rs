@@ -14,6 +14,7 @@ use super::super::{
     Batch, Bookmark, Builder, Command, Ended, Error, ErrorKind, Identity, Part, Polled, Schema,
     Timestamps, Topic, Transaction,
 };
+use super::consumers::Consumers;
 use super::faults::{Broken, Faults};
 use super::group::{Group, Open};
 use super::random::Random;
@@ -52,6 +53,8 @@ pub(super) struct World {
     pub(super) random: Random,
     pub(super) clock: Arc<ManualClock>,
     pub(super) saves: Saves,
+    /// Groups of consumers of the events, by name.
+    pub(super) consumers: BTreeMap<String, Consumers>,
     committed: Vec<Option<Progress>>,
     bookmarks: BTreeMap<String, u64>,
     schemas: Vec<Schema>,
@@ -74,6 +77,7 @@ impl World {
             random,
             clock,
             saves: Saves::new(),
+            consumers: BTreeMap::new(),
             committed: vec![None; partitions as usize],
             bookmarks: BTreeMap::new(),
             schemas: Vec::new(),

@@ -1,0 +1,223 @@
+//! Rows on their way: encoded as they come, in one buffer for each target.
+
+use bellhop_core::message::{Meta, Position, Timestamp};
+use bellhop_core::record::Record;
+use bellhop_ledger::events::Event;
+use bellhop_ledger::{Id, Put as _, Row, Table, Take};
+use bytes::Bytes;
+
+use crate::binary::Binary;
+use crate::decode::{Decoded, Decoder, nothing_known};
+use crate::plan::Plan;
+use crate::target::{COUNT, EVENTS, PARKED};
+
+/// The type of an event that could not be read.
+const PARKED_TYPE: &str = "sink.parked";
+
+/// A batch in the making.
+#[derive(Debug)]
+pub(crate) struct Building {
+    rows: Rows,
+    first: Option<u64>,
+    last: u64,
+    /// Offset of the event before the first; -1 for none.
+    previous: i64,
+}
+
+/// A batch that is complete, and its plan.
+#[derive(Debug, Clone)]
+pub(crate) struct Batch {
+    pub(crate) plan: Plan,
+    pub(crate) targets: [Encoded; COUNT],
+    pub(crate) events: u64,
+}
+
+/// The rows of one target.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Encoded {
+    pub(crate) count: u64,
+    pub(crate) bytes: Bytes,
+}
+
+impl Batch {
+    pub(crate) fn bytes(&self) -> usize {
+        self.targets.iter().map(|target| target.bytes.len()).sum()
+    }
+
+    pub(crate) fn rows(&self) -> u64 {
+        self.targets.iter().map(|target| target.count).sum()
+    }
+}
+
+/// Encoded rows, and what the event that is being encoded has given so far.
+#[derive(Debug, Default)]
+struct Rows {
+    targets: [Target; COUNT],
+    at: Option<Position>,
+    /// Offset of the event before.
+    previous: i64,
+    /// What ClickHouse cannot hold of this event.
+    problem: Option<String>,
+}
+
+#[derive(Debug, Default)]
+struct Target {
+    bytes: Vec<u8>,
+    count: u64,
+    /// Both before this event.
+    before: (usize, u64),
+}
+
+impl Take for Rows {
+    #[inline]
+    fn row<R: Row>(&mut self, row: &R) {
+        let given = if R::TABLE == Table::Events { self.given() } else { [0; COUNT] };
+        let Self { targets, at, previous, problem, .. } = self;
+        let Some(target) = targets.get_mut(R::TABLE as usize) else { return };
+        target.count += 1;
+        let mut binary = Binary { out: &mut target.bytes, problem };
+        match R::TABLE {
+            Table::Events => {
+                row.put(&mut binary);
+                binary.long(*previous);
+                for count in
+                    Table::ALL.iter().zip(given).filter(|(table, _)| **table != Table::Events)
+                {
+                    binary.int(count.1);
+                }
+                binary.int(given[PARKED]);
+            }
+            Table::Properties | Table::Products => {
+                row.put(&mut binary);
+                let at = at.unwrap_or(Position { partition: 0, offset: 0 });
+                binary.int(at.partition.cast_signed());
+                binary.long(at.offset.cast_signed());
+            }
+            Table::RoomNights | Table::Bookings | Table::Supply | Table::Refusals => {
+                row.put(&mut binary);
+            }
+        }
+    }
+}
+
+impl Rows {
+    /// Rows that this event has given, by target.
+    fn given(&self) -> [i32; COUNT] {
+        let mut given = [0; COUNT];
+        for (given, target) in given.iter_mut().zip(&self.targets) {
+            *given = i32::try_from(target.count - target.before.1).unwrap_or(i32::MAX);
+        }
+        given
+    }
+
+    fn begin(&mut self, at: Position, previous: i64) {
+        (self.at, self.previous, self.problem) = (Some(at), previous, None);
+        for target in &mut self.targets {
+            target.before = (target.bytes.len(), target.count);
+        }
+    }
+
+    /// Drops what this event has given.
+    fn undo(&mut self) {
+        for target in &mut self.targets {
+            target.bytes.truncate(target.before.0);
+            target.count = target.before.1;
+        }
+        self.problem = None;
+    }
+
+    fn park(&mut self, at: Position, record: &Record<'_>, name: &str, cause: &str, meta: &Meta) {
+        self.undo();
+        let target = &mut self.targets[PARKED];
+        target.count += 1;
+        let mut binary = Binary { out: &mut target.bytes, problem: &mut self.problem };
+        binary.int(at.partition.cast_signed());
+        binary.long(at.offset.cast_signed());
+        binary.text(name);
+        binary.text(cause);
+        binary.instant(meta.occurred_at);
+        binary.bytes(record.key.unwrap_or_default());
+        binary.bytes(record.value.unwrap_or_default());
+        self.row(&Event {
+            partition: at.partition.cast_signed(),
+            offset: at.offset.cast_signed(),
+            r#type: PARKED_TYPE,
+            name,
+            property_id: None,
+            reservation_id: None,
+            business_date: None,
+            known_at: meta.occurred_at,
+            message_id: &Id::of(meta.message_id),
+            correlation_id: None,
+            causation_id: None,
+            source_offset: None,
+            source_index: None,
+            idempotency_key: None,
+            decided_by: None,
+            payload: None,
+        });
+    }
+}
+
+impl Building {
+    /// Nothing yet, behind an event at an offset; -1 for none.
+    pub(crate) fn behind(previous: i64) -> Self {
+        Self { rows: Rows::default(), first: None, last: 0, previous }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.rows.targets.iter().map(|target| target.bytes.len()).sum()
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.rows.targets.iter().map(|target| target.count as usize).sum()
+    }
+
+    /// Adds the event of a record; gives the cause where it was parked.
+    pub(crate) fn add(
+        &mut self,
+        partition: u32,
+        record: &Record<'_>,
+        decoder: &mut Decoder,
+    ) -> Option<String> {
+        let at = Position { partition, offset: record.offset };
+        let previous = if self.first.is_some() { self.last.cast_signed() } else { self.previous };
+        self.rows.begin(at, previous);
+        let parked = match decoder.rows(at, record, &mut self.rows) {
+            Decoded::Rows => {
+                let problem = self.rows.problem.take();
+                // Its own instant may be what cannot be held; the record's can.
+                problem
+                    .map(|problem| (problem, decoder.name(record), nothing_known(record.timestamp)))
+            }
+            Decoded::Parked { cause, name, meta } => Some((cause, name, meta)),
+        };
+        let cause = parked.map(|(cause, name, mut meta)| {
+            self.rows.park(at, record, &name, &cause, &meta);
+            if self.rows.problem.is_some() {
+                meta.occurred_at = Timestamp(0);
+                self.rows.park(at, record, &name, &cause, &meta);
+            }
+            cause
+        });
+        self.first.get_or_insert(record.offset);
+        self.last = record.offset;
+        cause
+    }
+
+    /// The batch as it is; `None` when there is nothing in it. What comes next begins anew.
+    pub(crate) fn seal(&mut self) -> Option<Batch> {
+        let first = self.first.take()?;
+        let plan = Plan { first, last: self.last, previous: self.previous, burnt: [0; COUNT] };
+        self.previous = self.last.cast_signed();
+        let rows = std::mem::take(&mut self.rows);
+        let events = rows.targets[EVENTS].count;
+        let targets =
+            rows.targets.map(|target| Encoded { count: target.count, bytes: target.bytes.into() });
+        Some(Batch { plan, targets, events })
+    }
+}

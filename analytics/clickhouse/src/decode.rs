@@ -1,0 +1,189 @@
+//! From a record of the events topic to an event: its type, its metadata, its body.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bellhop_core::avro::{Avro as _, Reader as Avro};
+use bellhop_core::message::{Meta, Position, Timestamp};
+use bellhop_core::record::{Record, unframe};
+use bellhop_core::topology::Transcode;
+use bellhop_ledger::{Expander, KNOWN, Take};
+use bellhop_runtime::log::{self, Reader};
+use bellhop_schemas::resolve;
+use bellhop_schemas::schema::{Schema, Type};
+use uuid::Uuid;
+
+use crate::json;
+
+/// Reads events written with any schema that the log knows.
+#[derive(Default)]
+pub(crate) struct Decoder {
+    writers: HashMap<u32, Arc<Writer>>,
+    expander: Expander,
+    own: Vec<u8>,
+}
+
+/// What a schema id stands for.
+struct Writer {
+    name: String,
+    reads: Reads,
+}
+
+enum Reads {
+    /// As it is.
+    Same,
+    /// Brought into our schema first.
+    Transcode(Arc<dyn Transcode>),
+    /// A type that is not known here.
+    Unknown(Schema),
+    /// Not at all.
+    Refused(String),
+}
+
+/// What became of a record.
+pub(crate) enum Decoded {
+    /// It gave its rows.
+    Rows,
+    /// It has none, for this reason; what is known of it.
+    Parked { cause: String, name: String, meta: Meta },
+}
+
+impl Decoder {
+    /// Makes sure that the writer of a record is known.
+    pub(crate) fn learn(
+        &mut self,
+        log: &mut dyn Reader,
+        record: &Record<'_>,
+    ) -> Result<(), log::Error> {
+        let Some((id, _)) = record.value.and_then(unframe) else { return Ok(()) };
+        if !self.writers.contains_key(&id)
+            && let Some(schema) = log.schema_of(id)?
+        {
+            let reads = reads(&schema.name, &schema.text);
+            self.writers.insert(id, Arc::new(Writer { name: schema.name, reads }));
+        }
+        Ok(())
+    }
+
+    /// Whether nothing has to be asked of the log to read it.
+    pub(crate) fn knows(&self, record: &Record<'_>) -> bool {
+        let id = record.value.and_then(unframe).map(|(id, _)| id);
+        id.is_none_or(|id| self.writers.contains_key(&id))
+    }
+
+    /// The name of a record's type, as far as it is known.
+    pub(crate) fn name(&self, record: &Record<'_>) -> String {
+        let id = record.value.and_then(unframe).map(|(id, _)| id);
+        let writer = id.and_then(|id| self.writers.get(&id));
+        writer.map_or_else(String::new, |writer| writer.name.clone())
+    }
+
+    /// Gives the rows of a record; on [`Decoded::Parked`], those given are to be dropped.
+    pub(crate) fn rows(
+        &mut self,
+        at: Position,
+        record: &Record<'_>,
+        to: &mut impl Take,
+    ) -> Decoded {
+        let parked = |cause: String, name: &str, meta: Option<Meta>| Decoded::Parked {
+            cause,
+            name: name.to_owned(),
+            meta: meta.unwrap_or_else(|| nothing_known(record.timestamp)),
+        };
+        let Some((id, datum)) = record.value.and_then(unframe) else {
+            return parked("it has no frame of a schema".to_owned(), "", None);
+        };
+        let Some(writer) = self.writers.get(&id).cloned() else {
+            return parked(format!("schema id {id} is not known to the log"), "", None);
+        };
+        let name = writer.name.as_str();
+        let datum = match &writer.reads {
+            Reads::Same | Reads::Unknown(_) => datum,
+            Reads::Transcode(transcode) => {
+                self.own.clear();
+                if let Err(error) = transcode.transcode(datum, &mut self.own) {
+                    return parked(format!("bring it into our schema: {error}"), name, None);
+                }
+                self.own.as_slice()
+            }
+            Reads::Refused(why) => return parked(why.clone(), name, None),
+        };
+        let mut reader = Avro::new(datum);
+        let meta = match Meta::decode(&mut reader) {
+            Ok(meta) => meta,
+            Err(error) => return parked(format!("decode its meta: {error}"), name, None),
+        };
+        if let Reads::Unknown(schema) = &writer.reads {
+            return match json::record(schema, 1, &mut reader) {
+                Ok(payload) => {
+                    let payload = payload.to_string();
+                    self.expander.unknown(at, name, &meta, Some(&payload), to);
+                    Decoded::Rows
+                }
+                Err(error) => parked(format!("write it as JSON: {error}"), name, Some(meta)),
+            };
+        }
+        match self.expander.event(at, name, &meta, reader.rest(), to) {
+            Ok(()) => Decoded::Rows,
+            Err(error) => parked(chain(&error), name, Some(meta)),
+        }
+    }
+}
+
+fn reads(name: &str, text: &str) -> Reads {
+    let refused = |why: String| Reads::Refused(format!("read the schema of {name}: {why}"));
+    if let Some(known) = KNOWN.iter().find(|known| known.name == name) {
+        return match resolve::resolve(text, &(known.schema)()) {
+            Ok(resolution) => match resolution.into_transcode() {
+                None => Reads::Same,
+                Some(transcode) => Reads::Transcode(transcode),
+            },
+            Err(error) => refused(chain(&error)),
+        };
+    }
+    let schema = match Schema::parse(text) {
+        Ok(schema) => schema,
+        Err(error) => return refused(chain(&error)),
+    };
+    // The metadata come first and are ours; without them it is no event.
+    let has_meta = match schema.get(schema.root()) {
+        Type::Record { fields, .. } => fields.first().is_some_and(|field| {
+            let names = schema.get(field.ty).names();
+            field.name == "meta" && names.is_some_and(|names| names.full == "bellhop.Meta")
+        }),
+        Type::Primitive { .. }
+        | Type::Fixed { .. }
+        | Type::Enum { .. }
+        | Type::Array(_)
+        | Type::Map(_)
+        | Type::Union(_) => false,
+    };
+    if has_meta {
+        Reads::Unknown(schema)
+    } else {
+        refused("its first field is not the meta of an event".to_owned())
+    }
+}
+
+/// What stands for the metadata of an event whose own cannot be had.
+pub(crate) fn nothing_known(timestamp: Timestamp) -> Meta {
+    Meta {
+        message_id: Uuid::nil(),
+        idempotency_key: None,
+        correlation_id: None,
+        causation_id: None,
+        occurred_at: timestamp,
+        source: None,
+    }
+}
+
+/// An error and its causes, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

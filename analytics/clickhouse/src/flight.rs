@@ -1,0 +1,188 @@
+//! One batch into all its targets: `events` last, and nothing twice.
+//!
+//! A fresh batch is inserted as it is. One whose outcome is not known is counted first: what is in
+//! stays, what is not is inserted, and what the server drops though it is not in (a crash between
+//! the record of a token and the rows, see `docs/clickhouse.md`) is reported as burnt.
+
+use std::sync::Arc;
+
+use bellhop_core::message::LogId;
+use serde::Deserialize;
+use tokio::task::JoinSet;
+
+use crate::batch::Batch;
+use crate::error::Error;
+use crate::server::{Insert, Server};
+use crate::target::{self, COUNT, EVENTS, Statement};
+use crate::views::{self, Counts, View};
+
+/// All that an insert needs.
+#[derive(Debug, Clone)]
+pub(crate) struct Flight {
+    pub(crate) partition: u32,
+    pub(crate) batch: Arc<Batch>,
+    /// Nobody has tried to insert it yet.
+    pub(crate) fresh: bool,
+    /// Seconds since 1970, by the server's clock, after which the server refuses it.
+    pub(crate) until: u64,
+    pub(crate) log: LogId,
+    pub(crate) statements: Arc<Vec<Statement>>,
+    pub(crate) no_token: bool,
+    /// No insert of an earlier try, or of an earlier owner, can reach the server any more.
+    pub(crate) settled: bool,
+}
+
+/// How a flight ended well, or nearly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Landed {
+    /// Everything is in, once.
+    All,
+    /// The name of this target's block is used up, its rows are not in: it needs another name.
+    Burnt(usize),
+    /// A view lacks the batch, and an earlier insert may still bring it: try again later.
+    Unsettled,
+}
+
+#[derive(Debug, Deserialize)]
+struct Counted {
+    count: u64,
+}
+
+impl Flight {
+    pub(crate) async fn run(&self, server: &Server) -> Result<Landed, Error> {
+        let mut others = JoinSet::new();
+        for target in (0..COUNT).filter(|target| *target != EVENTS) {
+            if self.batch.targets.get(target).is_some_and(|rows| rows.count > 0) {
+                let (flight, server) = (self.clone(), server.clone());
+                others.spawn_local(async move { flight.land(&server, target).await });
+            }
+        }
+        let mut ended = Ok(Landed::All);
+        while let Some(joined) = others.join_next().await {
+            let landed = joined.unwrap_or_else(|error| {
+                Err(Error::tables(format!("insert a batch: {error}"), "this is a bug; start again"))
+            });
+            if !matches!(landed, Ok(Landed::All)) {
+                ended = landed;
+            }
+        }
+        match ended {
+            Ok(Landed::All) => self.land(server, EVENTS).await,
+            other => other,
+        }
+    }
+
+    /// One target, and the views over it.
+    async fn land(&self, server: &Server, target: usize) -> Result<Landed, Error> {
+        if self.fresh || self.no_token {
+            self.insert(server, target).await?;
+            return Ok(Landed::All);
+        }
+        let table = target::name(target);
+        if !self.is_in(server, target).await? {
+            self.insert(server, target).await?;
+            if !self.is_in(server, target).await? {
+                return Ok(Landed::Burnt(target));
+            }
+        }
+        for view in views::ALL.iter().filter(|view| view.source == table) {
+            if !self.complete(server, view).await? {
+                return Ok(Landed::Unsettled);
+            }
+        }
+        Ok(Landed::All)
+    }
+
+    async fn insert(&self, server: &Server, target: usize) -> Result<(), Error> {
+        let (Some(statement), Some(rows)) =
+            (self.statements.get(target), self.batch.targets.get(target))
+        else {
+            return Ok(());
+        };
+        let plan = &self.batch.plan;
+        let (table, partition) = (target::name(target), self.partition);
+        let tried = format!(
+            "insert events {}..{} of partition {partition} into {table}",
+            plan.first, plan.last
+        );
+        let token = plan.token(self.log, partition, target);
+        let insert = Insert {
+            sql: &statement.sql,
+            token: (!self.no_token).then_some(token.as_str()),
+            until: self.until,
+            head: statement.head.clone(),
+            rows: rows.bytes.clone(),
+        };
+        server.insert(&tried, &insert).await
+    }
+
+    fn range(&self) -> String {
+        let plan = &self.batch.plan;
+        let (partition, first, last) = (self.partition, plan.first, plan.last);
+        format!("`partition` = {partition} AND `offset` BETWEEN {first} AND {last}")
+    }
+
+    /// Whether the rows of a target are in; a block is in as a whole or not at all.
+    async fn is_in(&self, server: &Server, target: usize) -> Result<bool, Error> {
+        let table = target::name(target);
+        let sql = format!("SELECT count() AS count FROM `{table}` WHERE {}", self.range());
+        let tried = format!("see whether a batch is in {table}");
+        let rows: Vec<Counted> = server.ask_async(&tried, &sql, &[]).await?;
+        let found = rows.first().map_or(0, |row| row.count);
+        let wanted = self.batch.targets.get(target).map_or(0, |rows| rows.count);
+        if found != 0 && found != wanted {
+            return Err(Error::Tables {
+                what: format!(
+                    "{table} has {found} rows of events {}..{} of partition {}, their batch has {wanted}",
+                    self.batch.plan.first, self.batch.plan.last, self.partition
+                ),
+                hint: format!(
+                    "rows were deleted or inserted by hand, or another version expands these events to other rows; run ALTER TABLE {table} DELETE WHERE {} SETTINGS mutations_sync = 1, then `bellhop rebuild views`, and start again",
+                    self.range()
+                ),
+            });
+        }
+        Ok(found == wanted)
+    }
+
+    /// Sees to it that a view has what its table has of this batch; says whether it has.
+    ///
+    /// A view lacks a batch when the server died between the two. Then the batch is added to the
+    /// view alone, but not before every insert that could bring it as well is out of date.
+    async fn complete(&self, server: &Server, view: &View) -> Result<bool, Error> {
+        let tried = format!("see whether the view {} is complete", view.name);
+        let partition = format!("`partition` = {}", self.partition);
+        let counts: Vec<Counts> = server.ask_async(&tried, &view.counts(&partition), &[]).await?;
+        let Some(counts) = counts.first().filter(|counts| counts.wanted != counts.had) else {
+            return Ok(true);
+        };
+        if !self.settled {
+            return Ok(false);
+        }
+        let sql =
+            format!("SELECT toUInt64(sum(`rows`)) AS count FROM ({})", view.select(&self.range()));
+        let of_batch: Vec<Counted> = server.ask_async(&tried, &sql, &[]).await?;
+        let of_batch = of_batch.first().map_or(0, |row| row.count.cast_signed());
+        if counts.wanted - counts.had != of_batch {
+            tracing::warn!(
+                view = view.name,
+                partition = self.partition,
+                "the view differs from its table by more than one batch; run `bellhop rebuild views`"
+            );
+            return Ok(true);
+        }
+        let sql = format!(
+            "INSERT INTO {} SELECT * FROM ({}) WHERE throwIf(toUnixTimestamp(now('UTC')) > {}) = 0",
+            view.name,
+            view.select(&self.range()),
+            self.until
+        );
+        let token = self.batch.plan.token(self.log, self.partition, COUNT);
+        let settings = [
+            ("insert_deduplication_token", format!("{token}/view")),
+            ("max_threads", "1".to_owned()),
+        ];
+        server.run_async(&format!("complete the view {}", view.name), &sql, &settings).await?;
+        Ok(true)
+    }
+}

@@ -1,0 +1,209 @@
+//! Requests to a ClickHouse server, over HTTP.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use clickhouse::Client;
+use serde::de::DeserializeOwned;
+
+use crate::config::Config;
+use crate::error::Error;
+
+/// How long an answer to a question may take.
+const ANSWER: Duration = Duration::from_secs(120);
+/// Bytes handed to the connection at a time.
+const CHUNK: usize = 1 << 20;
+
+/// A server and a database on it.
+#[derive(Clone)]
+pub struct Server {
+    client: Client,
+    url: String,
+    database: String,
+    insert_timeout: Duration,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} of {}", self.database, self.url)
+    }
+}
+
+/// An insert of one block into one table.
+pub(crate) struct Insert<'a> {
+    pub(crate) sql: &'a str,
+    /// Names the block: another of the same name is dropped.
+    pub(crate) token: Option<&'a str>,
+    /// Seconds since 1970, by the server's clock, after which it is refused.
+    pub(crate) until: u64,
+    /// The block.
+    pub(crate) head: Bytes,
+    pub(crate) rows: Bytes,
+}
+
+impl Server {
+    /// Of a configuration; nothing is connected yet.
+    ///
+    /// # Errors
+    /// When the address is none.
+    pub fn new(config: &Config) -> Result<Self, Error> {
+        if !config.url.starts_with("http://") {
+            return Err(Error::tables(
+                format!("use the ClickHouse at \"{}\"", config.url),
+                "give an address like http://host:8123 (TLS needs a proxy beside this program)",
+            ));
+        }
+        let client = Client::default()
+            .with_url(&config.url)
+            .with_user(&config.user)
+            .with_password(&config.password)
+            .with_database(&config.database);
+        let (url, database) = (config.url.clone(), config.database.clone());
+        Ok(Self { client, url, database, insert_timeout: config.insert_timeout })
+    }
+
+    /// The database.
+    #[must_use]
+    pub fn database(&self) -> &str {
+        &self.database
+    }
+
+    fn failed(&self, tried: &str, error: &clickhouse::error::Error) -> Error {
+        Error::of(&format!("{tried} in {} at {}", self.database, self.url), error)
+    }
+
+    /// Rows of an answer. Big integers come as numbers.
+    pub(crate) async fn ask_async<T: DeserializeOwned>(
+        &self,
+        tried: &str,
+        sql: &str,
+        parameters: &[(&str, String)],
+    ) -> Result<Vec<T>, Error> {
+        let mut query = self
+            .client
+            .query(&sql.replace('?', "??"))
+            .with_setting("output_format_json_quote_64bit_integers", "0")
+            .with_setting("wait_end_of_query", "1");
+        for (name, value) in parameters {
+            query = query.param(name, value);
+        }
+        let answer = async {
+            let mut cursor = query.fetch_bytes("JSONEachRow")?;
+            cursor.collect().await
+        };
+        let answer = tokio::time::timeout(ANSWER, answer)
+            .await
+            .unwrap_or(Err(clickhouse::error::Error::TimedOut))
+            .map_err(|error| self.failed(tried, &error))?;
+        let lines = answer.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        let rows = lines.map(serde_json::from_slice).collect::<Result<Vec<T>, _>>();
+        rows.map_err(|error| {
+            let answer = String::from_utf8_lossy(&answer);
+            let answer: String = answer.chars().take(200).collect();
+            Error::tables(
+                format!("{tried} in {} at {}: {error} in {answer}", self.database, self.url),
+                "see whether that address is a ClickHouse of version 25.8 or later",
+            )
+        })
+    }
+
+    /// Runs a statement.
+    pub(crate) async fn run_async(
+        &self,
+        tried: &str,
+        sql: &str,
+        settings: &[(&str, String)],
+    ) -> Result<(), Error> {
+        let mut query =
+            self.client.query(&sql.replace('?', "??")).with_setting("wait_end_of_query", "1");
+        for (name, value) in settings {
+            query = query.with_setting(*name, value);
+        }
+        tokio::time::timeout(ANSWER, query.execute())
+            .await
+            .unwrap_or(Err(clickhouse::error::Error::TimedOut))
+            .map_err(|error| self.failed(tried, &error))
+    }
+
+    /// Inserts one block. An error leaves open whether it is in, save one that the server gave.
+    pub(crate) async fn insert(&self, tried: &str, insert: &Insert<'_>) -> Result<(), Error> {
+        let mut request = self
+            .client
+            .insert_formatted_with(insert.sql)
+            .with_timeouts(Some(self.insert_timeout), Some(self.insert_timeout));
+        for (name, value) in BLOCK_SETTINGS {
+            request = request.with_setting(*name, *value);
+        }
+        request = request.with_setting("log_comment", format!("bellhop until={}", insert.until));
+        if let Some(token) = insert.token {
+            request = request.with_setting("insert_deduplication_token", token);
+        }
+        let sent = async {
+            request.send(insert.head.clone()).await?;
+            let mut at = 0;
+            while at < insert.rows.len() {
+                let end = (at + CHUNK).min(insert.rows.len());
+                request.send(insert.rows.slice(at..end)).await?;
+                at = end;
+            }
+            request.end().await
+        };
+        sent.await.map_err(|error| self.failed(tried, &error))
+    }
+
+    /// How far the server's clock is ahead of ours, in seconds.
+    pub(crate) async fn clock_ahead(&self) -> Result<f64, Error> {
+        #[derive(serde::Deserialize)]
+        struct Row {
+            now: f64,
+        }
+        let sql = "SELECT toFloat64(toUnixTimestamp64Milli(now64(3))) / 1000 AS now";
+        let rows: Vec<Row> = self.ask_async("ask the time", sql, &[]).await?;
+        Ok(rows.first().map_or(0.0, |row| row.now - now()))
+    }
+
+    /// Rows of an answer.
+    ///
+    /// # Errors
+    /// When the server cannot be asked, or refuses.
+    pub fn ask<T: DeserializeOwned>(
+        &self,
+        tried: &str,
+        sql: &str,
+        parameters: &[(&str, String)],
+    ) -> Result<Vec<T>, Error> {
+        blocking(self.ask_async(tried, sql, parameters))
+    }
+
+    /// Runs a statement.
+    ///
+    /// # Errors
+    /// When the server cannot be asked, or refuses.
+    pub fn run(&self, tried: &str, sql: &str) -> Result<(), Error> {
+        blocking(self.run_async(tried, sql, &[]))
+    }
+}
+
+/// What makes one insert one block, checked by its token in the table and in every view.
+const BLOCK_SETTINGS: &[(&str, &str)] = &[
+    ("async_insert", "0"),
+    ("insert_deduplicate", "1"),
+    ("deduplicate_blocks_in_dependent_materialized_views", "1"),
+    ("materialized_views_ignore_errors", "0"),
+    ("max_insert_threads", "1"),
+    ("max_insert_block_size", "4000000"),
+    ("min_insert_block_size_rows", "4000000"),
+    ("min_insert_block_size_bytes", "1073741824"),
+    ("wait_end_of_query", "1"),
+];
+
+/// Seconds since 1970, by our clock.
+pub(crate) fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
+/// Runs one request where there is no runtime.
+pub(crate) fn blocking<T>(run: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(Error::Thread)?.block_on(run)
+}

@@ -1,0 +1,224 @@
+//! What the server has answered, and what follows.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bellhop_runtime::log::{ErrorKind as LogErrorKind, Reader, Topic};
+
+use super::{Sink, is_full, restart};
+use crate::batch::Building;
+use crate::error::{Error, ErrorKind};
+use crate::flight::Landed;
+use crate::lane::{Planned, State};
+use crate::plan::Plan;
+use crate::pool::{Answer, Done};
+use crate::takeover::GoOn;
+
+/// Beyond the time until which an insert may reach the server: what it takes there.
+const SLACK: Duration = Duration::from_secs(2);
+/// Pause before a view that lacks a batch is looked at again.
+const UNSETTLED: Duration = Duration::from_millis(500);
+
+impl Sink {
+    pub(super) fn take_answers(&mut self, wait: Duration) -> Result<(), Error> {
+        let mut next = self.pool.answer(wait);
+        while let Some(answer) = next {
+            self.answered(answer)?;
+            next = self.pool.answer(Duration::ZERO);
+        }
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
+        self.resume()
+    }
+
+    /// Lets the events of lanes come that have room again.
+    fn resume(&mut self) -> Result<(), Error> {
+        for (partition, lane) in &mut self.lanes {
+            let is_open = !matches!(lane.state, State::Looking | State::LookAgain(_));
+            if lane.paused && is_open && !lane.leaving && !is_full(lane, &self.config) {
+                restart(self.consumer.as_mut(), *partition, lane)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn answered(&mut self, answer: Answer) -> Result<(), Error> {
+        let Answer { partition, turn, done, clock_ahead } = answer;
+        self.clock_ahead = clock_ahead.unwrap_or(self.clock_ahead);
+        let Some(lane) = self.lanes.get_mut(&partition).filter(|lane| lane.turn == turn) else {
+            // Asked for before the partition went to somebody else.
+            return Ok(());
+        };
+        match (std::mem::replace(&mut lane.state, State::Idle), done) {
+            (State::Flying(planned), Done::Flown(flown)) => self.flown(partition, planned, flown),
+            (State::Looking, Done::Looked(Ok(go_on))) => self.go_on(partition, go_on),
+            (State::Looking, Done::Looked(Err(error))) => {
+                let again = self.failed(partition, error);
+                if let Some(lane) = self.lanes.get_mut(&partition) {
+                    lane.state = State::LookAgain(again);
+                }
+                Ok(())
+            }
+            (state, _) => {
+                lane.state = state;
+                Ok(())
+            }
+        }
+    }
+
+    fn flown(
+        &mut self,
+        partition: u32,
+        mut planned: Planned,
+        flown: Result<Landed, Error>,
+    ) -> Result<(), Error> {
+        let now = Instant::now();
+        let at = match flown {
+            Ok(Landed::All) => {
+                self.status.events += planned.batch.events;
+                self.status.rows += planned.batch.rows();
+                self.status.batches += 1;
+                if let Some(lane) = self.lanes.get_mut(&partition) {
+                    lane.landed = planned.batch.plan.last.cast_signed();
+                    lane.unmarked = true;
+                    lane.ladder.reset();
+                }
+                return Ok(());
+            }
+            Ok(Landed::Burnt(target)) => {
+                tracing::warn!(
+                    partition,
+                    target,
+                    "a token is used up without its rows; another is planned"
+                );
+                let batch = Arc::make_mut(&mut planned.batch);
+                if let Some(burnt) = batch.plan.burnt.get_mut(target) {
+                    *burnt += 1;
+                }
+                now
+            }
+            Ok(Landed::Unsettled) => now + UNSETTLED,
+            Err(error) => {
+                planned.settled_at = Some(now + self.config.plan_ttl + SLACK);
+                self.failed(partition, error)
+            }
+        };
+        planned.fresh = false;
+        planned.settled_at.get_or_insert(now + self.config.plan_ttl + SLACK);
+        if let Some(lane) = self.lanes.get_mut(&partition) {
+            lane.state = State::Sealed(planned, at);
+        }
+        Ok(())
+    }
+
+    /// When to try again; what waiting does not mend stops the sink.
+    fn failed(&mut self, partition: u32, error: Error) -> Instant {
+        let now = Instant::now();
+        self.status.retries += 1;
+        if error.kind() != ErrorKind::Retry {
+            self.failed = Some(error);
+            return now;
+        }
+        let Some(lane) = self.lanes.get_mut(&partition) else { return now };
+        let pause = lane.ladder.next(&self.config.ladder);
+        tracing::warn!(partition, %error, "ClickHouse failed; the batch is kept");
+        now + pause.unwrap_or_else(|| {
+            self.circuit.open(now, self.config.circuit_open);
+            lane.ladder.reset();
+            self.config.circuit_open
+        })
+    }
+
+    /// A partition goes on: from an event, or with a plan that somebody has left.
+    fn go_on(&mut self, partition: u32, go_on: GoOn) -> Result<(), Error> {
+        let batch = match go_on {
+            GoOn::From(next, previous) => {
+                let Some(lane) = self.lanes.get_mut(&partition) else { return Ok(()) };
+                lane.building = Building::behind(previous);
+                (lane.next, lane.landed, lane.state) = (next, previous, State::Idle);
+                lane.unmarked = true;
+                return restart(self.consumer.as_mut(), partition, lane);
+            }
+            GoOn::Finish(plan) => self.reread(partition, &plan)?,
+        };
+        let Some(lane) = self.lanes.get_mut(&partition) else { return Ok(()) };
+        let now = Instant::now();
+        let Some((batch, plan)) = batch else {
+            lane.state = State::LookAgain(now + UNSETTLED);
+            return Ok(());
+        };
+        lane.landed = plan.previous;
+        lane.next = plan.last + 1;
+        lane.building = Building::behind(plan.last.cast_signed());
+        let settled_at = Some(now + self.config.plan_ttl + SLACK);
+        let planned = Planned { batch: Arc::new(batch), fresh: false, settled_at };
+        lane.state = State::Sealed(planned, now);
+        restart(self.consumer.as_mut(), partition, lane)
+    }
+
+    /// The batch of a plan, from the log; `None` when the log cannot be read just now.
+    fn reread(
+        &mut self,
+        partition: u32,
+        plan: &Plan,
+    ) -> Result<Option<(crate::batch::Batch, Plan)>, Error> {
+        let mut building = Building::behind(plan.previous);
+        let mut next = plan.first;
+        while next <= plan.last {
+            let (decoder, mut unknown) = (&mut self.decoder, None);
+            let from = next;
+            let read = self.consumer.read(Topic::Events, partition, from, &mut |record| {
+                if record.offset > plan.last {
+                    next = record.offset;
+                    return ControlFlow::Break(());
+                }
+                if !decoder.knows(record) {
+                    unknown = Some(record.value.unwrap_or_default().to_vec());
+                    next = record.offset;
+                    return ControlFlow::Break(());
+                }
+                building.add(partition, record, decoder);
+                next = record.offset + 1;
+                ControlFlow::Continue(())
+            });
+            let learnt = read.and_then(|_| {
+                let Some(value) = &unknown else { return Ok(()) };
+                let record = bellhop_core::record::Record {
+                    offset: next,
+                    timestamp: bellhop_core::message::Timestamp(0),
+                    key: None,
+                    value: Some(value),
+                    headers: &[],
+                };
+                let log: &mut dyn Reader = self.consumer.as_mut();
+                self.decoder.learn(log, &record)
+            });
+            match learnt {
+                Ok(()) if next == from && unknown.is_none() => break,
+                Ok(()) => {}
+                Err(error) if error.kind == LogErrorKind::Retry => {
+                    tracing::warn!(%error, "the events of a plan cannot be read; trying again");
+                    return Ok(None);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let batch = building.seal().filter(|batch| {
+            let read = &batch.plan;
+            (read.first, read.last) == (plan.first, plan.last)
+        });
+        let Some(mut batch) = batch else {
+            return Err(Error::tables(
+                format!(
+                    "the plan of partition {partition} names events {}..{}, the log does not have them",
+                    plan.first, plan.last
+                ),
+                "the log was cut or is another; reset the marks of the group to where the tables end",
+            ));
+        };
+        batch.plan.burnt = plan.burnt;
+        Ok(Some((batch, plan.clone())))
+    }
+}

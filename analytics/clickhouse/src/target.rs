@@ -1,0 +1,245 @@
+//! What a batch lands in: the tables of the ledger, and the parked events.
+
+use std::collections::BTreeMap;
+
+use bellhop_ledger::{Kind, Table};
+use serde::Deserialize;
+
+use crate::error::Error;
+use crate::server::Server;
+
+/// How many tables there are.
+pub(crate) const COUNT: usize = Table::ALL.len() + 1;
+/// The place of the parked events among them.
+pub(crate) const PARKED: usize = COUNT - 1;
+/// The place of the events; they are inserted last.
+pub(crate) const EVENTS: usize = Table::Events as usize;
+
+/// A column as it is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Column {
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) nullable: bool,
+}
+
+const fn plain(name: &'static str, kind: Kind) -> Column {
+    Column { name, kind, nullable: false }
+}
+
+/// Columns that the sink adds to those of the ledger.
+pub(crate) fn added(target: usize) -> &'static [Column] {
+    const PLACE: &[Column] = &[plain("partition", Kind::Int), plain("offset", Kind::Long)];
+    const EVENT: &[Column] = &[
+        plain("previous", Kind::Long),
+        plain("room_nights", Kind::Int),
+        plain("bookings", Kind::Int),
+        plain("supply", Kind::Int),
+        plain("refusals", Kind::Int),
+        plain("properties", Kind::Int),
+        plain("products", Kind::Int),
+        plain("parked", Kind::Int),
+    ];
+    const PARK: &[Column] = &[
+        plain("partition", Kind::Int),
+        plain("offset", Kind::Long),
+        plain("name", Kind::Text),
+        plain("cause", Kind::Text),
+        plain("known_at", Kind::Instant),
+        plain("key", Kind::Text),
+        plain("value", Kind::Text),
+    ];
+    match Table::ALL.get(target) {
+        Some(Table::Properties | Table::Products) => PLACE,
+        Some(Table::Events) => EVENT,
+        Some(Table::RoomNights | Table::Bookings | Table::Supply | Table::Refusals) => &[],
+        None => PARK,
+    }
+}
+
+/// Its name.
+pub(crate) fn name(target: usize) -> &'static str {
+    Table::ALL.get(target).map_or("parked", |table| table.name())
+}
+
+/// All that is written to it, in the order in which it is written.
+pub(crate) fn columns(target: usize) -> Vec<Column> {
+    let of_ledger = Table::ALL.get(target).map_or(&[][..], |table| table.columns());
+    let of_ledger = of_ledger.iter().map(|column| Column {
+        name: column.name,
+        kind: column.kind,
+        nullable: column.nullable,
+    });
+    of_ledger.chain(added(target).iter().cloned()).collect()
+}
+
+/// How a target is written on this server: statement, and the head of every block.
+#[derive(Debug, Clone)]
+pub(crate) struct Statement {
+    pub(crate) sql: String,
+    /// Names and types of the columns, so that the server refuses what it would misread.
+    pub(crate) head: bytes::Bytes,
+}
+
+#[derive(Debug, Deserialize)]
+struct Found {
+    table: String,
+    name: String,
+    r#type: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Engine {
+    name: String,
+    engine: String,
+    engine_full: String,
+    create_table_query: String,
+}
+
+/// Views and the tables they fill must be there as well, or they would miss what lands.
+const VIEWS: [&str; 6] = [
+    "daily_sales",
+    "daily_sales_view",
+    "daily_pickup",
+    "daily_pickup_view",
+    "daily_refusals",
+    "daily_refusals_view",
+];
+
+/// Checks all tables against what is written, and gives how to write each. Columns that are not
+/// written are left to their defaults, so a newer schema is no obstacle.
+pub(crate) async fn check(server: &Server, window: u64) -> Result<Vec<Statement>, Error> {
+    let tried = "look at the tables";
+    let database = server.database().to_owned();
+    let parameters = [("database", database.clone())];
+    let sql = "SELECT table, name, type FROM system.columns WHERE database = {database:String}";
+    let found: Vec<Found> = server.ask_async(tried, sql, &parameters).await?;
+    let mut types = BTreeMap::new();
+    for column in found {
+        types.insert((column.table, column.name), column.r#type);
+    }
+    let sql = "SELECT name, engine, engine_full, create_table_query FROM system.tables WHERE database = {database:String}";
+    let engines: Vec<Engine> = server.ask_async(tried, sql, &parameters).await?;
+    let engines: BTreeMap<_, _> =
+        engines.into_iter().map(|table| (table.name.clone(), table)).collect();
+    for view in VIEWS {
+        let Some(table) = engines.get(view) else { return Err(missing(&database, view)) };
+        if table.engine != "MaterializedView" {
+            check_engine(&database, table, window)?;
+        }
+    }
+    let mut statements = Vec::with_capacity(COUNT);
+    for target in 0..COUNT {
+        let table = name(target);
+        let Some(engine) = engines.get(table) else { return Err(missing(&database, table)) };
+        check_engine(&database, engine, window)?;
+        if !engine.create_table_query.contains("until=") {
+            return Err(Error::tables(
+                format!("the column landed_at of {database}.{table} does not refuse late batches"),
+                "somebody has changed its default; put it back as in migrations/clickhouse",
+            ));
+        }
+        statements.push(statement(&database, target, &types)?);
+    }
+    Ok(statements)
+}
+
+fn missing(database: &str, table: &str) -> Error {
+    Error::tables(format!("{database} has no table {table}"), "run `bellhop migrate` first")
+}
+
+fn check_engine(database: &str, table: &Engine, window: u64) -> Result<(), Error> {
+    let name = &table.name;
+    let plain = ["MergeTree", "SummingMergeTree"].contains(&table.engine.as_str());
+    if !plain || table.engine_full.contains("PARTITION BY") {
+        return Err(Error::tables(
+            format!(
+                "{database}.{name} is not as `bellhop migrate` makes it: {}",
+                table.engine_full
+            ),
+            "name another database; a batch lands once only in a MergeTree table without partitions",
+        ));
+    }
+    let of_table = table.engine_full.split_once("non_replicated_deduplication_window = ").and_then(
+        |(_, rest)| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse::<u64>().ok(),
+    );
+    let of_table = of_table.unwrap_or(0);
+    if of_table < window {
+        return Err(Error::tables(
+            format!(
+                "{database}.{name} remembers the tokens of {of_table} batches, {window} are needed"
+            ),
+            &format!(
+                "run ALTER TABLE {database}.{name} MODIFY SETTING non_replicated_deduplication_window = {window}"
+            ),
+        ));
+    }
+    Ok(())
+}
+
+fn statement(
+    database: &str,
+    target: usize,
+    types: &BTreeMap<(String, String), String>,
+) -> Result<Statement, Error> {
+    let (table, columns) = (name(target), columns(target));
+    let mut names = Vec::with_capacity(columns.len());
+    let mut head = Vec::new();
+    write_length(columns.len(), &mut head);
+    for column in &columns {
+        names.push(format!("`{}`", column.name));
+        write_text(column.name, &mut head);
+    }
+    for column in &columns {
+        let Some(found) = types.get(&(table.to_owned(), column.name.to_owned())) else {
+            return Err(Error::tables(
+                format!("{database}.{table} has no column {}", column.name),
+                "its schema is older than this program: run `bellhop migrate`",
+            ));
+        };
+        let wanted = wire_type(column);
+        if plain_type(found) != wanted {
+            return Err(Error::tables(
+                format!("{database}.{table}: column {} is {found}, not {wanted}", column.name),
+                "somebody has altered it; put the type back, nothing was lost",
+            ));
+        }
+        write_text(found, &mut head);
+    }
+    let names = names.join(", ");
+    let sql = format!("INSERT INTO `{table}` ({names}) FORMAT RowBinaryWithNamesAndTypes");
+    Ok(Statement { sql, head: head.into() })
+}
+
+fn wire_type(column: &Column) -> String {
+    let ty = match column.kind {
+        Kind::Uuid => "UUID",
+        Kind::Text => "String",
+        Kind::Int => "Int32",
+        Kind::Long => "Int64",
+        Kind::Day => "Date32",
+        Kind::Instant => "DateTime64(6, 'UTC')",
+        Kind::Flag => "Bool",
+    };
+    if column.nullable { format!("Nullable({ty})") } else { ty.to_owned() }
+}
+
+/// A type without what does not change its bytes in a row.
+fn plain_type(found: &str) -> &str {
+    let inner = found.strip_prefix("LowCardinality(").and_then(|rest| rest.strip_suffix(')'));
+    inner.unwrap_or(found)
+}
+
+pub(crate) fn write_length(length: usize, out: &mut Vec<u8>) {
+    let mut rest = length;
+    while rest >= 0x80 {
+        out.push(rest as u8 | 0x80);
+        rest >>= 7;
+    }
+    out.push(rest as u8);
+}
+
+pub(crate) fn write_text(text: &str, out: &mut Vec<u8>) {
+    write_length(text.len(), out);
+    out.extend_from_slice(text.as_bytes());
+}

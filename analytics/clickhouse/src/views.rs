@@ -1,0 +1,203 @@
+//! The daily aggregates: what they are made of, whether they have all of it, and making them anew.
+//!
+//! A view adds rows of its table up, by keys that name the partition, and counts them in `rows`. So
+//! it has all there is of a partition exactly when that count is the table's. What it lacks, or has
+//! too much, is put right by adding the difference: every figure is a sum.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::error::Error;
+use crate::server::{Server, blocking};
+
+/// An aggregate.
+#[derive(Debug, Clone, Copy)]
+pub struct View {
+    /// Its table.
+    pub name: &'static str,
+    /// What it adds up.
+    pub source: &'static str,
+    /// Which rows of that.
+    filter: &'static str,
+    /// Its migration, whose SELECT fills it.
+    migration: &'static str,
+    /// What tells its rows apart.
+    keys: &'static [&'static str],
+    /// What is added up.
+    sums: &'static [&'static str],
+}
+
+macro_rules! migration {
+    ($name:literal) => {
+        include_str!(concat!("../../../migrations/clickhouse/", $name, ".sql"))
+    };
+}
+
+/// All of them.
+pub const ALL: [View; 3] = [
+    View {
+        name: "daily_sales",
+        source: "room_nights",
+        filter: "kind = 'room'",
+        migration: migration!("0012_daily_sales_view"),
+        keys: &["property_id", "product", "currency", "stay_night", "`partition`"],
+        sums: &["units", "room", "`rows`"],
+    },
+    View {
+        name: "daily_pickup",
+        source: "room_nights",
+        filter: "kind = 'room'",
+        migration: migration!("0014_daily_pickup_view"),
+        keys: &["property_id", "product", "currency", "stay_month", "business_date", "`partition`"],
+        sums: &["units", "room", "`rows`"],
+    },
+    View {
+        name: "daily_refusals",
+        source: "refusals",
+        filter: "reason_index = 0",
+        migration: migration!("0016_daily_refusals_view"),
+        keys: &["property_id", "product", "business_date", "rule", "command", "`partition`"],
+        sums: &["refused", "units", "`rows`"],
+    },
+];
+
+impl View {
+    /// The SELECT that fills it, over some rows of its table.
+    pub(crate) fn select(&self, of: &str) -> String {
+        let (_, select) = self.migration.split_once(" AS\n").unwrap_or(("", self.migration));
+        let from = format!("FROM {}\n", self.source);
+        select.replace(&from, &format!("FROM (SELECT * FROM {} WHERE {of})\n", self.source))
+    }
+
+    /// How many rows it should have added up of some, by partition, and how many it has.
+    pub(crate) fn counts(&self, partitions: &str) -> String {
+        let Self { name, source, filter, .. } = self;
+        format!(
+            "SELECT `partition`, sum(wanted) AS wanted, sum(had) AS had FROM (
+                SELECT `partition`, toInt64(count()) AS wanted, 0 AS had FROM {source} WHERE {filter} AND {partitions} GROUP BY `partition`
+                UNION ALL
+                SELECT `partition`, 0, toInt64(sum(`rows`)) FROM {name} WHERE {partitions} GROUP BY `partition`
+            ) GROUP BY `partition` ORDER BY `partition`"
+        )
+    }
+
+    /// What has to be added for it to be right.
+    fn difference(&self) -> String {
+        let keys = self.keys.join(", ");
+        let signed = |sign: &str| {
+            let sums = self.sums.iter().map(|sum| format!("{sign}{sum} AS {sum}"));
+            sums.collect::<Vec<_>>().join(", ")
+        };
+        let sums = self.sums.iter().map(|sum| format!("sum({sum}) AS {sum}"));
+        let some = self.sums.iter().map(|sum| format!("{sum} != 0")).collect::<Vec<_>>();
+        format!(
+            "SELECT {keys}, {} FROM (
+                SELECT {keys}, {} FROM ({})
+                UNION ALL SELECT {keys}, {} FROM {}
+            ) GROUP BY {keys} HAVING {}",
+            sums.collect::<Vec<_>>().join(", "),
+            signed(""),
+            self.select("1"),
+            signed("-"),
+            self.name,
+            some.join(" OR ")
+        )
+    }
+}
+
+/// Rows of one partition: what should be counted, and what is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub(crate) struct Counts {
+    pub(crate) partition: i32,
+    pub(crate) wanted: i64,
+    pub(crate) had: i64,
+}
+
+/// What [`rebuild`] did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rebuilt {
+    /// The view.
+    pub view: &'static str,
+    /// Rows that had to be added; 0 when it was right.
+    pub corrections: u64,
+}
+
+/// How often a view is tried while batches land in between.
+const TRIES: usize = 200;
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Makes all views what their tables say, while sinks may be running: adds what each lacks and
+/// takes off what it has too much.
+///
+/// The difference is taken between two batches: it counts only if no insert was under way when it
+/// began or ended and none has landed meanwhile. Adding it later is fine, for sums commute.
+///
+/// # Errors
+/// When the server cannot be asked, or batches land without a pause: stop the sinks then.
+pub fn rebuild(server: &Server) -> Result<Vec<Rebuilt>, Error> {
+    blocking(async {
+        let mut rebuilt = Vec::new();
+        for view in &ALL {
+            rebuilt.push(rebuild_one(server, view).await?);
+        }
+        Ok(rebuilt)
+    })
+}
+
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+struct Quiet {
+    inserts: u64,
+    landed: i64,
+    counted: i64,
+}
+
+async fn quiet(server: &Server, view: &View) -> Result<Quiet, Error> {
+    let sql = format!(
+        "SELECT
+            (SELECT count() FROM system.processes WHERE query_kind = 'Insert' AND current_database = currentDatabase()) AS inserts,
+            (SELECT toInt64(count()) FROM {}) AS landed,
+            (SELECT toInt64(sum(`rows`)) FROM {}) AS counted",
+        view.source, view.name
+    );
+    let rows: Vec<Quiet> = server.ask_async("see whether batches land", &sql, &[]).await?;
+    Ok(rows.into_iter().next().unwrap_or(Quiet { inserts: 1, landed: 0, counted: 0 }))
+}
+
+async fn rebuild_one(server: &Server, view: &View) -> Result<Rebuilt, Error> {
+    #[derive(Deserialize)]
+    struct Row {
+        corrections: u64,
+    }
+    let (name, tried) = (view.name, format!("rebuild the view {}", view.name));
+    let scratch = format!("{name}_difference");
+    for _ in 0..TRIES {
+        server.run_async(&tried, &format!("DROP TABLE IF EXISTS {scratch} SYNC"), &[]).await?;
+        let before = quiet(server, view).await?;
+        if before.inserts == 0 {
+            let sql = format!(
+                "CREATE TABLE {scratch} ENGINE = MergeTree ORDER BY tuple() SETTINGS allow_nullable_key = 1 AS {}",
+                view.difference()
+            );
+            server.run_async(&tried, &sql, &[]).await?;
+            if quiet(server, view).await? == before {
+                let sql = format!("SELECT count() AS corrections FROM {scratch}");
+                let rows: Vec<Row> = server.ask_async(&tried, &sql, &[]).await?;
+                let corrections = rows.first().map_or(0, |row| row.corrections);
+                let columns = [view.keys, view.sums].concat().join(", ");
+                let sql = format!("INSERT INTO {name} ({columns}) SELECT {columns} FROM {scratch}");
+                if corrections > 0 {
+                    server.run_async(&tried, &sql, &[("insert_deduplicate", "0".into())]).await?;
+                }
+                let drop = format!("DROP TABLE IF EXISTS {scratch} SYNC");
+                server.run_async(&tried, &drop, &[]).await?;
+                return Ok(Rebuilt { view: name, corrections });
+            }
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    Err(Error::tables(
+        format!("{tried}: batches landed during each of {TRIES} tries"),
+        "stop the sinks for as long as it takes, or try when there is less to land",
+    ))
+}

@@ -1,0 +1,23 @@
+-- Products, as they were defined.
+CREATE TABLE IF NOT EXISTS products (
+    property_id UUID,
+    product String,
+    name String,
+    kind LowCardinality(String),
+    statistics Bool,
+    business_date Date32,
+    known_at DateTime64(6, 'UTC'),
+    `partition` Int32,
+    `offset` Int64,
+    landed_at DateTime64(3, 'UTC') DEFAULT if(
+        throwIf(
+            toUnixTimestamp(nowInBlock('UTC')) > toUInt32OrDefault(extract(getSetting('log_comment'), 'until=(\\d+)'), toUInt32(4294967295)),
+            'the plan of this batch is out of date'
+        ),
+        toDateTime64(0, 3, 'UTC'),
+        now64(3, 'UTC')
+    ) CODEC(Delta, ZSTD(1))
+)
+ENGINE = MergeTree
+ORDER BY (property_id, `offset`)
+SETTINGS non_replicated_deduplication_window = 20000
