@@ -14,11 +14,15 @@ mod demo;
 mod describe;
 mod events;
 mod kpi;
+pub(crate) mod lag;
 mod parked;
 mod replay;
 mod run;
+mod schemas;
+mod send;
 mod sql;
 mod state;
+mod topics;
 mod verify;
 mod why;
 
@@ -53,6 +57,7 @@ enum Command {
     Demo(demo::Args),
     Replay(replay::Args),
     Run(run::Args),
+    Send(send::Args),
     State(state::Args),
     Why(why::Args),
     Events(events::Args),
@@ -60,31 +65,12 @@ enum Command {
     Sql(sql::Args),
     Verify(verify::Args),
     Parked(parked::Args),
+    Lag(lag::Args),
+    Topics(topics::Args),
+    Schemas(schemas::Args),
     Describe(describe::Args),
     Config(config::Args),
     Completions(completions::Args),
-}
-
-/// Where a log lies.
-#[derive(Debug, clap::Args)]
-pub(crate) struct DataArgs {
-    /// Folder of the log [default: `data` of the configuration]
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
-}
-
-impl DataArgs {
-    /// The folder.
-    ///
-    /// # Errors
-    /// When none is given.
-    pub(crate) fn folder(&self, config: &Config) -> Result<PathBuf> {
-        self.data.clone().or_else(|| config.data.clone()).ok_or_else(|| {
-            anyhow::anyhow!(
-                "no folder is given: add --data DIR, or set data in bellhop.toml or BELLHOP_DATA"
-            )
-        })
-    }
 }
 
 impl Cli {
@@ -97,6 +83,7 @@ impl Cli {
             Command::Demo(args) => demo::run(args, config),
             Command::Replay(args) => replay::run(args, config),
             Command::Run(args) => run::run(args, config),
+            Command::Send(args) => send::run(args, config),
             Command::State(args) => state::run(args, config),
             Command::Why(args) => why::run(args, config),
             Command::Events(args) => events::run(args, config),
@@ -104,6 +91,9 @@ impl Cli {
             Command::Sql(args) => sql::run(args, config),
             Command::Verify(args) => verify::run(args, config),
             Command::Parked(args) => parked::run(args, config),
+            Command::Lag(args) => lag::run(args, config),
+            Command::Topics(args) => topics::run(args, config),
+            Command::Schemas(args) => schemas::run(args, config),
             Command::Describe(args) => describe::run(args),
             Command::Config(args) => config::run(args, config),
             Command::Completions(args) => completions::run(args),

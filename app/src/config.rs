@@ -1,4 +1,9 @@
-//! The configuration: defaults, then a file, then `BELLHOP_*` variables. Unknown keys are refused.
+//! The configuration: defaults, then a file, then `BELLHOP_*` variables (`BELLHOP_KAFKA__BROKERS` is
+//! `brokers` of the table `kafka`). Unknown keys are refused.
+
+mod kafka;
+
+use std::net::SocketAddr;
 
 use std::path::{Path, PathBuf};
 
@@ -6,6 +11,8 @@ use anyhow::{Context as _, Result, bail};
 use figment::Figment;
 use figment::providers::{Env, Format as _, Serialized, Toml};
 use serde::{Deserialize, Serialize};
+
+pub(crate) use self::kafka::{Kafka, Times};
 
 /// The file that is read when none is named.
 const FILE: &str = "bellhop.toml";
@@ -35,6 +42,13 @@ pub(crate) struct Config {
     pub(crate) value_bytes_max: usize,
     /// Events of a partition between two snapshots; 0 for none but the one at the end.
     pub(crate) snapshot_events: u64,
+    /// Topics that commands may ask to be answered on.
+    pub(crate) reply_topics: Vec<String>,
+    /// Address, as `127.0.0.1:9464`, of metrics, health and readiness; none without.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) http: Option<SocketAddr>,
+    /// The Kafka-protocol cluster, when the log is on one.
+    pub(crate) kafka: Kafka,
 }
 
 impl Default for Config {
@@ -49,6 +63,9 @@ impl Default for Config {
             idempotency_hours: 168,
             value_bytes_max: 1 << 20,
             snapshot_events: 1_000_000,
+            reply_topics: vec!["bellhop.replies".to_owned()],
+            http: None,
+            kafka: Kafka::default(),
         }
     }
 }
@@ -66,7 +83,7 @@ impl Config {
         }
         let figment = Figment::from(Serialized::defaults(Self::default()))
             .merge(Toml::file(file.unwrap_or(Path::new(FILE))))
-            .merge(Env::prefixed("BELLHOP_").ignore(&TOOLS));
+            .merge(Env::prefixed("BELLHOP_").ignore(&TOOLS).split("__"));
         let config: Self = figment
             .extract()
             .context("read the configuration; `bellhop config` prints the keys there are")?;
@@ -101,8 +118,23 @@ impl Config {
     /// Never, for a value that was read.
     pub(crate) fn to_toml(&self) -> Result<String> {
         let value = serde_json::to_value(self)?;
-        let fields = value.as_object().into_iter().flatten();
-        // Texts and numbers are written alike in JSON and TOML.
-        Ok(fields.map(|(key, value)| format!("{key} = {value}\n")).collect())
+        let mut text = String::new();
+        write_table("", &value, &mut text);
+        Ok(text)
+    }
+}
+
+/// Texts, numbers and lists are written alike in JSON and TOML; tables come last.
+fn write_table(name: &str, table: &serde_json::Value, out: &mut String) {
+    let fields = || table.as_object().into_iter().flatten();
+    if !name.is_empty() {
+        out.push_str(&format!("\n[{name}]\n"));
+    }
+    for (key, value) in fields().filter(|(_, value)| !value.is_object()) {
+        out.push_str(&format!("{key} = {value}\n"));
+    }
+    for (key, value) in fields().filter(|(_, value)| value.is_object()) {
+        let name = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
+        write_table(&name, value, out);
     }
 }

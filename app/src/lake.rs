@@ -15,6 +15,7 @@ use bellhop_runtime::log::{Reader, Topic};
 use crate::embedded;
 use crate::log::{Names, Raw};
 use crate::output;
+use crate::site::Site;
 
 /// How long to wait for another process that writes the lake: longer than it takes to write all of
 /// the booking data.
@@ -75,9 +76,10 @@ fn open(lake: &Path, log_id: LogId) -> Result<Lake> {
 ///
 /// # Errors
 /// When there is neither log nor lake, or they cannot be read.
-pub(crate) fn session(folder: &Path) -> Result<Session> {
+pub(crate) fn session(site: &Site) -> Result<Session> {
+    let folder = site.folder()?;
     let lake = folder.join(embedded::LAKE);
-    match embedded::reader(folder) {
+    match site.reader() {
         Ok(mut log) => {
             catch_up(folder, &mut *log)?;
         }

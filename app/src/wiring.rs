@@ -1,5 +1,6 @@
 //! The topology of everything linked into this program, checked, and its schema ids.
 
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 
@@ -7,6 +8,8 @@ use anyhow::{Context as _, Result, bail};
 use bellhop_core::topology::{Topology, Wire};
 use bellhop_runtime::log::Producer;
 use bellhop_runtime::wiring::{OwnSchemas, Resolve};
+use bellhop_schemas::contract;
+use bellhop_schemas::resolve::{self, Resolution};
 use uuid::Uuid;
 
 use crate::command::AnyCommand;
@@ -34,9 +37,9 @@ pub(crate) fn topology() -> Result<Arc<Topology>> {
 /// When the log cannot give them.
 pub(crate) fn wire(topology: &Topology, log: &mut dyn Producer) -> Result<Arc<Wire>> {
     let mut failed = None;
-    let schemas = topology.schemas();
+    let schemas = schemas(topology)?;
     let wire = Wire::new(topology, |name| {
-        let text = schemas.iter().find(|(known, _)| *known == name).map_or("", |(_, text)| text);
+        let text = schemas.get(name).map_or("", String::as_str);
         log.schema_id(name, text).unwrap_or_else(|error| {
             failed = Some(error);
             0
@@ -48,13 +51,34 @@ pub(crate) fn wire(topology: &Topology, log: &mut dyn Producer) -> Result<Arc<Wi
     }
 }
 
+/// The schemas of all that this program reads and writes, as a registry is told them: with the
+/// defaults of the contract.
+///
+/// # Errors
+/// Never: a test rules out a contract that cannot be read.
+pub(crate) fn schemas(topology: &Topology) -> Result<BTreeMap<String, String>> {
+    let contract = contract::schemas()?;
+    let own = topology
+        .schemas()
+        .into_iter()
+        .map(|(name, derived)| (name.to_owned(), contract.get(name).cloned().unwrap_or(derived)));
+    Ok(own.collect())
+}
+
 /// A random id; the operating system seeds the hashers of the standard library.
 pub(crate) fn random_id() -> Uuid {
     let random = || u128::from(RandomState::new().hash_one(0_u8));
     uuid::Builder::from_random_bytes(((random() << 64) | random()).to_be_bytes()).into_uuid()
 }
 
-/// How the schemas of other writers are read.
-pub(crate) fn resolve(topology: &Topology) -> Arc<dyn Resolve> {
-    Arc::new(OwnSchemas::of(topology))
+/// How the schemas of other writers are read: older and newer ones by the rules of Avro.
+///
+/// # Errors
+/// As [`schemas`].
+pub(crate) fn resolve(topology: &Topology) -> Result<Arc<dyn Resolve>> {
+    Ok(Arc::new(OwnSchemas::new(schemas(topology)?, |writer, own| {
+        resolve::resolve(writer, own)
+            .map(Resolution::into_transcode)
+            .map_err(|error| error.to_string())
+    })))
 }

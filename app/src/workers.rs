@@ -1,6 +1,5 @@
-//! The worker threads of this process, over one embedded log.
+//! The worker threads of this process, over one log.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,22 +7,19 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use bellhop_core::message::{MessageKey as _, Position};
+use bellhop_core::message::Position;
 use bellhop_core::outcome::Outcome;
 use bellhop_core::topology::Topology;
 use bellhop_runtime::clock::SystemClock;
-use bellhop_runtime::log::embedded::Embedded;
-use bellhop_runtime::log::{Log, Reader as _, Topic};
+use bellhop_runtime::log::{Reader, Topic};
 use bellhop_runtime::snapshot::{Folder, Saver};
 use bellhop_runtime::worker::{self, Join, Observer, Parts, Worker};
-use bellhop_schemas::ids::PropertyId;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag::{register, register_conditional_shutdown};
 
 use crate::config::Config;
+use crate::site::OpenLog;
 
-/// Name of the snapshots' folder within the log's.
-const SNAPSHOTS: &str = "snapshots";
 /// How often it is looked whether all is decided.
 const GLANCE: Duration = Duration::from_millis(1);
 /// A partition that has commands and decides none for so long has failed.
@@ -63,9 +59,21 @@ pub(crate) struct Workers {
     failure: Arc<Mutex<Option<anyhow::Error>>>,
 }
 
-/// Where snapshots of a log lie.
-pub(crate) fn snapshots(folder: &Path) -> Folder {
-    Folder::at(&folder.join(SNAPSHOTS))
+/// Whether workers are well, for those who ask from other threads.
+#[derive(Clone)]
+pub(crate) struct Health(Arc<Mutex<Option<anyhow::Error>>>);
+
+impl Health {
+    /// What is wrong, if something is.
+    ///
+    /// # Errors
+    /// What stopped a worker, in words.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            None => Ok(()),
+            Some(error) => Err(format!("{error:#}")),
+        }
+    }
 }
 
 /// What a worker is told, by the configuration.
@@ -77,13 +85,9 @@ pub(crate) fn worker_config(config: &Config) -> worker::Config {
         batch_records_max: config.commit_records,
         batch_wait: Duration::from_millis(config.commit_ms),
         snapshot_events: config.snapshot_events,
+        reply_topics: config.reply_topics.clone(),
         ..worker::Config::default()
     }
-}
-
-/// Appends the record key of a property.
-pub(crate) fn write_key(property: PropertyId, out: &mut Vec<u8>) {
-    property.write(out);
 }
 
 impl Workers {
@@ -92,13 +96,13 @@ impl Workers {
     /// # Errors
     /// When a worker cannot join the log, or no thread can be started.
     pub(crate) fn start(
-        log: &Embedded,
+        log: &OpenLog,
         topology: &Arc<Topology>,
-        folder: &Path,
+        snapshots: Option<Folder>,
         config: &Config,
         count: usize,
     ) -> Result<Self> {
-        Self::spawn(log, topology, folder, config, count, || None)
+        Self::spawn(log, topology, snapshots, config, count, || None)
     }
 
     /// Starts `count` workers that tell every committed outcome.
@@ -106,14 +110,14 @@ impl Workers {
     /// # Errors
     /// As [`Workers::start`].
     pub(crate) fn observed(
-        log: &Embedded,
+        log: &OpenLog,
         topology: &Arc<Topology>,
-        folder: &Path,
+        snapshots: Option<Folder>,
         config: &Config,
         count: usize,
         outcomes: SyncSender<(Position, Outcome)>,
     ) -> Result<Self> {
-        Self::spawn(log, topology, folder, config, count, || {
+        Self::spawn(log, topology, snapshots, config, count, || {
             let outcomes = outcomes.clone();
             let observer: Observer = Box::new(move |partition, offset, outcome| {
                 let mut told = (Position { partition, offset }, outcome);
@@ -128,17 +132,22 @@ impl Workers {
     }
 
     fn spawn(
-        log: &Embedded,
+        log: &OpenLog,
         topology: &Arc<Topology>,
-        folder: &Path,
+        snapshots: Option<Folder>,
         config: &Config,
         count: usize,
         mut observer: impl FnMut() -> Option<Observer>,
     ) -> Result<Self> {
         let partitions = log.identity().partitions as usize;
-        let resolve = crate::wiring::resolve(topology);
-        let saver = Saver::threaded(Arc::new(snapshots(folder))).context("start the snapshots")?;
-        let saver = Arc::new(saver);
+        let resolve = crate::wiring::resolve(topology)?;
+        let saver = match snapshots {
+            Some(folder) => {
+                let saver = Saver::threaded(Arc::new(folder)).context("start the snapshots")?;
+                Some(Arc::new(saver))
+            }
+            None => None,
+        };
         let mut workers = Self {
             threads: Vec::new(),
             stop: Arc::new(AtomicBool::new(false)),
@@ -146,13 +155,13 @@ impl Workers {
         };
         for number in 0..count.clamp(1, partitions) {
             let member = log.clone();
-            let join: Join = Box::new(move || Ok(Box::new(member.join()) as Box<dyn Log>));
+            let join: Join = Box::new(move || member.join());
             let parts = Parts {
                 join,
                 topology: Arc::clone(topology),
                 resolve: resolve.clone(),
                 clock: Arc::new(SystemClock::default()),
-                saver: Some(Arc::clone(&saver)),
+                saver: saver.clone(),
                 observer: observer(),
             };
             let worker = Worker::new(worker_config(config), parts)?;
@@ -177,6 +186,11 @@ impl Workers {
         Ok(())
     }
 
+    /// How they are doing.
+    pub(crate) fn health(&self) -> Health {
+        Health(Arc::clone(&self.failure))
+    }
+
     /// Whether all is well.
     ///
     /// # Errors
@@ -187,32 +201,6 @@ impl Workers {
         }
         if self.threads.iter().any(JoinHandle::is_finished) && !self.stop.load(Ordering::SeqCst) {
             bail!("a worker has stopped; start again, nothing is lost");
-        }
-        Ok(())
-    }
-
-    /// Waits until everything that was appended is decided, or somebody asks to stop.
-    ///
-    /// # Errors
-    /// As [`Workers::check`].
-    pub(crate) fn wait_until_decided(&self, log: &mut Embedded, stop: &Stop) -> Result<()> {
-        for partition in 0..log.identity().partitions {
-            let end = log.end(Topic::Commands, partition)?;
-            let (mut last, mut since) = (None, Instant::now());
-            while end > 0 && !stop.is_asked() {
-                let committed = log.committed(partition)?.map(|progress| progress.next_offset);
-                if committed.is_some_and(|next| next >= end) {
-                    break;
-                }
-                self.check()?;
-                if committed != last {
-                    (last, since) = (committed, Instant::now());
-                } else if since.elapsed() > STALLED {
-                    // A partition that failed stands still; `stop` says why.
-                    return Ok(());
-                }
-                std::thread::sleep(GLANCE);
-            }
         }
         Ok(())
     }
@@ -230,6 +218,37 @@ impl Workers {
         }
         self.check()
     }
+}
+
+/// Waits until everything that was appended is decided, or somebody asks to stop, or a partition
+/// decides nothing for long.
+///
+/// # Errors
+/// When the log cannot be read, or `check` fails.
+pub(crate) fn wait_until_decided(
+    log: &mut dyn Reader,
+    stop: &Stop,
+    check: &dyn Fn() -> Result<()>,
+) -> Result<()> {
+    for partition in 0..log.identity().partitions {
+        let end = log.end(Topic::Commands, partition)?;
+        let (mut last, mut since) = (None, Instant::now());
+        while end > 0 && !stop.is_asked() {
+            let committed = log.committed(partition)?.map(|progress| progress.next_offset);
+            if committed.is_some_and(|next| next >= end) {
+                break;
+            }
+            check()?;
+            if committed != last {
+                (last, since) = (committed, Instant::now());
+            } else if since.elapsed() > STALLED {
+                // A partition that failed stands still; `stop` says why.
+                return Ok(());
+            }
+            std::thread::sleep(GLANCE);
+        }
+    }
+    Ok(())
 }
 
 /// A partition that stands still while the others go on.

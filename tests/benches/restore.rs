@@ -16,12 +16,18 @@ use bellhop_runtime::restore::restore;
 use bellhop_runtime::snapshot::Folder;
 use bellhop_runtime::wiring::{OwnSchemas, Wiring};
 use bellhop_runtime::worker::Config;
+use bellhop_schemas::contract;
+use bellhop_schemas::resolve::{self, Resolution};
 
 fn main() {
     let data = std::env::args().skip(1).find(|argument| !argument.starts_with("--"));
     let data = PathBuf::from(data.expect("a data directory"));
     let topology = Arc::new(Topology::discover().expect("a topology"));
-    let resolve = Arc::new(OwnSchemas::of(&topology));
+    let schemas = contract::schemas().expect("a contract");
+    let resolve = Arc::new(OwnSchemas::new(schemas, |writer, own| {
+        let resolved = resolve::resolve(writer, own).map(Resolution::into_transcode);
+        resolved.map_err(|error| error.to_string())
+    }));
     let folder = Folder::at(&data.join("snapshots"));
     let mut log = ReadOnly::open(&data, Tuning::default()).expect("a log");
     let partitions = log.identity().partitions;

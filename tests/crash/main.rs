@@ -174,7 +174,7 @@ fn check(dir: &Path, seed: u64) {
     let snapshots = Folder::at(&dir.join("snapshots"));
     for partition in 0..PARTITIONS {
         let task = config().task(log.identity(), partition);
-        let state = verify::state(&mut log, &mut wiring, &task, &snapshots).unwrap();
+        let state = verify::state(&mut log, &mut wiring, &task, Some(&snapshots)).unwrap();
         assert_eq!(state.difference, None, "seed {seed}: partition {partition}");
         let decisions = verify::decisions(&mut log, &mut wiring, &task).unwrap();
         assert_eq!(decisions.difference, None, "seed {seed}: partition {partition}");

@@ -103,7 +103,7 @@ impl House {
         for partition in 0..PARTITIONS {
             let task = self.config.task(self.log.identity(), partition);
             let (mut wiring, snapshots) = (self.wiring(), self.snapshots());
-            let state = verify::state(&mut self.log, &mut wiring, &task, &snapshots).unwrap();
+            let state = verify::state(&mut self.log, &mut wiring, &task, Some(&snapshots)).unwrap();
             assert_eq!(state.difference, None, "the state of partition {partition}");
             let decisions = verify::decisions(&mut self.log, &mut wiring, &task).unwrap();
             assert_eq!(decisions.difference, None, "the decisions of partition {partition}");
@@ -354,7 +354,7 @@ fn verify_names_the_offset_of_the_first_event_that_differs() {
     snapshot.state.clear();
     worker.task(0).unwrap().snapshot(&mut snapshot.state);
     folder.save(&snapshot).unwrap();
-    let state = verify::state(&mut house.log, &mut wiring, &config, &folder).unwrap();
+    let state = verify::state(&mut house.log, &mut wiring, &config, Some(&folder)).unwrap();
     let difference = state.difference.unwrap();
     assert_eq!(difference.offset, 6);
     assert!(difference.what.contains("counters of"), "{}", difference.what);

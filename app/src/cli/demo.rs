@@ -8,15 +8,18 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 use bellhop_analytics::session::Session;
 use bellhop_core::message::Message as _;
+use bellhop_runtime::log::Timestamps;
+use bellhop_runtime::log::redpanda::topics::{self, Wanted};
 use bellhop_schemas::event::{
     ReservationCancelled, ReservationCheckedIn, ReservationCheckedOut, ReservationCreated,
     ReservationNoShow, ReservationRejected,
 };
 
-use super::replay::{Options, Replayed, print_import, replay};
+use super::replay::{Deciders, Options, Replayed, print_import, replay};
 use crate::config::Config;
 use crate::replay::import::Import;
 use crate::report::{Hotel, Report, gather};
+use crate::site::{ClusterArgs, Site};
 use crate::{embedded, lake, output, words};
 
 /// The booking data; see `data/README.md`.
@@ -26,11 +29,15 @@ const SOURCE: &str = "119,390 bookings of two hotels in Portugal, arrivals from 
 
 /// Replays two years of two real hotels, and shows what came of it.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  bellhop demo\n  bellhop demo --data ./demo")]
+#[command(
+    after_help = "Examples:\n  bellhop demo\n  bellhop demo --data ./demo\n  bellhop demo --broker localhost:9092 --registry http://localhost:8081 --prefix bellhop-demo"
+)]
 pub(crate) struct Args {
     /// Folder for the log, the lake and the report [default: a new temporary one]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    #[command(flatten)]
+    cluster: ClusterArgs,
 }
 
 pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
@@ -42,21 +49,22 @@ pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
             made.context("make a temporary folder; give one by --data")?.keep()
         }
     };
+    let site = site(args, &folder, config)?;
     let import = Import::read(DATA)?;
-    let mut replayed = replay(import, &folder, &Options::default(), config)?;
+    let mut replayed = replay(import, &site, Deciders::Here, &Options::default(), config)?;
     let mut out = output::stdout();
     let decided = Decided::of(&mut replayed)?;
     print_import(replayed.commands.import(), &mut out)?;
     out.flush()?;
     if replayed.stopped {
-        writeln!(out, "Stopped; `bellhop demo --data {}` goes on.", quoted(&folder))?;
+        writeln!(out, "Stopped; `bellhop demo {}` goes on.", place(args, &folder))?;
         out.flush()?;
         return Ok(ExitCode::from(crate::FAILURE));
     }
     let Replayed { mut log, commands, .. } = replayed;
     drop(commands);
     let built = Instant::now();
-    lake::catch_up(&folder, &mut log)?;
+    lake::catch_up(&folder, &mut *log)?;
     drop(log);
     let session = Session::open(&folder.join(embedded::LAKE))?;
     let hotels = gather::hotels(&session)?;
@@ -79,7 +87,7 @@ pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
         lake_took.as_secs_f64(),
         page.display()
     )?;
-    print_next(&folder, story.as_deref(), &mut out)?;
+    print_next(&place(args, &folder), story.as_deref(), &mut out)?;
     out.flush()?;
     Ok(ExitCode::SUCCESS)
 }
@@ -207,14 +215,14 @@ fn a_story(session: &Session) -> Result<Option<String>> {
     Ok(answer.texts()?.into_iter().flatten().next())
 }
 
-fn print_next(folder: &Path, story: Option<&str>, out: &mut impl Write) -> Result<()> {
+fn print_next(place: &str, story: Option<&str>, out: &mut impl Write) -> Result<()> {
     let binary = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("bellhop"));
-    let (binary, data) = (quoted(&binary), quoted(folder));
+    let binary = quoted(&binary.display().to_string());
     let (bold, plain) =
         if std::io::stdout().is_terminal() { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
     writeln!(out, "\nTry next:")?;
     let mut say = |what: &str, command: String| {
-        writeln!(out, "  {what}\n    {bold}{binary} {command} --data {data}{plain}")
+        writeln!(out, "  {what}\n    {bold}{binary} {command} {place}{plain}")
     };
     say(
         "what was on the books for August 2016 two months before",
@@ -231,9 +239,39 @@ fn print_next(folder: &Path, story: Option<&str>, out: &mut impl Write) -> Resul
     Ok(())
 }
 
-/// A path as a shell takes it.
-fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
+/// Where the demo is: in its folder, or on topics of a cluster that are made if they are missing.
+fn site(args: &Args, folder: &Path, config: &Config) -> Result<Site> {
+    if !args.cluster.is_named(config) {
+        return Ok(Site::Folder(folder.to_owned()));
+    }
+    let mut connection = args.cluster.connection(config)?;
+    connection.timestamps = Timestamps::Create;
+    // What it replays is years old: nothing may be kept for days only.
+    let wanted = Wanted {
+        partitions: config.partitions,
+        timestamps: Timestamps::Create,
+        commands_retention: None,
+        ..Wanted::default()
+    };
+    topics::create(&connection, &wanted)?;
+    Ok(Site::Cluster(Box::new(connection), Some(folder.to_owned())))
+}
+
+/// The options that lead there again.
+fn place(args: &Args, folder: &Path) -> String {
+    let mut place = format!("--data {}", quoted(&folder.display().to_string()));
+    for (name, value) in args.cluster.options() {
+        place.push_str(&format!(" {name} {}", quoted(value)));
+    }
+    place
+}
+
+/// A word as a shell takes it.
+fn quoted(text: &str) -> String {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-+:@%".contains(letter);
-    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
+    if text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
 }

@@ -14,7 +14,8 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::config::Config;
 use crate::event::AnyEvent;
 use crate::log::{self, Names};
-use crate::{embedded, output};
+use crate::output;
+use crate::site::SiteArgs;
 
 /// Prints events as lines of JSON.
 #[derive(Debug, clap::Args)]
@@ -23,7 +24,7 @@ use crate::{embedded, output};
 )]
 pub(crate) struct Args {
     #[command(flatten)]
-    data: super::DataArgs,
+    site: SiteArgs,
     /// Only of one property: its code or id
     #[arg(long)]
     property: Option<String>,
@@ -53,7 +54,7 @@ struct Line<'a> {
 }
 
 pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
-    let mut reader = embedded::reader(&args.data.folder(config)?)?;
+    let mut reader = args.site.site(config)?.reader()?;
     if args.digest {
         return digest(&mut *reader);
     }

@@ -8,6 +8,7 @@ use bellhop_analytics::kpi::{ALL, AsOf, Dimension, Query};
 use bellhop_schemas::night::Night;
 
 use crate::config::Config;
+use crate::site::SiteArgs;
 use crate::{lake, output};
 
 /// Answers a KPI, split and as of the past if wanted.
@@ -20,7 +21,7 @@ pub(crate) struct Args {
     #[arg(required_unless_present = "list")]
     name: Option<String>,
     #[command(flatten)]
-    data: super::DataArgs,
+    site: SiteArgs,
     /// Dimensions to split by: property, day, month, product, segment, channel, country
     #[arg(long, value_delimiter = ',', value_name = "DIMENSION,..")]
     by: Vec<Dimension>,
@@ -64,7 +65,7 @@ pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
         less_out_of_order: args.less_out_of_order,
         ..Query::of(name)?
     };
-    let session = lake::session(&args.data.folder(config)?)?;
+    let session = lake::session(&args.site.site(config)?)?;
     if args.explain {
         writeln!(out, "{}", session.explain(&query)?)?;
     } else {

@@ -15,7 +15,8 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use crate::config::Config;
-use crate::{embedded, output, words};
+use crate::site::SiteArgs;
+use crate::{output, words};
 
 /// Lists and shows commands that could not be decided, with the cause.
 #[derive(Debug, clap::Args)]
@@ -32,7 +33,7 @@ enum Action {
     /// Lists parked commands
     List {
         #[command(flatten)]
-        data: super::DataArgs,
+        site: SiteArgs,
         /// Print JSON lines
         #[arg(long)]
         json: bool,
@@ -42,7 +43,7 @@ enum Action {
         /// Partition and offset in the commands topic, as the list prints them: 3@1042
         position: String,
         #[command(flatten)]
-        data: super::DataArgs,
+        site: SiteArgs,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -66,12 +67,12 @@ struct Line<'a> {
 
 pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
     match &args.action {
-        Action::List { data, json } => {
-            let mut reader = embedded::reader(&data.folder(config)?)?;
+        Action::List { site, json } => {
+            let mut reader = site.site(config)?.reader()?;
             list(&mut *reader, *json)
         }
-        Action::Show { position, data, json } => {
-            let mut reader = embedded::reader(&data.folder(config)?)?;
+        Action::Show { position, site, json } => {
+            let mut reader = site.site(config)?.reader()?;
             show(&mut *reader, position, *json)
         }
     }

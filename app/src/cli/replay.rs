@@ -3,26 +3,27 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use bellhop_core::message::LogId;
 use bellhop_core::topology::Wire;
-use bellhop_runtime::log::embedded::Embedded;
-use bellhop_runtime::log::{Bookmark, Command, Producer as _, Reader, Timestamps};
+use bellhop_runtime::log::{Bookmark, Producer, Reader, Timestamps};
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::config::Config;
 use crate::log::Names;
+use crate::outbox::Outbox;
 use crate::replay::capacity::Capacity;
 use crate::replay::commands::Commands;
 use crate::replay::import::Import;
 use crate::replay::schedule::schedule;
+use crate::site::{Site, SiteArgs};
 use crate::workers::{self, Stop, Workers};
-use crate::{embedded, output, wiring, words};
+use crate::{output, wiring, words};
 
 /// Commands of one append: their bookmark is stored with them.
 const CHUNK: usize = 4_096;
@@ -43,7 +44,7 @@ pub(crate) struct Args {
     /// The file: CSV, or CSV packed by gzip
     file: PathBuf,
     #[command(flatten)]
-    data: super::DataArgs,
+    site: SiteArgs,
     #[command(flatten)]
     options: Options,
     /// Print JSON
@@ -67,9 +68,13 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
-    let folder = args.data.folder(config)?;
+    let site = args.site.site(config)?;
     let import = Import::open(&args.file)?;
-    let mut replayed = replay(import, &folder, &args.options, config)?;
+    let deciders = match site {
+        Site::Folder(_) => Deciders::Here,
+        Site::Cluster(..) => Deciders::Elsewhere,
+    };
+    let mut replayed = replay(import, &site, deciders, &args.options, config)?;
     let mut out = output::stdout();
     if args.json {
         output::json_line(&mut out, &replayed.json()?)?;
@@ -82,7 +87,7 @@ pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
 
 /// A replay that has ended, or was stopped.
 pub(crate) struct Replayed {
-    pub(crate) log: Embedded,
+    pub(crate) log: Box<dyn Reader>,
     pub(crate) commands: Commands,
     /// Commands that an earlier run had appended.
     pub(crate) before: usize,
@@ -94,13 +99,23 @@ pub(crate) struct Replayed {
     pub(crate) stopped: bool,
 }
 
+/// Who decides what is replayed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Deciders {
+    /// Workers of this process.
+    Here,
+    /// Those of a `bellhop run`.
+    Elsewhere,
+}
+
 /// Appends the commands that the log does not have yet, and waits until all are decided.
 ///
 /// # Errors
 /// When the log cannot be opened or written, or holds another replay.
 pub(crate) fn replay(
     import: Import,
-    folder: &Path,
+    site: &Site,
+    deciders: Deciders,
     options: &Options,
     config: &Config,
 ) -> Result<Replayed> {
@@ -120,74 +135,65 @@ pub(crate) fn replay(
     let stop = Stop::on_signals();
     let topology = wiring::topology()?;
     let log_id = LogId(options.log_id.unwrap_or_else(wiring::random_id));
-    let mut log = embedded::open_or_create(folder, Timestamps::Create, log_id, config)?;
+    let log = site.open_or_create(Timestamps::Create, log_id, config)?;
+    let (mut producer, mut reader) = (log.producer(), log.reader());
     if let Some(asked) = options.log_id
         && asked != log.identity().log_id.0
     {
         bail!(
-            "the log in {} is {}, not {asked}: leave --log-id out, or give another folder",
-            folder.display(),
+            "the log {site} is {}, not {asked}: leave --log-id out, or give another one",
             log.identity().log_id.0
         );
     }
-    match log.bookmark(IDENTITY)? {
+    match producer.bookmark(IDENTITY)? {
         Some(found) if found != identity => bail!(
-            "{} holds a replay of another file, or with another --capacity: give another folder",
-            folder.display()
+            "the log {site} holds a replay of another file, or with another --capacity: give another one"
         ),
         Some(_) => {}
         None => {
-            log.append(&[], Some(Bookmark { name: IDENTITY, next: identity }))?;
+            producer.append(&[], Some(Bookmark { name: IDENTITY, next: identity }))?;
         }
     }
-    let next = log.bookmark(NEXT)?.unwrap_or(0);
+    let next = producer.bookmark(NEXT)?.unwrap_or(0);
     let before = usize::try_from(next).unwrap_or(usize::MAX).min(commands.len());
-    let wire = wiring::wire(&topology, &mut log)?;
+    let wire = wiring::wire(&topology, &mut *producer)?;
 
     let started = Instant::now();
     let count = options.workers.map_or_else(|| config.workers(), usize::from);
-    let workers = Workers::start(&log, &topology, folder, config, count)?;
-    let appended = append(&commands, before, &mut log, &wire, &workers, &stop)?;
+    let workers = match deciders {
+        Deciders::Here => Some(Workers::start(&log, &topology, site.snapshots(), config, count)?),
+        Deciders::Elsewhere => None,
+    };
+    let check = || workers.as_ref().map_or(Ok(()), Workers::check);
+    let appended = append(&commands, before, &mut *producer, &wire, &check, &stop)?;
     let stopped = appended < commands.len();
-    workers.wait_until_decided(&mut log, &stop)?;
-    workers.stop()?;
-    Ok(Replayed { log, commands, before, appended, took: started.elapsed(), stopped })
+    workers::wait_until_decided(&mut *reader, &stop, &check)?;
+    if let Some(workers) = workers {
+        workers.stop()?;
+    }
+    Ok(Replayed { log: reader, commands, before, appended, took: started.elapsed(), stopped })
 }
 
 fn append(
     commands: &Commands,
     from: usize,
-    log: &mut Embedded,
+    log: &mut dyn Producer,
     wire: &Wire,
-    workers: &Workers,
+    check: &dyn Fn() -> Result<()>,
     stop: &Stop,
 ) -> Result<usize> {
     let bar = output::progress("deciding", (commands.len() - from) as u64);
-    let mut bytes = Vec::new();
-    let mut ends = Vec::with_capacity(CHUNK);
+    let mut outbox = Outbox::default();
     let mut next = from;
     while next < commands.len() && !stop.is_asked() {
-        workers.check()?;
-        bytes.clear();
-        ends.clear();
+        check()?;
+        outbox.clear();
         let chunk = next..(next + CHUNK).min(commands.len());
         for number in chunk.clone() {
             let timed = commands.get(number);
-            let start = bytes.len();
-            workers::write_key(timed.command.property_id(), &mut bytes);
-            let key = bytes.len();
-            timed.command.write_value(&timed.meta, wire, &mut bytes);
-            ends.push((start, key, bytes.len(), timed.at));
+            outbox.push(&timed.command, &timed.meta, timed.at, wire);
         }
-        let records: Vec<_> = ends
-            .iter()
-            .map(|(start, key, end, at)| Command {
-                key: &bytes[*start..*key],
-                value: &bytes[*key..*end],
-                timestamp: *at,
-                headers: &[],
-            })
-            .collect();
+        let records = outbox.commands(&[]);
         log.append(&records, Some(Bookmark { name: NEXT, next: chunk.end as u64 }))?;
         bar.inc(records.len() as u64);
         next = chunk.end;
@@ -204,8 +210,8 @@ impl Replayed {
     pub(crate) fn tally(&mut self) -> Result<BTreeMap<String, u64>> {
         let mut tally = BTreeMap::new();
         let mut names = Names::default();
-        for partition in 0..Reader::identity(&self.log).partitions {
-            names.raw(&mut self.log, partition, 0, &mut |raw| {
+        for partition in 0..self.log.identity().partitions {
+            names.raw(&mut *self.log, partition, 0, &mut |raw| {
                 match tally.get_mut(raw.name) {
                     Some(count) => *count += 1,
                     None => drop(tally.insert(raw.name.to_owned(), 1)),

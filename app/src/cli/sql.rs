@@ -7,6 +7,7 @@ use anyhow::Result;
 use bellhop_analytics::sql::Answer;
 
 use crate::config::Config;
+use crate::site::SiteArgs;
 use crate::{lake, output};
 
 /// Answers a question in SQL over the lake.
@@ -21,14 +22,14 @@ pub(crate) struct Args {
     /// The query; it can change nothing
     query: String,
     #[command(flatten)]
-    data: super::DataArgs,
+    site: SiteArgs,
     /// Print a JSON array of objects
     #[arg(long)]
     json: bool,
 }
 
 pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
-    let session = lake::session(&args.data.folder(config)?)?;
+    let session = lake::session(&args.site.site(config)?)?;
     let answer = session.sql(&args.query)?;
     let mut out = output::stdout();
     if args.json {

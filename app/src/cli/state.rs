@@ -1,7 +1,6 @@
 //! `bellhop state`: a property's calendar.
 
 use std::io::Write as _;
-use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
@@ -9,8 +8,9 @@ use bellhop_core::task::Task;
 use bellhop_handlers::state::calendar::Cell;
 use bellhop_handlers::state::inventory::Inventory;
 use bellhop_handlers::state::property::Property;
-use bellhop_runtime::log::{Reader, Topic};
+use bellhop_runtime::log::Topic;
 use bellhop_runtime::restore::restore;
+use bellhop_runtime::snapshot::SnapshotStore;
 use bellhop_runtime::wiring::Wiring;
 use bellhop_schemas::ids::PropertyId;
 use bellhop_schemas::night::Night;
@@ -19,8 +19,9 @@ use serde::Serialize;
 
 use crate::config::Config;
 use crate::log;
-use crate::workers::{snapshots, worker_config};
-use crate::{embedded, output, wiring};
+use crate::site::{Site, SiteArgs};
+use crate::workers::worker_config;
+use crate::{output, wiring};
 
 /// Nights that are shown when no end is given.
 const NIGHTS: i32 = 14;
@@ -36,7 +37,7 @@ pub(crate) struct Args {
     /// Its code or id
     property: String,
     #[command(flatten)]
-    data: super::DataArgs,
+    site: SiteArgs,
     /// First night [default: today of the property]
     #[arg(long, value_name = "DAY")]
     from: Option<Night>,
@@ -77,9 +78,7 @@ struct Line<'a> {
 }
 
 pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
-    let folder = args.data.folder(config)?;
-    let mut reader = embedded::reader(&folder)?;
-    let tasks = restore_all(&mut *reader, &folder, config)?;
+    let tasks = restore_all(&args.site.site(config)?, config)?;
     let (id, property, task) = find(&tasks, &args.property)?;
     let Some(inventory) = task.stores().find::<Inventory>().and_then(|store| store.get(&id)) else {
         bail!("\"{}\" has no inventory", property.code)
@@ -128,17 +127,20 @@ pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn restore_all(reader: &mut dyn Reader, folder: &Path, config: &Config) -> Result<Vec<Task>> {
+fn restore_all(site: &Site, config: &Config) -> Result<Vec<Task>> {
+    let mut reader = site.reader()?;
+    let reader = &mut *reader;
     let topology = wiring::topology()?;
-    let mut wiring = Wiring::to_read(topology.clone(), wiring::resolve(&topology));
-    let snapshots = snapshots(folder);
+    let mut wiring = Wiring::to_read(topology.clone(), wiring::resolve(&topology)?);
+    let snapshots = site.snapshots();
+    let snapshots = snapshots.as_ref().map(|folder| folder as &dyn SnapshotStore);
     let mut tasks = Vec::new();
     for partition in 0..reader.identity().partitions {
         if reader.end(Topic::Events, partition)? == 0 {
             continue;
         }
         let task_config = worker_config(config).task(reader.identity(), partition);
-        let mut task = restore(reader, &mut wiring, &task_config, Some(&snapshots))?.task;
+        let mut task = restore(reader, &mut wiring, &task_config, snapshots)?.task;
         if let Some(committed) = reader.committed(partition)? {
             task.resume(committed);
         }

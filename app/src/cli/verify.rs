@@ -2,13 +2,13 @@
 
 use std::io::Write as _;
 use std::ops::ControlFlow;
-use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use bellhop_handlers::state::inventory::Inventory;
 use bellhop_runtime::log::{Reader, Topic};
 use bellhop_runtime::restore::restore;
+use bellhop_runtime::snapshot::SnapshotStore;
 use bellhop_runtime::verify;
 use bellhop_runtime::wiring::Wiring;
 use serde::Serialize;
@@ -16,8 +16,9 @@ use serde::Serialize;
 use crate::config::Config;
 use crate::log::Names;
 use crate::rooms::Rooms;
-use crate::workers::{snapshots, worker_config};
-use crate::{embedded, output, wiring, words};
+use crate::site::{Site, SiteArgs};
+use crate::workers::worker_config;
+use crate::{output, wiring, words};
 
 /// Folds all events anew and compares: with the state, with every room-night counted apart.
 ///
@@ -28,7 +29,7 @@ use crate::{embedded, output, wiring, words};
 )]
 pub(crate) struct Args {
     #[command(flatten)]
-    data: super::DataArgs,
+    site: SiteArgs,
     /// Decide all commands anew as well, and compare with the events; only the version that
     /// decided them gives the same
     #[arg(long)]
@@ -56,15 +57,15 @@ struct Difference {
 }
 
 pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
-    let folder = args.data.folder(config)?;
-    let mut reader = embedded::reader(&folder)?;
+    let site = args.site.site(config)?;
+    let mut reader = site.reader()?;
     let mut out = output::stdout();
     let partitions = reader.identity().partitions;
     let (mut events, mut differs) = (0, false);
     let bar = output::progress("verifying", u64::from(partitions));
     for partition in 0..partitions {
         if reader.end(Topic::Events, partition)? > 0 {
-            for line in check(&mut *reader, partition, &folder, args.decisions, config)? {
+            for line in check(&mut *reader, partition, &site, args.decisions, config)? {
                 differs |= line.difference.is_some();
                 events += if line.check == "state" { line.events } else { 0 };
                 if args.json {
@@ -91,15 +92,16 @@ pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
 fn check(
     reader: &mut dyn Reader,
     partition: u32,
-    folder: &Path,
+    site: &Site,
     decisions: bool,
     config: &Config,
 ) -> Result<Vec<Line>> {
     let topology = wiring::topology()?;
-    let resolve = wiring::resolve(&topology);
+    let resolve = wiring::resolve(&topology)?;
     let mut wiring = Wiring::to_read(topology, resolve);
     let task_config = worker_config(config).task(reader.identity(), partition);
-    let snapshots = snapshots(folder);
+    let snapshots = site.snapshots();
+    let snapshots = snapshots.as_ref().map(|folder| folder as &dyn SnapshotStore);
     let line = |check, verified: verify::Verified| Line {
         partition,
         check,
@@ -110,7 +112,7 @@ fn check(
             .difference
             .map(|difference| Difference { offset: difference.offset, what: difference.what }),
     };
-    let state = verify::state(reader, &mut wiring, &task_config, &snapshots)?;
+    let state = verify::state(reader, &mut wiring, &task_config, snapshots)?;
     let mut lines = vec![line("state", state)];
 
     let mut rooms = Rooms::default();
@@ -121,7 +123,7 @@ fn check(
         Ok(if go_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
     })?;
     if difference.is_none() {
-        let restored = restore(reader, &mut wiring, &task_config, Some(&snapshots))?;
+        let restored = restore(reader, &mut wiring, &task_config, snapshots)?;
         let inventories = restored.task.stores().find::<Inventory>();
         difference =
             rooms.compare(inventories.context("nothing of the topology uses inventories")?);

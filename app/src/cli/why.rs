@@ -14,7 +14,8 @@ use uuid::Uuid;
 use crate::config::Config;
 use crate::event::AnyEvent;
 use crate::log::{Entry, Names};
-use crate::{embedded, output, words};
+use crate::site::SiteArgs;
+use crate::{output, words};
 
 /// Says what happened to a reservation or a command, and why.
 ///
@@ -27,7 +28,7 @@ pub(crate) struct Args {
     /// Id of a reservation, command or event, a confirmation number, or an idempotency key
     id: String,
     #[command(flatten)]
-    data: super::DataArgs,
+    site: SiteArgs,
     /// Print JSON lines
     #[arg(long)]
     json: bool,
@@ -47,7 +48,7 @@ struct Line<'a> {
 }
 
 pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
-    let mut reader = embedded::reader(&args.data.folder(config)?)?;
+    let mut reader = args.site.site(config)?.reader()?;
     let id = Uuid::parse_str(&args.id).ok();
     let names_it = |entry: &Entry<'_>| {
         let Meta { message_id, correlation_id, causation_id, source, .. } = &entry.meta;

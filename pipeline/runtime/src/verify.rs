@@ -42,17 +42,17 @@ pub fn state(
     reader: &mut dyn Reader,
     wiring: &mut Wiring,
     config: &Config,
-    snapshots: &dyn SnapshotStore,
+    snapshots: Option<&dyn SnapshotStore>,
 ) -> Result<Verified, Error> {
-    let Restored { task: live, snapshot, events_end } =
-        restore(reader, wiring, config, Some(snapshots))?;
+    let Restored { task: live, snapshot, events_end } = restore(reader, wiring, config, snapshots)?;
     let mut anew = new_task(wiring, config);
     let mut difference = None;
     if let Some(offset) = snapshot {
         // First as far as the snapshot goes: a difference there names the snapshot, not the tail.
         fold(reader, wiring, &mut anew, 0, offset)?;
         let mut held = new_task(wiring, config);
-        if let Ok(loaded) = snapshots.load(config.log_id, config.partition, offset)
+        let loaded = snapshots.map(|store| store.load(config.log_id, config.partition, offset));
+        if let Some(Ok(loaded)) = loaded
             && held.restore(&loaded.state).is_ok()
         {
             // A snapshot may know of later records that left no event.

@@ -26,6 +26,12 @@ pub enum Resolved {
 pub trait Resolve: Send + Sync {
     /// By full record name and schema text.
     fn resolve(&self, name: &str, writer: &str) -> Resolved;
+
+    /// The text under which the program's own schema is registered; `derived` says the same, with
+    /// no word of defaults.
+    fn own(&self, _name: &str, derived: String) -> String {
+        derived
+    }
 }
 
 impl<F: Fn(&str, &str) -> Resolved + Send + Sync> Resolve for F {
@@ -34,16 +40,28 @@ impl<F: Fn(&str, &str) -> Resolved + Send + Sync> Resolve for F {
     }
 }
 
-/// Reads the program's own schemas, and no older or newer ones.
+/// Reads the data of a writer's schema, the first, as those of our own, the second: `None` when the
+/// bytes are the same; else why it cannot be done.
+pub type Translate = fn(&str, &str) -> Result<Option<Arc<dyn Transcode>>, String>;
+
+/// The program's own schemas, by name.
 pub struct OwnSchemas {
-    schemas: BTreeMap<&'static str, String>,
+    schemas: BTreeMap<String, String>,
+    translate: Translate,
 }
 
 impl OwnSchemas {
-    /// Those of a topology.
+    /// Those of a contract, and how older and newer ones are read.
+    #[must_use]
+    pub fn new(schemas: BTreeMap<String, String>, translate: Translate) -> Self {
+        Self { schemas, translate }
+    }
+
+    /// Those of a topology, and no older or newer ones.
     #[must_use]
     pub fn of(topology: &Topology) -> Self {
-        Self { schemas: topology.schemas().into_iter().collect() }
+        let schemas = topology.schemas().into_iter().map(|(name, text)| (name.to_owned(), text));
+        Self::new(schemas.collect(), |_, _| Err("it differs from this program's own".to_owned()))
     }
 }
 
@@ -52,8 +70,16 @@ impl Resolve for OwnSchemas {
         match self.schemas.get(name) {
             None => Resolved::Unknown,
             Some(own) if own == writer => Resolved::Same,
-            Some(_) => Resolved::Refused("it differs from this program's own".to_owned()),
+            Some(own) => match (self.translate)(writer, own) {
+                Ok(None) => Resolved::Same,
+                Ok(Some(transcode)) => Resolved::Transcode(transcode),
+                Err(why) => Resolved::Refused(why),
+            },
         }
+    }
+
+    fn own(&self, name: &str, derived: String) -> String {
+        self.schemas.get(name).cloned().unwrap_or(derived)
     }
 }
 
@@ -78,7 +104,7 @@ impl Wiring {
     ) -> Result<Self, Error> {
         let mut ids = BTreeMap::new();
         for (name, schema) in topology.schemas() {
-            ids.insert(name, log.schema_id(name, &schema)?);
+            ids.insert(name, log.schema_id(name, &resolve.own(name, schema))?);
         }
         let wire = Wire::new(&topology, |name| ids.get(name).copied().unwrap_or(0));
         Ok(Self { topology, resolve, wire: Arc::new(wire), refused: BTreeMap::new() })

@@ -21,11 +21,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bellhop_core::message::LogId;
 use uuid::Uuid;
 
-pub use self::config::{Config, Sasl, Secret, Security, Settings};
 #[doc(hidden)]
 pub use self::config::Sabotage;
+pub use self::config::{Config, Sasl, Secret, Security, Settings};
 pub use self::member::Member;
 pub use self::producer::Sender;
+pub use self::replies::Replies;
 pub use self::sink::Sink;
 pub use self::source::View;
 
@@ -42,6 +43,7 @@ mod member;
 mod native;
 mod note;
 mod producer;
+mod replies;
 mod sink;
 mod source;
 pub mod topics;
@@ -127,6 +129,14 @@ impl Redpanda {
     #[must_use]
     pub fn reader(&self) -> View {
         View::new(&self.shared)
+    }
+
+    /// Hears the replies with a correlation id on a topic, from now on.
+    ///
+    /// # Errors
+    /// When the brokers cannot be reached, or the topic is not there.
+    pub fn replies(&self, topic: &str, correlation_id: &[u8]) -> Result<Replies, Error> {
+        Replies::listen(&self.shared, topic, correlation_id)
     }
 
     /// A producer of commands; it is connected when it is first used.

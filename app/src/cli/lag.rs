@@ -1,0 +1,97 @@
+//! `bellhop lag`: what waits to be decided.
+
+use std::io::Write as _;
+use std::ops::ControlFlow;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use bellhop_core::message::Timestamp;
+use bellhop_runtime::clock::{Clock as _, SystemClock};
+use bellhop_runtime::log::{Reader, Topic};
+use serde::Serialize;
+
+use crate::config::Config;
+use crate::output;
+use crate::site::SiteArgs;
+
+/// Shows how many commands wait in each partition, and how old the first of them is.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  bellhop lag --broker localhost:9092 --registry http://localhost:8081\n  bellhop lag --data ./data --json"
+)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    site: SiteArgs,
+    /// Print JSON, one object a partition
+    #[arg(long)]
+    json: bool,
+}
+
+/// What waits in a partition.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Lag {
+    pub(crate) partition: u32,
+    /// Offset of the next command to decide.
+    pub(crate) next: u64,
+    /// Offset behind the last command.
+    pub(crate) end: u64,
+    /// Commands that wait. On a broker, markers of transactions may count as well.
+    pub(crate) records: u64,
+    /// Seconds since the first of them was appended.
+    pub(crate) age_seconds: f64,
+}
+
+/// What waits in every partition.
+///
+/// # Errors
+/// When the log cannot be read.
+pub(crate) fn of(reader: &mut dyn Reader) -> Result<Vec<Lag>> {
+    let now = SystemClock::default().now();
+    (0..reader.identity().partitions)
+        .map(|partition| of_partition(reader, partition, now))
+        .collect()
+}
+
+fn of_partition(reader: &mut dyn Reader, partition: u32, now: Timestamp) -> Result<Lag> {
+    let end = reader.end(Topic::Commands, partition)?;
+    let next = reader.committed(partition)?.map_or(0, |progress| progress.next_offset);
+    let mut first = None;
+    if next < end {
+        reader.read(Topic::Commands, partition, next, &mut |record| {
+            first = Some(record.timestamp);
+            ControlFlow::Break(())
+        })?;
+    }
+    let age = first.map_or(0, |first| now.0.saturating_sub(first.0).max(0));
+    let records = if first.is_some() { end - next } else { 0 };
+    Ok(Lag { partition, next, end, records, age_seconds: age as f64 / 1e6 })
+}
+
+pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
+    let mut reader = args.site.site(config)?.reader()?;
+    let lags = of(&mut *reader)?;
+    let mut out = output::stdout();
+    if args.json {
+        for lag in &lags {
+            output::json_line(&mut out, lag)?;
+        }
+    } else {
+        let mut table = output::table(&["partition", "next", "end", "waiting", "age"], 0);
+        for lag in &lags {
+            let age =
+                if lag.records == 0 { String::new() } else { format!("{:.1} s", lag.age_seconds) };
+            table.add_row([
+                lag.partition.to_string(),
+                output::thousands(lag.next),
+                output::thousands(lag.end),
+                output::thousands(lag.records),
+                age,
+            ]);
+        }
+        writeln!(out, "{table}")?;
+        let waiting: u64 = lags.iter().map(|lag| lag.records).sum();
+        writeln!(out, "{} waiting in all", output::thousands(waiting))?;
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}

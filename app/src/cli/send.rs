@@ -1,0 +1,207 @@
+//! `bellhop send`: lines of JSON become commands on the topic of a cluster.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use bellhop_core::engine::{Reply, ReplyOutcome};
+use bellhop_core::message::{LogId, Position};
+use bellhop_core::outcome::Outcome;
+use bellhop_core::task::{CORRELATION_ID, REPLY_TO};
+use bellhop_core::topology::Wire;
+use bellhop_runtime::log::ErrorKind;
+use bellhop_runtime::log::Producer;
+use bellhop_runtime::log::redpanda::{Redpanda, Replies};
+use uuid::Uuid;
+
+use crate::config::{Config, Times};
+use crate::desk::{Desk, Parts};
+use crate::lines::{self, LINES_MAX, Lines};
+use crate::outbox::Outbox;
+use crate::site::ClusterArgs;
+use crate::workers::Stop;
+use crate::{output, wiring, words};
+
+/// The plain name of the topic that replies are asked on.
+const REPLIES: &str = "bellhop.replies";
+const GLANCE: Duration = Duration::from_millis(50);
+
+/// Sends commands to a cluster: one JSON object a line, from a file or standard input.
+///
+/// Each becomes an Avro record on the topic of commands, in the partition of its property. With
+/// `--wait`, each line is answered by what became of it, as `bellhop run` does on a folder. Exit
+/// code 1 says that a line could not be read as a command.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  bellhop send commands.jsonl --wait --broker localhost:9092 --registry http://localhost:8081\n  echo '{\"type\":\"SetPhysicalCount\",\"idempotency_key\":\"k1\",\"property_id\":\"..\",\"count\":10}' | bellhop send"
+)]
+pub(crate) struct Args {
+    /// The file [default: standard input]
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+    /// Wait until each command is decided, and say what became of it
+    #[arg(long)]
+    wait: bool,
+    /// Answer in JSON
+    #[arg(long)]
+    json: bool,
+    /// Where the times of commands come from: the brokers, or the field "at" of each line (for
+    /// replays); as the topic of commands was made
+    #[arg(long, value_enum, default_value_t = Times::Append)]
+    timestamps: Times,
+}
+
+pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
+    let mut connection = args.cluster.connection(config)?;
+    connection.timestamps = args.timestamps.into();
+    let replies = connection.named(REPLIES);
+    let input = lines::of(args.file.as_deref())?;
+    let stop = Stop::on_signals();
+    let topology = wiring::topology()?;
+    let log = Redpanda::connect(&connection, LogId(wiring::random_id()))?;
+    let mut producer: Box<dyn Producer> = Box::new(log.sender());
+    let wire = wiring::wire(&topology, &mut *producer)?;
+    if !args.wait {
+        return send_only(args, &input, &mut *producer, &wire, &stop);
+    }
+    let session = wiring::random_id().hyphenated().to_string();
+    let (ear, outcomes) = Ear::listen(log.replies(&replies, session.as_bytes())?)?;
+    let check = || ear.check();
+    let mut desk = Desk::open(Parts {
+        reader: Box::new(log.reader()),
+        producer,
+        wire,
+        outcomes,
+        check: &check,
+        silence: "the commands are on the topic, and nobody answers: is a `bellhop run` working, and does its `reply_topics` name the topic of replies?",
+        headers: vec![(REPLY_TO, replies.into_bytes()), (CORRELATION_ID, session.into_bytes())],
+        timed: args.timestamps == Times::Create,
+        json: args.json,
+    })?;
+    desk.serve(&input, &stop)?;
+    Ok(if desk.bad_lines() > 0 { ExitCode::from(crate::FAILURE) } else { ExitCode::SUCCESS })
+}
+
+/// Sends what comes, and waits for nobody.
+fn send_only(
+    args: &Args,
+    input: &Lines,
+    producer: &mut dyn Producer,
+    wire: &Wire,
+    stop: &Stop,
+) -> Result<ExitCode> {
+    let mut out = output::stdout();
+    let mut outbox = Outbox::default();
+    let (mut sent, mut bad) = (0, 0_u64);
+    while !stop.is_asked() {
+        let first = match input.recv_timeout(GLANCE) {
+            Ok(line) => line,
+            Err(RecvTimeoutError::Timeout) => continue,
+            Err(RecvTimeoutError::Disconnected) => break,
+        };
+        let rest = std::iter::from_fn(|| input.try_recv().ok());
+        for (number, line) in std::iter::once(first).chain(rest.take(LINES_MAX - 1)) {
+            if line.as_ref().is_ok_and(|line| line.trim_ascii().is_empty()) {
+                continue;
+            }
+            match line.and_then(|line| lines::parse(&line, args.timestamps == Times::Create)) {
+                Ok(parsed) => outbox.push(&parsed.command, &parsed.meta, parsed.at, wire),
+                Err(error) if error.is::<std::io::Error>() => {
+                    return Err(error.context("read the commands"));
+                }
+                Err(error) => {
+                    bad += 1;
+                    let words = format!("{error:#}");
+                    if args.json {
+                        let line = serde_json::json!({"line": number, "outcome": "error", "words": [words]});
+                        output::json_line(&mut out, &line)?;
+                    } else {
+                        writeln!(out, "line {number} error: {words}")?;
+                    }
+                }
+            }
+        }
+        let commands = outbox.commands(&[]);
+        if !commands.is_empty() {
+            sent += producer.append(&commands, None)?.len() as u64;
+        }
+        outbox.clear();
+    }
+    if args.json {
+        output::json_line(&mut out, &serde_json::json!({"sent": sent, "errors": bad}))?;
+    } else {
+        writeln!(out, "{} sent", words::count(sent, "command"))?;
+    }
+    out.flush()?;
+    Ok(if bad > 0 { ExitCode::from(crate::FAILURE) } else { ExitCode::SUCCESS })
+}
+
+/// A thread that hears replies.
+struct Ear {
+    stop: Arc<AtomicBool>,
+    failure: Arc<Mutex<Option<anyhow::Error>>>,
+}
+
+impl Ear {
+    fn listen(mut replies: Replies) -> Result<(Self, Receiver<(Position, Outcome)>)> {
+        let (send, outcomes) = sync_channel(64 * 1024);
+        let ear = Self { stop: Arc::default(), failure: Arc::default() };
+        let (stop, failure) = (Arc::clone(&ear.stop), Arc::clone(&ear.failure));
+        let hear = move || {
+            while !stop.load(Ordering::Relaxed) {
+                match replies.next(GLANCE) {
+                    Ok(None) => {}
+                    Ok(Some(reply)) => tell(&reply, &send),
+                    // The brokers are gone for a while: whoever waits says how long it has been.
+                    Err(error) if error.kind == ErrorKind::Retry => std::thread::sleep(GLANCE),
+                    Err(error) => {
+                        let mut failure = failure.lock().unwrap_or_else(PoisonError::into_inner);
+                        *failure = Some(error.into());
+                        return;
+                    }
+                }
+            }
+        };
+        std::thread::Builder::new()
+            .name("bellhop-replies".to_owned())
+            .spawn(hear)
+            .context("start the thread that hears replies")?;
+        Ok((ear, outcomes))
+    }
+
+    fn check(&self) -> Result<()> {
+        match self.failure.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Ear {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+fn tell(reply: &Reply, outcomes: &SyncSender<(Position, Outcome)>) {
+    let at = Position { partition: reply.partition, offset: reply.offset.cast_unsigned() };
+    let event = reply.event_id.unwrap_or(Uuid::nil());
+    let outcome = match reply.outcome {
+        ReplyOutcome::Decided => Outcome::Decided { code: reply.code, first_event: event },
+        ReplyOutcome::Repeated => Outcome::Repeated { code: reply.code, first_event: event },
+        // Which event the key led to first stands in the event that is named.
+        ReplyOutcome::Conflict => Outcome::Conflict { event, first_event: Uuid::nil() },
+        ReplyOutcome::Parked => match reply.parked {
+            Some(kind) => Outcome::Parked(kind),
+            None => return,
+        },
+    };
+    // Nobody listens any more once all is answered.
+    let _ = outcomes.send((at, outcome));
+}

@@ -1,0 +1,106 @@
+//! `bellhop topics`: the topics of a cluster, made and checked.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Result;
+use bellhop_runtime::log::Timestamps;
+use bellhop_runtime::log::redpanda::topics::{self, Wanted};
+use clap::Subcommand;
+
+use crate::config::Config;
+use crate::output;
+use crate::site::ClusterArgs;
+
+/// Makes the topics of a cluster, or checks them.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  bellhop topics create --broker localhost:9092 --registry http://localhost:8081\n  bellhop topics create --partitions 32 --replication 3 --min-insync 2\n  bellhop topics check"
+)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Makes those that are missing, and leaves the others as they are
+    Create(Shape),
+    /// Compares them with what is wanted; exit code 1 when a promise would be broken
+    Check(Shape),
+}
+
+/// What the topics should be like.
+#[derive(Debug, clap::Args)]
+struct Shape {
+    #[command(flatten)]
+    cluster: ClusterArgs,
+    /// Partitions of each topic, for good [default: `partitions` of the configuration]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    partitions: Option<u32>,
+    /// Copies of each partition [default: the brokers']
+    #[arg(long, value_name = "N")]
+    replication: Option<u32>,
+    /// Copies that must be written before a record counts [default: the brokers']
+    #[arg(long, value_name = "N")]
+    min_insync: Option<u32>,
+    /// Days that commands, replies and effects are kept; commands of replays are kept for ever
+    #[arg(long, value_name = "DAYS", default_value_t = 7)]
+    keep_days: u64,
+}
+
+pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
+    match &args.action {
+        Action::Create(shape) => create(shape, config),
+        Action::Check(shape) => check(shape, config),
+    }
+}
+
+impl Shape {
+    fn wanted(&self, config: &Config, timestamps: Timestamps) -> Wanted {
+        let kept = Duration::from_secs(self.keep_days * 24 * 60 * 60);
+        Wanted {
+            partitions: self.partitions.unwrap_or(config.partitions),
+            replication: self.replication,
+            min_insync: self.min_insync,
+            timestamps,
+            commands_retention: (timestamps == Timestamps::Append).then_some(kept),
+            replies_retention: kept,
+            ..Wanted::default()
+        }
+    }
+}
+
+fn create(shape: &Shape, config: &Config) -> Result<ExitCode> {
+    let connection = shape.cluster.connection(config)?;
+    let made = topics::create(&connection, &shape.wanted(config, connection.timestamps))?;
+    let mut out = output::stdout();
+    for topic in &made {
+        writeln!(out, "made {topic}")?;
+    }
+    if made.is_empty() {
+        writeln!(out, "all topics are there; `bellhop topics check` compares them")?;
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn check(shape: &Shape, config: &Config) -> Result<ExitCode> {
+    let connection = shape.cluster.connection(config)?;
+    let mismatches = topics::check(&connection, &shape.wanted(config, connection.timestamps))?;
+    let mut out = output::stdout();
+    let mut breaks = false;
+    for mismatch in &mismatches {
+        breaks |= mismatch.breaks;
+        let weight = if mismatch.breaks { "BREAKS A PROMISE" } else { "differs" };
+        writeln!(out, "{weight}: {mismatch}")?;
+    }
+    match (mismatches.is_empty(), breaks) {
+        (true, _) => writeln!(out, "all topics are as they should be")?,
+        (false, false) => writeln!(out, "workers start; mend what differs when you can")?,
+        (false, true) => writeln!(out, "workers refuse to start until the topics are mended")?,
+    }
+    out.flush()?;
+    Ok(if breaks { ExitCode::from(crate::FAILURE) } else { ExitCode::SUCCESS })
+}

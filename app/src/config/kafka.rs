@@ -1,0 +1,193 @@
+//! The table `kafka` of the configuration: how the cluster is reached.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use bellhop_runtime::log::Timestamps;
+use bellhop_runtime::log::redpanda::{self, Sasl, Secret, Security, Settings};
+use bellhop_runtime::registry;
+use serde::{Deserialize, Serialize, Serializer};
+
+/// How the cluster is reached, and what its topics and groups are called.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Kafka {
+    /// `host:port` of brokers, by commas; with it, the log is on the cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) brokers: Option<String>,
+    /// Address of the schema registry, such as `http://localhost:8081`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) registry: Option<String>,
+    /// A user of the registry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    registry_user: Option<String>,
+    /// Its password.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    registry_password: Option<Hidden>,
+    /// What topic names begin with.
+    pub(crate) prefix: String,
+    /// Whether the topic of commands takes the time of the brokers (live), or that of the
+    /// producers (replays of the past).
+    timestamps: Times,
+    /// Group of the workers.
+    group: String,
+    /// Name of this process among the workers, for static membership.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance: Option<String>,
+    /// TLS.
+    tls: bool,
+    /// Certificates of the authority, for brokers and registry (PEM).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ca_file: Option<PathBuf>,
+    /// Our certificate (PEM).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate_file: Option<PathBuf>,
+    /// Its key (PEM).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_file: Option<PathBuf>,
+    /// Password of the key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_password: Option<Hidden>,
+    /// `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sasl_mechanism: Option<String>,
+    /// A user of the brokers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sasl_user: Option<String>,
+    /// Its password.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sasl_password: Option<Hidden>,
+    /// Milliseconds after which a silent worker loses its partitions.
+    session_timeout_ms: u64,
+    /// Milliseconds after which brokers abort an open transaction.
+    transaction_timeout_ms: u64,
+    /// More settings of librdkafka, by its names.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    client: BTreeMap<String, Hidden>,
+}
+
+/// A secret: read, and never printed.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+struct Hidden(String);
+
+impl std::fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl Serialize for Hidden {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("***")
+    }
+}
+
+/// Where the times of commands come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Times {
+    /// The clock, when a command is appended
+    Append,
+    /// The field "at" of the command
+    Create,
+}
+
+impl From<Times> for Timestamps {
+    fn from(times: Times) -> Self {
+        match times {
+            Times::Append => Self::Append,
+            Times::Create => Self::Create,
+        }
+    }
+}
+
+impl Default for Kafka {
+    fn default() -> Self {
+        Self {
+            brokers: None,
+            registry: None,
+            registry_user: None,
+            registry_password: None,
+            prefix: "bellhop".to_owned(),
+            timestamps: Times::Append,
+            group: "bellhop".to_owned(),
+            instance: None,
+            tls: false,
+            ca_file: None,
+            certificate_file: None,
+            key_file: None,
+            key_password: None,
+            sasl_mechanism: None,
+            sasl_user: None,
+            sasl_password: None,
+            session_timeout_ms: 6_000,
+            transaction_timeout_ms: 10_000,
+            client: BTreeMap::new(),
+        }
+    }
+}
+
+impl Kafka {
+    /// As the log wants it.
+    ///
+    /// # Errors
+    /// When something is missing.
+    pub(crate) fn connection(&self) -> Result<redpanda::Config> {
+        let brokers = self.brokers.as_deref().context(
+            "no brokers are named: add --broker HOST:PORT, or set brokers in [kafka] of bellhop.toml",
+        )?;
+        let registry = self.registry.as_deref().context(
+            "no schema registry is named: add --registry URL, or set registry in [kafka] of bellhop.toml",
+        )?;
+        let mut connection = redpanda::Config::new(brokers, registry);
+        connection.registry = registry::Config {
+            user: self.registry_user.clone(),
+            password: secret(self.registry_password.as_ref()),
+            ca_file: self.ca_file.clone(),
+            ..registry::Config::new(registry)
+        };
+        connection.prefix.clone_from(&self.prefix);
+        connection.timestamps = self.timestamps.into();
+        connection.group.clone_from(&self.group);
+        connection.instance.clone_from(&self.instance);
+        connection.security = Security {
+            tls: self.tls,
+            ca_file: self.ca_file.clone(),
+            certificate_file: self.certificate_file.clone(),
+            key_file: self.key_file.clone(),
+            key_password: secret(self.key_password.as_ref()),
+            sasl: self.sasl()?,
+        };
+        connection.session_timeout = Duration::from_millis(self.session_timeout_ms);
+        connection.transaction_timeout = Duration::from_millis(self.transaction_timeout_ms);
+        let client = self.client.iter().map(|(name, value)| (name.clone(), value.0.clone()));
+        connection.client = Settings(client.collect());
+        Ok(connection)
+    }
+
+    fn sasl(&self) -> Result<Option<Sasl>> {
+        let Some(mechanism) = self.sasl_mechanism.clone() else {
+            if self.sasl_user.is_some() || self.sasl_password.is_some() {
+                bail!(
+                    "sasl_user is set and sasl_mechanism is not: set PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"
+                );
+            }
+            return Ok(None);
+        };
+        if !["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"].contains(&mechanism.as_str()) {
+            bail!("sasl_mechanism = \"{mechanism}\": set PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512");
+        }
+        let user = self.sasl_user.clone();
+        let user = user.context("sasl_mechanism is set and sasl_user is not")?;
+        let password = secret(self.sasl_password.as_ref());
+        let password = password.context("sasl_mechanism is set and sasl_password is not")?;
+        Ok(Some(Sasl { mechanism, user, password }))
+    }
+}
+
+fn secret(hidden: Option<&Hidden>) -> Option<Secret> {
+    hidden.map(|hidden| Secret(hidden.0.clone()))
+}

@@ -1,0 +1,154 @@
+//! Commands as lines of JSON: what `run` and `send` read.
+
+use std::io::{self, BufRead, BufReader};
+use std::path::Path;
+use std::sync::mpsc::{Receiver, sync_channel};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use bellhop_core::message::{Meta, Timestamp};
+use bellhop_schemas::instant;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::command::AnyCommand;
+
+/// Lines that are read ahead, and that are decided together when they are there already.
+pub(crate) const LINES_MAX: usize = 1_000;
+/// Bytes of a line; more is refused.
+const LINE_BYTES_MAX: usize = 4 << 20;
+
+/// Lines with their numbers, or why one could not be read.
+pub(crate) type Lines = Receiver<(u64, Result<Vec<u8>>)>;
+
+/// A line that was read as a command.
+pub(crate) struct Parsed {
+    pub(crate) command: AnyCommand,
+    pub(crate) meta: Meta,
+    pub(crate) at: Timestamp,
+}
+
+/// Lines of a file, or of standard input for `None`, read ahead by a thread of its own.
+///
+/// # Errors
+/// When the file is not there.
+pub(crate) fn of(file: Option<&Path>) -> Result<Lines> {
+    match file {
+        None => lines(Box::new(io::stdin())),
+        Some(path) => {
+            let file = std::fs::File::open(path).with_context(|| {
+                format!("read {}: check that the file is there and may be read", path.display())
+            })?;
+            lines(Box::new(file))
+        }
+    }
+}
+
+fn lines(input: Box<dyn io::Read + Send>) -> Result<Lines> {
+    let (send, receive) = sync_channel(LINES_MAX);
+    let read = move || {
+        let mut input = BufReader::with_capacity(256 * 1024, input);
+        for number in 1.. {
+            let line = read_line(&mut input);
+            let over = matches!(line, Ok(None));
+            let failed = line.as_ref().is_err_and(|error| error.is::<io::Error>());
+            let Some(line) = line.transpose() else { return };
+            if over || send.send((number, line)).is_err() || failed {
+                return;
+            }
+        }
+    };
+    std::thread::Builder::new()
+        .name("bellhop-input".to_owned())
+        .spawn(read)
+        .context("start the thread that reads the commands")?;
+    Ok(receive)
+}
+
+/// One line without its end; `None` at the end of the input.
+fn read_line(input: &mut impl BufRead) -> Result<Option<Vec<u8>>> {
+    let mut line = Vec::new();
+    let mut bytes = 0;
+    loop {
+        let buffer = match input.fill_buf() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            buffer => buffer?,
+        };
+        if buffer.is_empty() {
+            break;
+        }
+        let end = buffer.iter().position(|byte| *byte == b'\n');
+        let part = &buffer[..end.unwrap_or(buffer.len())];
+        bytes += part.len() + usize::from(end.is_some());
+        if line.len() + part.len() <= LINE_BYTES_MAX {
+            line.extend_from_slice(part);
+        }
+        let used = end.map_or(buffer.len(), |end| end + 1);
+        input.consume(used);
+        if end.is_some() {
+            break;
+        }
+    }
+    if bytes == 0 {
+        return Ok(None);
+    }
+    if bytes > LINE_BYTES_MAX {
+        bail!("the line has {bytes} bytes; at most {LINE_BYTES_MAX} are read");
+    }
+    Ok(Some(line))
+}
+
+/// Reads a line as a command; with `timed`, it says when it was.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn parse(line: &[u8], timed: bool) -> Result<Parsed> {
+    let value: Value =
+        serde_json::from_slice(line).map_err(|error| anyhow!("not JSON: {error}"))?;
+    let Value::Object(mut fields) = value else {
+        bail!("not a JSON object; write {{\"type\":\"..\",\"idempotency_key\":\"..\", ..}}")
+    };
+    let type_name = take_text(&mut fields, "type")?.with_context(|| {
+        format!("the field \"type\" is missing; the types are {}", AnyCommand::TYPES.join(", "))
+    })?;
+    let key = take_text(&mut fields, "idempotency_key")?
+        .filter(|key| !key.is_empty())
+        .context("the field \"idempotency_key\" is missing: give each command one of its own, so that sending it twice does it once")?;
+    let message_id = take_id(&mut fields, "message_id")?;
+    let correlation_id = take_id(&mut fields, "correlation_id")?;
+    let at = take_text(&mut fields, "at")?;
+    let at = match (timed, at) {
+        (true, Some(text)) => instant::from_text(&text).map_err(|error| anyhow!("at: {error}"))?,
+        (true, None) => bail!(
+            "the field \"at\" is missing; with --timestamps create every command says when it was"
+        ),
+        (false, Some(_)) => bail!(
+            "the field \"at\" is for --timestamps create; this log takes the time of its clock"
+        ),
+        (false, None) => Timestamp(0),
+    };
+    let command = AnyCommand::from_json(&type_name, fields)?;
+    let message_id = message_id.unwrap_or_else(|| {
+        // Repeats of a message share its id.
+        let name = format!("{}/{key}", command.property_id());
+        let bits = xxh3_128(name.as_bytes()).to_be_bytes();
+        uuid::Builder::from_custom_bytes(bits).into_uuid()
+    });
+    let mut meta = Meta::of_command(message_id, &key, at);
+    meta.correlation_id = correlation_id;
+    Ok(Parsed { command, meta, at })
+}
+
+fn take_text(fields: &mut Map<String, Value>, name: &str) -> Result<Option<String>> {
+    match fields.remove(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(other) => bail!("{name}: {other} is not text"),
+    }
+}
+
+fn take_id(fields: &mut Map<String, Value>, name: &str) -> Result<Option<Uuid>> {
+    let text = take_text(fields, name)?;
+    text.map(|text| Uuid::parse_str(&text).map_err(|_| anyhow!("{name}: \"{text}\" is not a UUID")))
+        .transpose()
+}

@@ -1,0 +1,217 @@
+//! The log that a command works on: of a folder of this machine, or of a cluster.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use bellhop_core::message::LogId;
+use bellhop_runtime::log::embedded::Embedded;
+use bellhop_runtime::log::redpanda::{self, Redpanda};
+use bellhop_runtime::log::{Consumer, Error, Identity, Log, Producer, Reader, Timestamps};
+use bellhop_runtime::snapshot::Folder;
+
+use crate::config::Config;
+use crate::{embedded, wiring};
+
+/// Name of the snapshots' folder within that of a site.
+const SNAPSHOTS: &str = "snapshots";
+
+/// Which log a command works on.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SiteArgs {
+    /// Folder of the log; on a cluster, of snapshots and lake [default: `data` of the configuration]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+}
+
+/// Which cluster a command works on.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct ClusterArgs {
+    /// Brokers of a cluster that holds the log [default: `kafka.brokers` of the configuration]
+    #[arg(long, value_name = "HOST:PORT,..")]
+    broker: Option<String>,
+    /// Its schema registry [default: `kafka.registry` of the configuration]
+    #[arg(long, value_name = "URL")]
+    registry: Option<String>,
+    /// What its topics' names begin with [default: `kafka.prefix` of the configuration]
+    #[arg(long, value_name = "NAME")]
+    prefix: Option<String>,
+}
+
+impl ClusterArgs {
+    /// Whether a cluster is named.
+    pub(crate) fn is_named(&self, config: &Config) -> bool {
+        self.broker.is_some() || config.kafka.brokers.is_some()
+    }
+
+    /// The options that were given.
+    pub(crate) fn options(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let options = [
+            ("--broker", &self.broker),
+            ("--registry", &self.registry),
+            ("--prefix", &self.prefix),
+        ];
+        options.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)))
+    }
+
+    /// How it is reached.
+    ///
+    /// # Errors
+    /// When the brokers or the registry are not named.
+    pub(crate) fn connection(&self, config: &Config) -> Result<redpanda::Config> {
+        let mut kafka = config.kafka.clone();
+        kafka.brokers = self.broker.clone().or(kafka.brokers);
+        kafka.registry = self.registry.clone().or(kafka.registry);
+        kafka.prefix = self.prefix.clone().unwrap_or(kafka.prefix);
+        kafka.connection()
+    }
+}
+
+/// Where a log is.
+#[derive(Debug)]
+pub(crate) enum Site {
+    /// In a folder of this machine.
+    Folder(PathBuf),
+    /// On a cluster; what belongs to this machine is in the folder.
+    Cluster(Box<redpanda::Config>, Option<PathBuf>),
+}
+
+impl SiteArgs {
+    /// The site: a cluster if one is named, else a folder.
+    ///
+    /// # Errors
+    /// When neither is named.
+    pub(crate) fn site(&self, config: &Config) -> Result<Site> {
+        let folder = self.data.clone().or_else(|| config.data.clone());
+        if self.cluster.is_named(config) {
+            return Ok(Site::Cluster(Box::new(self.cluster.connection(config)?), folder));
+        }
+        folder.map(Site::Folder).context(
+            "no folder is given: add --data DIR, or set data in bellhop.toml or BELLHOP_DATA; for a log on a cluster, --broker HOST:PORT",
+        )
+    }
+}
+
+impl fmt::Display for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Folder(folder) => write!(f, "in {}", folder.display()),
+            Self::Cluster(connection, _) => {
+                write!(f, "on {} ({}.*)", connection.brokers, connection.prefix)
+            }
+        }
+    }
+}
+
+impl Site {
+    /// The folder for what belongs to this machine.
+    ///
+    /// # Errors
+    /// When none is named.
+    pub(crate) fn folder(&self) -> Result<&Path> {
+        match self {
+            Self::Folder(folder) | Self::Cluster(_, Some(folder)) => Ok(folder),
+            Self::Cluster(_, None) => anyhow::bail!(
+                "no folder is given: add --data DIR for the lake and the snapshots of this machine, or set data in bellhop.toml"
+            ),
+        }
+    }
+
+    /// Where snapshots of this machine lie; a cluster may be worked on without.
+    pub(crate) fn snapshots(&self) -> Option<Folder> {
+        self.folder().ok().map(|folder| Folder::at(&folder.join(SNAPSHOTS)))
+    }
+
+    /// A reader of its log.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be reached.
+    pub(crate) fn reader(&self) -> Result<Box<dyn Reader>> {
+        match self {
+            Self::Folder(folder) => embedded::reader(folder),
+            Self::Cluster(..) => Ok(self.connect(LogId(wiring::random_id()))?.reader()),
+        }
+    }
+
+    /// Its log, made when there is none.
+    ///
+    /// # Errors
+    /// When it is another kind of log than asked for, or cannot be reached or written.
+    pub(crate) fn open_or_create(
+        &self,
+        timestamps: Timestamps,
+        log_id: LogId,
+        config: &Config,
+    ) -> Result<OpenLog> {
+        match self {
+            Self::Folder(folder) => {
+                Ok(OpenLog::Embedded(embedded::open_or_create(folder, timestamps, log_id, config)?))
+            }
+            Self::Cluster(connection, folder) => {
+                let connection = redpanda::Config { timestamps, ..(**connection).clone() };
+                Self::Cluster(Box::new(connection), folder.clone()).connect(log_id)
+            }
+        }
+    }
+
+    /// Its log, which must be there; topics of a cluster with no event become the log `log_id`.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be reached.
+    pub(crate) fn connect(&self, log_id: LogId) -> Result<OpenLog> {
+        match self {
+            Self::Folder(folder) => Ok(OpenLog::Embedded(embedded::open(folder)?)),
+            Self::Cluster(connection, _) => {
+                Ok(OpenLog::Redpanda(Redpanda::connect(connection, log_id)?))
+            }
+        }
+    }
+}
+
+/// A log that this process works on; clones are the same.
+#[derive(Clone)]
+pub(crate) enum OpenLog {
+    Embedded(Embedded),
+    Redpanda(Redpanda),
+}
+
+impl OpenLog {
+    pub(crate) fn identity(&self) -> &Identity {
+        match self {
+            Self::Embedded(log) => Reader::identity(log),
+            Self::Redpanda(log) => log.identity(),
+        }
+    }
+
+    /// Joins the group of workers.
+    pub(crate) fn join(&self) -> Result<Box<dyn Log>, Error> {
+        Ok(match self {
+            Self::Embedded(log) => Box::new(log.join()),
+            Self::Redpanda(log) => Box::new(log.join()?),
+        })
+    }
+
+    pub(crate) fn reader(&self) -> Box<dyn Reader> {
+        match self {
+            Self::Embedded(log) => Box::new(log.clone()),
+            Self::Redpanda(log) => Box::new(log.reader()),
+        }
+    }
+
+    pub(crate) fn producer(&self) -> Box<dyn Producer> {
+        match self {
+            Self::Embedded(log) => Box::new(log.clone()),
+            Self::Redpanda(log) => Box::new(log.sender()),
+        }
+    }
+
+    /// Joins a group that reads the events.
+    pub(crate) fn consumer(&self, group: &str) -> Result<Box<dyn Consumer>, Error> {
+        Ok(match self {
+            Self::Embedded(log) => Box::new(log.consume(group)),
+            Self::Redpanda(log) => Box::new(log.consume(group)?),
+        })
+    }
+}
