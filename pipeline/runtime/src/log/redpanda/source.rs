@@ -72,8 +72,19 @@ impl Client {
         partition: u32,
         most: Duration,
     ) -> Result<(u64, u64), KafkaError> {
-        let (low, high) = self.consumer.fetch_watermarks(name, partition.cast_signed(), most)?;
-        Ok((low.max(0).cast_unsigned(), high.max(0).cast_unsigned()))
+        let until = Instant::now() + most;
+        loop {
+            match self.consumer.fetch_watermarks(name, partition.cast_signed(), most) {
+                Ok((low, high)) => {
+                    return Ok((low.max(0).cast_unsigned(), high.max(0).cast_unsigned()));
+                }
+                // A topic just made, or a broker just gone: the client looks for the leader anew.
+                Err(e) if is_leaderless(&e) && Instant::now() < until => {
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+                Err(e) => return Err(e),
+            }
+        }
     }
 
     fn committed(
@@ -192,7 +203,8 @@ impl Source {
                 since = Instant::now();
             } else if since.elapsed() > most {
                 let hint = format!("nothing came for {} s; it is tried again", most.as_secs());
-                reading.failed = Some(client.consumer.context().explain(error::retry(tried(), hint)));
+                reading.failed =
+                    Some(client.consumer.context().explain(error::retry(tried(), hint)));
             }
         }
         // A client that is not asked to stop goes on to fetch.
@@ -267,7 +279,15 @@ impl Source {
 
 fn is_timeout(error: &KafkaError) -> bool {
     let code = error.rdkafka_error_code();
-    matches!(code, Some(Code::OperationTimedOut | Code::RequestTimedOut | Code::UnstableOffsetCommit))
+    matches!(
+        code,
+        Some(Code::OperationTimedOut | Code::RequestTimedOut | Code::UnstableOffsetCommit)
+    )
+}
+
+fn is_leaderless(error: &KafkaError) -> bool {
+    let code = error.rdkafka_error_code();
+    matches!(code, Some(Code::NotLeaderForPartition | Code::LeaderNotAvailable))
 }
 
 /// One call of `read`.

@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::admin::{
     AdminClient, AdminOptions, NewTopic, OwnedResourceSpecifier, ResourceSpecifier,
@@ -185,8 +185,8 @@ impl Admin {
         let tried = "ask for the settings of topics (the right DescribeConfigs)";
         let described = block_on(self.client.describe_configs(&asked, &self.options()));
         for resource in described.map_err(|e| self.failed(tried, e))? {
-            let resource = resource
-                .map_err(|code| self.failed(tried, KafkaError::AdminOp(code)))?;
+            let resource =
+                resource.map_err(|code| self.failed(tried, KafkaError::AdminOp(code)))?;
             let OwnedResourceSpecifier::Topic(name) = &resource.specifier else { continue };
             let plain = names.iter().find(|(_, named)| named == name).map(|(plain, _)| *plain);
             if let Some(topic) = plain.and_then(|plain| found.get_mut(plain)) {
@@ -198,6 +198,37 @@ impl Admin {
             }
         }
         Ok(found)
+    }
+}
+
+impl Admin {
+    /// Brokers answer before they all know a new topic, and who leads its partitions.
+    fn wait_for_all(&self) -> Result<(), Error> {
+        let tried = "ask for the new topics";
+        let most = self.config.request_timeout;
+        let until = Instant::now() + most;
+        loop {
+            let metadata = self
+                .client
+                .inner()
+                .fetch_metadata(None, most)
+                .map_err(|e| self.failed(tried, e))?;
+            let is_ready = |plain: &str| {
+                let name = self.config.named(plain);
+                let topic = metadata.topics().iter().find(|topic| topic.name() == name);
+                topic.is_some_and(|topic| {
+                    let partitions = topic.partitions();
+                    !partitions.is_empty() && partitions.iter().all(|it| it.leader() >= 0)
+                })
+            };
+            if NAMES.iter().all(|plain| is_ready(plain)) {
+                return Ok(());
+            }
+            if Instant::now() > until {
+                return Err(error::retry(tried, "the brokers have not made them all yet"));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 }
 
@@ -234,6 +265,7 @@ pub fn create(config: &Config, wanted: &Wanted) -> Result<Vec<String>, Error> {
             }
         }
     }
+    admin.wait_for_all()?;
     Ok(missing.into_iter().map(|(name, _)| name).collect())
 }
 
