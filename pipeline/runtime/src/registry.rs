@@ -253,10 +253,12 @@ impl Confluent {
         }
         let body = json!({ "schema": text });
         let answer = self.ask("POST", &format!("/subjects/{subject}/versions"), Some(&body))?;
-        match id_in(&answer.body["id"]).filter(|_| answer.is_ok()) {
-            Some(id) => Ok(id),
-            None => Err(self.refused(tried(), &answer)),
+        if let Some(id) = id_in(&answer.body["id"]).filter(|_| answer.is_ok()) {
+            return Ok(id);
         }
+        // Somebody else may have registered it at this moment.
+        let found = if answer.status == 409 { self.find(name, text)? } else { None };
+        found.ok_or_else(|| self.refused(tried(), &answer))
     }
 
     /// Whether a schema may follow the ones that are registered under its name.

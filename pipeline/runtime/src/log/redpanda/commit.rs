@@ -351,7 +351,7 @@ impl Turn<'_> {
         let config = &self.setup.config;
         let nobody = match config.sabotage {
             Some(Sabotage::NoGroupMetadata) => GroupMetadata::unguarded(&config.group),
-            Some(Sabotage::OffsetsOutside) => return self.send_outside(offsets),
+            Some(Sabotage::OffsetsOutside) => return self.send_outside(offsets, member),
             Some(Sabotage::ReadUncommitted) | None => None,
         };
         let member = nobody.as_ref().unwrap_or(member);
@@ -367,14 +367,24 @@ impl Turn<'_> {
     }
 
     /// What must never be done: see [`Sabotage::OffsetsOutside`].
-    fn send_outside(&self, offsets: &TopicPartitionList) -> Result<(), TransactionError> {
-        use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
-        let config = &self.setup.config;
-        let consumer: BaseConsumer<Watch> = config
-            .reader(&config.group)
-            .create_with_context(Watch::default())
-            .map_err(error::transaction)?;
-        consumer.commit(offsets, CommitMode::Sync).map_err(error::transaction)
+    fn send_outside(
+        &self,
+        offsets: &TopicPartitionList,
+        member: &GroupMetadata,
+    ) -> Result<(), TransactionError> {
+        let (config, most) = (&self.setup.config, self.setup.config.request_timeout);
+        let id = format!("{}.outside", self.setup.owner);
+        let failed = |code: Code, text: &str| TransactionError {
+            code,
+            text: text.to_owned(),
+            fatal: false,
+            retriable: false,
+            abort: true,
+        };
+        let desk = Desk::open(config, &id).map_err(|e| failed(Code::Fail, &e.tried))?;
+        desk.producer().begin_transaction().map_err(error::transaction)?;
+        send_offsets(desk.producer().client().native_ptr(), offsets, member, most)?;
+        desk.commit(Instant::now() + most)
     }
 
     fn produce(&mut self, transaction: &Transaction) -> Result<(), Error> {
