@@ -72,7 +72,7 @@ fn own(consumer: &mut dyn Consumer, count: usize) -> Vec<u32> {
 /// Two members, and what each owns.
 fn two<F: Fixture>(fixture: &mut F) -> [(Box<dyn Consumer>, Vec<u32>); 2] {
     let mut two = [(fixture.consume(GROUP), vec![]), (fixture.consume(GROUP), vec![])];
-    for _ in 0..50 {
+    for _ in 0..500 {
         for (consumer, owned) in &mut two {
             hear(consumer.as_mut(), owned);
         }
@@ -120,8 +120,8 @@ pub(crate) fn a_consumer_gets_committed_events_in_order_from_where_it_starts<F: 
     append_events(&mut fixture, &[(0, 200)]);
     let mut consumer = sole(&mut fixture);
     assert!(is_idle(consumer.as_mut()), "nothing was started");
-    consumer.start(0, 0).unwrap();
-    consumer.start(2, 0).unwrap();
+    consumer.start(0, F::EVENTS_FROM).unwrap();
+    consumer.start(2, F::EVENTS_FROM).unwrap();
     let found = take(consumer.as_mut(), 1_000, 64);
     let offsets = |partition: u32| found[&partition].iter().map(|event| event.offset);
     assert_eq!((found[&0].len(), found[&2].len()), (700, 300));
@@ -138,7 +138,7 @@ pub(crate) fn a_consumer_gets_committed_events_in_order_from_where_it_starts<F: 
 pub(crate) fn a_consumer_waits_for_events_that_come_later<F: Fixture>() {
     let mut fixture = F::new(Timestamps::Append);
     let mut consumer = sole(&mut fixture);
-    consumer.start(1, 0).unwrap();
+    consumer.start(1, F::EVENTS_FROM).unwrap();
     assert!(is_idle(consumer.as_mut()));
     append_events(&mut fixture, &[(1, 3)]);
     assert_eq!(take(consumer.as_mut(), 3, 10)[&1].len(), 3);
@@ -176,7 +176,7 @@ pub(crate) fn a_partition_is_handed_over_with_its_mark_only_when_released<F: Fix
     let mut first = sole(&mut fixture);
     let mut second = fixture.consume(GROUP);
     let mut revoked = Vec::new();
-    for _ in 0..100 {
+    for _ in 0..1_000 {
         if let Polled::Revoked(partitions) = first.poll(0, Duration::from_millis(20)).unwrap() {
             revoked.extend(partitions);
         }

@@ -8,11 +8,12 @@ use bellhop_core::message::{LogId, Timestamp};
 use bellhop_harness::{Kafka, Registry};
 use bellhop_runtime::log::redpanda::topics::{self, Wanted};
 use bellhop_runtime::log::redpanda::{Config, Redpanda};
-use bellhop_runtime::log::{Log, Producer, Reader, Timestamps};
+use bellhop_runtime::log::{Consumer, Log, Producer, Reader, Timestamps};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use uuid::Uuid;
 
+use crate::consumers::consumers_conform;
 use crate::suite::{Fixture, PARTITIONS, conforms};
 
 struct Cluster {
@@ -34,7 +35,22 @@ struct OnKafka {
     log: Redpanda,
 }
 
+impl OnKafka {
+    /// Throws out the one member of a group.
+    fn expel(&self, group: &str) {
+        let Cluster { kafka, .. } = cluster();
+        let asking: BaseConsumer =
+            ClientConfig::new().set("bootstrap.servers", kafka.brokers()).create().unwrap();
+        let groups = asking.fetch_group_list(Some(group), Duration::from_secs(10)).unwrap();
+        let members: Vec<_> = groups.groups().iter().flat_map(|group| group.members()).collect();
+        let [member] = members.as_slice() else { panic!("{} members", members.len()) };
+        kafka.expel(group, member.id()).unwrap();
+    }
+}
+
 impl Fixture for OnKafka {
+    const EVENTS_FROM: u64 = 1;
+
     fn new(timestamps: Timestamps) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let Cluster { kafka, registry } = cluster();
@@ -59,14 +75,15 @@ impl Fixture for OnKafka {
     }
 
     fn expel_last(&mut self) {
-        let Cluster { kafka, .. } = cluster();
-        let asking: BaseConsumer =
-            ClientConfig::new().set("bootstrap.servers", kafka.brokers()).create().unwrap();
-        let groups = asking.fetch_group_list(Some(&self.config.group), Duration::from_secs(10));
-        let groups = groups.unwrap();
-        let members: Vec<_> = groups.groups().iter().flat_map(|group| group.members()).collect();
-        let [member] = members.as_slice() else { panic!("{} members", members.len()) };
-        kafka.expel(&self.config.group, member.id()).unwrap();
+        self.expel(&self.config.group);
+    }
+
+    fn consume(&mut self, group: &str) -> Box<dyn Consumer> {
+        Box::new(self.log.consume(group).unwrap())
+    }
+
+    fn expel_last_consumer(&mut self, group: &str) {
+        self.expel(&format!("{}.{group}", self.config.prefix));
     }
 
     fn producer(&mut self) -> Box<dyn Producer> {
@@ -87,3 +104,4 @@ impl Fixture for OnKafka {
 }
 
 conforms!(OnKafka);
+consumers_conform!(OnKafka);

@@ -242,16 +242,23 @@ impl Confluent {
         let tried = || format!("register the schema {name}");
         let subject = path(name);
         let level = json!({ "compatibility": COMPATIBILITY });
-        let answer = self.ask("PUT", &format!("/config/{subject}"), Some(&level))?;
+        let hold = || self.ask("PUT", &format!("/config/{subject}"), Some(&level));
+        let mut answer = hold()?;
+        if answer.status == 409 {
+            // Somebody else does the same at this moment.
+            answer = hold()?;
+        }
         if !answer.is_ok() {
             return Err(self.refused(format!("hold the schema {name} to {COMPATIBILITY}"), &answer));
         }
         let body = json!({ "schema": text });
         let answer = self.ask("POST", &format!("/subjects/{subject}/versions"), Some(&body))?;
-        match id_in(&answer.body["id"]).filter(|_| answer.is_ok()) {
-            Some(id) => Ok(id),
-            None => Err(self.refused(tried(), &answer)),
+        if let Some(id) = id_in(&answer.body["id"]).filter(|_| answer.is_ok()) {
+            return Ok(id);
         }
+        // Somebody else may have registered it at this moment.
+        let found = if answer.status == 409 { self.find(name, text)? } else { None };
+        found.ok_or_else(|| self.refused(tried(), &answer))
     }
 
     /// Whether a schema may follow the ones that are registered under its name.

@@ -279,8 +279,8 @@ mod tests {
             folder.save(&snapshot(offset)).unwrap();
         }
         assert_eq!(folder.list(LOG, 3).unwrap(), [1_000, 20]);
-        assert_eq!(folder.list(LOG, 4).unwrap(), []);
-        assert_eq!(folder.list(LogId(Uuid::from_u128(8)), 3).unwrap(), []);
+        assert_eq!(folder.list(LOG, 4).unwrap(), Vec::<u64>::new());
+        assert_eq!(folder.list(LogId(Uuid::from_u128(8)), 3).unwrap(), Vec::<u64>::new());
         assert_eq!(folder.load(LOG, 3, 20).unwrap(), snapshot(20));
     }
 

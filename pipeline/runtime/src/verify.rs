@@ -141,10 +141,18 @@ pub fn decisions(
         // The record that broke the batch of 10,000 was not decided.
         next = next.min(task.progress().next_offset);
     }
-    let end = reader.end(Topic::Events, partition)?;
-    if difference.is_none() && compared < end {
-        let what = format!("{} events that no command leads to", end - compared);
-        difference = Some(Difference { offset: compared, what });
+    if difference.is_none() {
+        // Counted, since offsets may have gaps.
+        let (mut first, mut more) = (compared, 0_u64);
+        reader.read(Topic::Events, partition, compared, &mut |event| {
+            first = if more == 0 { event.offset } else { first };
+            more += 1;
+            ControlFlow::Continue(())
+        })?;
+        if more > 0 {
+            let what = format!("{more} events that no command leads to");
+            difference = Some(Difference { offset: first, what });
+        }
     }
     Ok(Verified { partition, events: compared, snapshot: None, difference })
 }

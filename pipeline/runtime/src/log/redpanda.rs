@@ -117,7 +117,7 @@ impl Redpanda {
         Member::join(&self.shared)
     }
 
-    /// Joins a group that reads the events.
+    /// Joins a group that reads the events: `bellhop.<group>` on the brokers.
     ///
     /// # Errors
     /// When the configuration is refused.

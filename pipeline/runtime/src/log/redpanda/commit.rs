@@ -11,15 +11,19 @@
 //!                                  in time neither nor ────▶ Unknown
 //! ```
 
+use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use bellhop_core::outcome::Answer;
 use bellhop_core::partition::partition_of;
 use bellhop_core::record::Records;
 use bellhop_core::task::Progress;
+use compact_str::CompactString;
 use rdkafka::error::RDKafkaErrorCode as Code;
+use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, PurgeConfig};
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -29,6 +33,9 @@ use super::error;
 use super::native::{GroupMetadata, TopicHandle, TransactionError, send_offsets};
 use super::note::Note;
 use crate::log::{Ended, Error, ErrorKind, Timestamps, Topic, Transaction};
+
+/// How long a topic of replies that is not there is not looked for again.
+const MISSING_FOR: Duration = Duration::from_secs(10);
 
 /// A transaction to commit.
 pub(super) struct Job {
@@ -66,6 +73,8 @@ pub(super) fn ids(owner: &str) -> [String; 2] {
 /// One producer of transactions.
 pub(super) struct Desk {
     topics: [TopicHandle; 3],
+    /// Topics of replies: whether they are there, and when that was asked.
+    replies: HashMap<CompactString, (bool, Instant)>,
     producer: BaseProducer<Watch>,
 }
 
@@ -96,11 +105,30 @@ impl Desk {
                 }
             }
         }
-        Ok(Self { topics: [commands, events, parked], producer })
+        Ok(Self { topics: [commands, events, parked], replies: HashMap::new(), producer })
     }
 
     pub(super) fn producer(&self) -> &BaseProducer<Watch> {
         &self.producer
+    }
+
+    /// Whether a topic is there; asked again after a while when it was not.
+    fn has_topic(&mut self, name: &CompactString) -> bool {
+        if let Some((there, asked)) = self.replies.get(name)
+            && (*there || asked.elapsed() < MISSING_FOR)
+        {
+            return *there;
+        }
+        let found = self.producer.client().fetch_metadata(Some(name), Duration::from_secs(5));
+        let there = found.is_ok_and(|metadata| {
+            let topic = metadata.topics().iter().find(|topic| topic.name() == name);
+            topic.is_some_and(|topic| topic.error().is_none() && !topic.partitions().is_empty())
+        });
+        if !there {
+            tracing::warn!(topic = %name, "replies are not sent: the topic is missing, or may not be described");
+        }
+        self.replies.insert(name.clone(), (there, Instant::now()));
+        there
     }
 
     fn produce<'a>(
@@ -108,7 +136,7 @@ impl Desk {
         topic: Topic,
         records: impl Iterator<Item = (u32, &'a [u8], &'a [u8])>,
     ) -> Result<(), (Code, usize)> {
-        let Self { topics, producer } = self;
+        let Self { topics, producer, .. } = self;
         let until = Instant::now() + Duration::from_secs(30);
         let full = || {
             producer.poll(Duration::from_millis(1));
@@ -323,7 +351,7 @@ impl Turn<'_> {
         let config = &self.setup.config;
         let nobody = match config.sabotage {
             Some(Sabotage::NoGroupMetadata) => GroupMetadata::unguarded(&config.group),
-            Some(Sabotage::OffsetsOutside) => return self.send_outside(offsets),
+            Some(Sabotage::OffsetsOutside) => return self.send_outside(offsets, member),
             Some(Sabotage::ReadUncommitted) | None => None,
         };
         let member = nobody.as_ref().unwrap_or(member);
@@ -339,14 +367,24 @@ impl Turn<'_> {
     }
 
     /// What must never be done: see [`Sabotage::OffsetsOutside`].
-    fn send_outside(&self, offsets: &TopicPartitionList) -> Result<(), TransactionError> {
-        use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
-        let config = &self.setup.config;
-        let consumer: BaseConsumer<Watch> = config
-            .reader(&config.group)
-            .create_with_context(Watch::default())
-            .map_err(error::transaction)?;
-        consumer.commit(offsets, CommitMode::Sync).map_err(error::transaction)
+    fn send_outside(
+        &self,
+        offsets: &TopicPartitionList,
+        member: &GroupMetadata,
+    ) -> Result<(), TransactionError> {
+        let (config, most) = (&self.setup.config, self.setup.config.request_timeout);
+        let id = format!("{}.outside", self.setup.owner);
+        let failed = |code: Code, text: &str| TransactionError {
+            code,
+            text: text.to_owned(),
+            fatal: false,
+            retriable: false,
+            abort: true,
+        };
+        let desk = Desk::open(config, &id).map_err(|e| failed(Code::Fail, &e.tried))?;
+        desk.producer().begin_transaction().map_err(error::transaction)?;
+        send_offsets(desk.producer().client().native_ptr(), offsets, member, most)?;
+        desk.commit(Instant::now() + most)
     }
 
     fn produce(&mut self, transaction: &Transaction) -> Result<(), Error> {
@@ -366,6 +404,9 @@ impl Turn<'_> {
                 let there = commands.iter();
                 let there = there.map(|it| (partition_of(it.key, partitions), it.key, it.value));
                 self.give(Topic::Commands, there)?;
+            }
+            for answer in &part.output.replies {
+                self.reply(answer)?;
             }
         }
         Ok(())
@@ -395,6 +436,28 @@ impl Turn<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Sends a reply, if its topic is there: one that is not must not stop the commands behind it.
+    fn reply(&mut self, answer: &Answer) -> Result<(), Error> {
+        if !self.desk.has_topic(&answer.topic) {
+            return Ok(());
+        }
+        let mut record = BaseRecord::<[u8], [u8]>::to(&answer.topic).payload(&answer.value);
+        if let Some(key) = &answer.key {
+            record = record.key(key);
+        }
+        if let Some(id) = &answer.correlation_id {
+            let header = Header { key: "correlation-id", value: Some(id) };
+            record = record.headers(OwnedHeaders::new_with_capacity(1).insert(header));
+        }
+        match self.desk.producer().send(record) {
+            Ok(()) => Ok(()),
+            Err((e, _)) => {
+                let code = e.rdkafka_error_code().unwrap_or(Code::Fail);
+                Err(self.refused(Topic::Events, code, answer.value.len()))
+            }
+        }
     }
 
     /// A record that cannot even be handed to the client: the same records would meet the same

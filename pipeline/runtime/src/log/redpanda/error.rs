@@ -1,5 +1,7 @@
 //! What an error of librdkafka asks of the caller.
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "librdkafka's codes are not ours, and grow")]
+
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
 use super::native::TransactionError;
@@ -42,7 +44,6 @@ pub(super) fn kind_of(code: Code) -> ErrorKind {
         | Code::AutoOffsetReset
         | Code::OffsetOutOfRange => ErrorKind::FixInput,
         Code::BadMessage | Code::InvalidMessage => ErrorKind::Corrupt,
-        #[expect(clippy::wildcard_enum_match_arm, reason = "not ours, and grows")]
         _ => ErrorKind::Retry,
     }
 }
@@ -86,7 +87,6 @@ fn hint(code: Code) -> &'static str {
         | Code::InvalidProducerEpoch
         | Code::IllegalGeneration
         | Code::UnknownMemberId => "another worker took over; join again",
-        #[expect(clippy::wildcard_enum_match_arm, reason = "not ours, and grows")]
         _ => "see the cause; it is tried again where that can help",
     }
 }
@@ -114,7 +114,6 @@ pub(super) fn of(tried: impl Into<String>, error: KafkaError) -> Error {
                 source: Some(error.to_string().into()),
             };
         }
-        #[expect(clippy::wildcard_enum_match_arm, reason = "not ours, and grows")]
         other => other.rdkafka_error_code(),
     };
     of_code(tried, code.unwrap_or(Code::Fail), &error.to_string())
@@ -130,7 +129,6 @@ pub(super) fn transaction(error: KafkaError) -> TransactionError {
             retriable: error.is_retriable(),
             abort: error.txn_requires_abort(),
         },
-        #[expect(clippy::wildcard_enum_match_arm, reason = "not ours, and grows")]
         other => {
             let code = other.rdkafka_error_code().unwrap_or(Code::Fail);
             let timed_out = matches!(code, Code::OperationTimedOut | Code::RequestTimedOut);

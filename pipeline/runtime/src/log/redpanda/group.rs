@@ -34,6 +34,9 @@ const TAKE: usize = 10_000;
 /// How long librdkafka may take to do what it does in another thread.
 const PROMPT: Duration = Duration::from_secs(10);
 
+/// How long after a revocation the assignment that belongs to it is waited for.
+const FOLLOWS: Duration = Duration::from_millis(100);
+
 /// What the group has decided and nobody has heard yet.
 enum Change {
     Assigned(Vec<u32>),
@@ -52,6 +55,10 @@ pub(super) struct Ear {
 impl Ear {
     fn push(&self, change: Change) {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner).push_back(change);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     fn next(&self) -> Option<Change> {
@@ -93,6 +100,12 @@ impl ConsumerContext for Ear {
         let partitions = elements.iter().map(|it| it.partition().cast_unsigned());
         let mut partitions: Vec<u32> = partitions.collect();
         partitions.sort_unstable();
+        if assigned && partitions.is_empty() {
+            // Nothing to restore, so nobody is waited for.
+            if let Err(error) = consumer.incremental_assign(changed) {
+                tracing::debug!(%error, "answer an empty assignment");
+            }
+        }
         self.push(if assigned {
             Change::Assigned(partitions)
         } else {
@@ -238,8 +251,8 @@ impl Group {
             match change {
                 Change::Assigned(partitions) => {
                     self.stale = true;
-                    self.take_over(&partitions)?;
                     if !partitions.is_empty() {
+                        self.take_over(&partitions)?;
                         return Ok(Some(Polled::Assigned(partitions)));
                     }
                 }
@@ -308,7 +321,7 @@ impl Group {
     /// Answers that partitions are given up.
     fn give_up(&mut self, partitions: &[u32]) -> Result<(), Error> {
         let tried = || format!("give up {} {partitions:?}", self.topic);
-        partitions.iter().for_each(|partition| drop(self.owned.remove(partition)));
+        self.owned.retain(|partition, _| !partitions.contains(partition));
         self.ready.retain(|batch| !partitions.contains(&batch.partition()));
         let given = list(&self.topic, partitions.iter().copied());
         self.consumer.incremental_unassign(&given).map_err(|e| error::of(tried(), e))
@@ -324,12 +337,20 @@ impl Group {
     pub(super) fn release(&mut self, partitions: &[u32]) -> Result<(), Error> {
         let mut given = self.revoking();
         given.retain(|partition| partitions.contains(partition));
-        given.iter().for_each(|partition| drop(self.owned.remove(partition)));
+        self.owned.retain(|partition, _| !given.contains(partition));
         self.released.extend(given);
         // librdkafka takes one answer for all that it asked back.
         if !self.released.is_empty() && self.revoking().is_empty() {
             let released = std::mem::take(&mut self.released);
             self.give_up(&released)?;
+            // The group goes on once the assignment that follows is answered, too: at once, not
+            // when the worker polls again.
+            let until = Instant::now() + FOLLOWS;
+            while self.consumer.context().is_empty() && Instant::now() < until {
+                self.listen()?;
+                self.bell.wait_until(Instant::now() + Duration::from_millis(1));
+            }
+            self.bell.ring();
         }
         Ok(())
     }

@@ -261,7 +261,7 @@ impl Reader for Member {
         let mut read = 0_u32;
         view.read(topic, partition, from, &mut |record| {
             read = read.wrapping_add(1);
-            if read % LISTEN_EVERY == 0 && group.listen().is_err() {
+            if read.is_multiple_of(LISTEN_EVERY) && group.listen().is_err() {
                 // The next poll says so again.
                 tracing::debug!("the group has changed while a partition is read");
             }

@@ -20,6 +20,7 @@ pub struct Sink {
 impl Sink {
     pub(super) fn join(shared: &Arc<Shared>, group: &str) -> Result<Self, Error> {
         let topic = shared.config.topic(Topic::Events);
+        let group = &format!("{}.{group}", shared.config.prefix);
         let marks = Source::new(shared.config.clone(), group);
         let joined = Group::join(&shared.config.member(group, None), &topic)?;
         Ok(Self { view: View::new(shared), marks, group: joined })

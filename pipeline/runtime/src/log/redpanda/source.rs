@@ -21,7 +21,7 @@ use super::config::Config;
 use super::error;
 use super::native::{Consumed, Queue};
 use super::note::Note;
-use crate::log::{Each, Error, Identity, Reader, Schema, Topic};
+use crate::log::{Each, Error, ErrorKind, Identity, Reader, Schema, Topic};
 
 /// Messages that are taken at once.
 const TAKE: usize = 4_096;
@@ -72,8 +72,19 @@ impl Client {
         partition: u32,
         most: Duration,
     ) -> Result<(u64, u64), KafkaError> {
-        let (low, high) = self.consumer.fetch_watermarks(name, partition.cast_signed(), most)?;
-        Ok((low.max(0).cast_unsigned(), high.max(0).cast_unsigned()))
+        let until = Instant::now() + most;
+        loop {
+            match self.consumer.fetch_watermarks(name, partition.cast_signed(), most) {
+                Ok((low, high)) => {
+                    return Ok((low.max(0).cast_unsigned(), high.max(0).cast_unsigned()));
+                }
+                // A topic just made, or a broker just gone: the client looks for the leader anew.
+                Err(e) if is_passing(&e) && Instant::now() < until => {
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+                Err(e) => return Err(e),
+            }
+        }
     }
 
     fn committed(
@@ -230,6 +241,9 @@ impl Source {
             match client.committed(&name, partition, STEP) {
                 Ok(committed) => return Ok(committed),
                 Err(e) if is_timeout(&e) && Instant::now() < until => {}
+                Err(e) if is_passing(&e) && Instant::now() < until => {
+                    std::thread::sleep(Duration::from_millis(50));
+                }
                 Err(e) => {
                     let tried = format!("read the decided offset of {name}, partition {partition}");
                     return Err(client.consumer.context().explain(error::of(tried, e)));
@@ -274,6 +288,11 @@ fn is_timeout(error: &KafkaError) -> bool {
     )
 }
 
+fn is_passing(error: &KafkaError) -> bool {
+    let kind = error.rdkafka_error_code().map(error::kind_of);
+    kind == Some(ErrorKind::Retry)
+}
+
 /// One call of `read`.
 struct Reading {
     next: u64,
@@ -307,7 +326,7 @@ impl Reading {
                     code,
                     &text,
                 );
-                if error.kind == crate::log::ErrorKind::Retry {
+                if error.kind == ErrorKind::Retry {
                     tracing::debug!(partition, %error, text, "reading goes on");
                 } else {
                     self.failed = Some(error);

@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::admin::{
     AdminClient, AdminOptions, NewTopic, OwnedResourceSpecifier, ResourceSpecifier,
@@ -201,6 +201,37 @@ impl Admin {
     }
 }
 
+impl Admin {
+    /// Brokers answer before they all know a new topic, and who leads its partitions.
+    fn wait_for_all(&self) -> Result<(), Error> {
+        let tried = "ask for the new topics";
+        let most = self.config.request_timeout;
+        let until = Instant::now() + most;
+        loop {
+            let metadata = self
+                .client
+                .inner()
+                .fetch_metadata(None, most)
+                .map_err(|e| self.failed(tried, e))?;
+            let is_ready = |plain: &str| {
+                let name = self.config.named(plain);
+                let topic = metadata.topics().iter().find(|topic| topic.name() == name);
+                topic.is_some_and(|topic| {
+                    let partitions = topic.partitions();
+                    !partitions.is_empty() && partitions.iter().all(|it| it.leader() >= 0)
+                })
+            };
+            if NAMES.iter().all(|plain| is_ready(plain)) {
+                return Ok(());
+            }
+            if Instant::now() > until {
+                return Err(error::retry(tried, "the brokers have not made them all yet"));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
 /// Makes the topics that are missing; gives their names.
 ///
 /// # Errors
@@ -234,6 +265,7 @@ pub fn create(config: &Config, wanted: &Wanted) -> Result<Vec<String>, Error> {
             }
         }
     }
+    admin.wait_for_all()?;
     Ok(missing.into_iter().map(|(name, _)| name).collect())
 }
 

@@ -1,0 +1,118 @@
+//! Workers that come and go in order.
+
+use std::time::{Duration, Instant};
+
+use bellhop_core::record::Header;
+use bellhop_core::topology::Topology;
+use bellhop_runtime::log::{Command, Log, Polled, Producer, Reader};
+use bellhop_tests::hands::counter_in;
+use bellhop_tests::toy::Add;
+
+use crate::house::{House, LONG, PARTITIONS, Running, shared, worker};
+
+#[test]
+fn workers_that_come_and_go_at_load_decide_every_command_once() {
+    let cluster = shared();
+    let mut house = House::new(&cluster);
+    let first = Running::start(&house.log);
+    house.send(500);
+    for _ in 0..3 {
+        let second = Running::start(&house.log);
+        for _ in 0..8 {
+            house.send(250);
+        }
+        second.stop();
+        house.send(250);
+    }
+    house.wait_decided();
+    first.stop();
+    house.check();
+}
+
+#[test]
+fn two_workers_share_the_partitions() {
+    let cluster = shared();
+    let mut house = House::new(&cluster);
+    let mut workers = [worker(&house.log), worker(&house.log)];
+    let until = Instant::now() + LONG;
+    let mut shares = [0, 0];
+    while shares != [2, 2] {
+        assert!(Instant::now() < until, "shares of {shares:?}");
+        for (worker, share) in workers.iter_mut().zip(&mut shares) {
+            worker.step(Duration::from_millis(5)).unwrap();
+            *share = worker.status().partitions.len();
+        }
+    }
+    house.send(1_000);
+    let mut reader = house.log.reader();
+    while !house.is_decided(&mut reader) {
+        assert!(Instant::now() < until, "not decided");
+        for worker in &mut workers {
+            worker.step(Duration::from_millis(5)).unwrap();
+        }
+    }
+    drop(workers);
+    house.check();
+}
+
+/// A worker's ownership as it hears of it: none is asked back when somebody leaves in order, and
+/// what is handed over is handed over within a second.
+#[test]
+fn partitions_are_handed_over_within_a_second_at_load() {
+    let cluster = shared();
+    let mut house = House::new(&cluster);
+    let first = Running::start(&house.log);
+    house.send(1_000);
+    house.wait_decided();
+    let mut second = house.log.join().unwrap();
+    let joined = Instant::now();
+    let mut owned = Vec::new();
+    while owned.len() < 2 {
+        assert!(joined.elapsed() < LONG, "owns {owned:?}");
+        house.send(50);
+        if let Polled::Assigned(partitions) = second.poll(0, Duration::from_millis(10)).unwrap() {
+            owned.extend(partitions);
+        }
+    }
+    let took = joined.elapsed();
+    assert!(took < Duration::from_secs(3), "handed over after {took:?}");
+    println!("handed over {} ms after the member joined", took.as_millis());
+    drop(second);
+    house.wait_decided();
+    first.stop();
+    house.check();
+}
+
+#[test]
+fn a_command_alone_is_visible_at_once() {
+    let cluster = shared();
+    let mut house = House::new(&cluster);
+    let running = Running::start(&house.log);
+    house.send(10);
+    house.wait_decided();
+    let (mut reader, mut sender) = (house.log.reader(), house.log.sender());
+    let counter = counter_in(0, PARTITIONS, 1);
+    let mut took = Vec::new();
+    for number in 0..40 {
+        let add = Add { counter, amount: 1, note: String::new() };
+        let (key, value) = house.pen.write(&format!("alone {number}"), &add);
+        let begun = Instant::now();
+        let command = Command {
+            key: &key,
+            value: &value,
+            timestamp: bellhop_core::message::Timestamp(0),
+            headers: &[Header { name: "x", value: b"y" }],
+        };
+        let position = sender.append(&[command], None).unwrap()[0];
+        house.sent.entry(0).or_default().push((position.offset, format!("alone {number}")));
+        while reader.committed(0).unwrap().is_none_or(|it| it.next_offset <= position.offset) {}
+        took.push(begun.elapsed());
+    }
+    took.sort_unstable();
+    println!("a command alone: p50 {:?}, max {:?}", took[20], took[39]);
+    // Far from what it takes, and far below what any of the known traps costs on each command.
+    assert!(took[20] < Duration::from_millis(100), "{took:?}");
+    running.stop();
+    house.check();
+    assert!(Topology::discover().is_ok());
+}
