@@ -1,5 +1,6 @@
 //! Requests to a ClickHouse server, over HTTP.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -33,7 +34,7 @@ impl std::fmt::Debug for Server {
 pub(crate) struct Insert<'a> {
     pub(crate) sql: &'a str,
     /// Names the block: another of the same name is dropped.
-    pub(crate) token: Option<&'a str>,
+    pub(crate) token: &'a str,
     /// Seconds since 1970, by the server's clock, after which it is refused.
     pub(crate) until: u64,
     /// The block.
@@ -135,9 +136,7 @@ impl Server {
             request = request.with_setting(*name, *value);
         }
         request = request.with_setting("log_comment", format!("bellhop until={}", insert.until));
-        if let Some(token) = insert.token {
-            request = request.with_setting("insert_deduplication_token", token);
-        }
+        request = request.with_setting("insert_deduplication_token", insert.token);
         let sent = async {
             request.send(insert.head.clone()).await?;
             let mut at = 0;
@@ -200,6 +199,13 @@ const BLOCK_SETTINGS: &[(&str, &str)] = &[
 /// Seconds since 1970, by our clock.
 pub(crate) fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
+/// A token that nobody has used: without one, a block of the same content would be dropped.
+pub(crate) fn new_token() -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    format!("{}/{:.9}/{count}", std::process::id(), now())
 }
 
 /// Runs one request where there is no runtime.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::error::Error;
-use crate::server::{Server, blocking};
+use crate::server::{Server, blocking, new_token};
 
 /// An aggregate.
 #[derive(Debug, Clone, Copy)]
@@ -86,7 +86,7 @@ impl View {
     fn difference(&self) -> String {
         let keys = self.keys.join(", ");
         let signed = |sign: &str| {
-            let sums = self.sums.iter().map(|sum| format!("{sign}{sum} AS {sum}"));
+            let sums = self.sums.iter().map(|sum| format!("{sign}toInt64({sum}) AS {sum}"));
             sums.collect::<Vec<_>>().join(", ")
         };
         let sums = self.sums.iter().map(|sum| format!("sum({sum}) AS {sum}"));
@@ -187,7 +187,8 @@ async fn rebuild_one(server: &Server, view: &View) -> Result<Rebuilt, Error> {
                 let columns = [view.keys, view.sums].concat().join(", ");
                 let sql = format!("INSERT INTO {name} ({columns}) SELECT {columns} FROM {scratch}");
                 if corrections > 0 {
-                    server.run_async(&tried, &sql, &[("insert_deduplicate", "0".into())]).await?;
+                    let settings = [("insert_deduplication_token", new_token())];
+                    server.run_async(&tried, &sql, &settings).await?;
                 }
                 let drop = format!("DROP TABLE IF EXISTS {scratch} SYNC");
                 server.run_async(&tried, &drop, &[]).await?;
