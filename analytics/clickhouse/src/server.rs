@@ -20,6 +20,8 @@ const CHUNK: usize = 1 << 20;
 pub struct Server {
     client: Client,
     url: String,
+    user: String,
+    password: String,
     database: String,
     insert_timeout: Duration,
 }
@@ -54,13 +56,19 @@ impl Server {
                 "give an address like http://host:8123 (TLS needs a proxy beside this program)",
             ));
         }
+        let Config { url, user, password, database, insert_timeout, .. } = config.clone();
+        let client = Client::default();
+        Ok(Self { client, url, user, password, database, insert_timeout }.fresh())
+    }
+
+    /// The same with connections of its own: they belong to the runtime that uses them.
+    pub(crate) fn fresh(&self) -> Self {
         let client = Client::default()
-            .with_url(&config.url)
-            .with_user(&config.user)
-            .with_password(&config.password)
-            .with_database(&config.database);
-        let (url, database) = (config.url.clone(), config.database.clone());
-        Ok(Self { client, url, database, insert_timeout: config.insert_timeout })
+            .with_url(&self.url)
+            .with_user(&self.user)
+            .with_password(&self.password)
+            .with_database(&self.database);
+        Self { client, ..self.clone() }
     }
 
     /// The database.
@@ -171,7 +179,7 @@ impl Server {
         sql: &str,
         parameters: &[(&str, String)],
     ) -> Result<Vec<T>, Error> {
-        blocking(self.ask_async(tried, sql, parameters))
+        blocking(self.fresh().ask_async(tried, sql, parameters))
     }
 
     /// Runs a statement.
@@ -179,7 +187,7 @@ impl Server {
     /// # Errors
     /// When the server cannot be asked, or refuses.
     pub fn run(&self, tried: &str, sql: &str) -> Result<(), Error> {
-        blocking(self.run_async(tried, sql, &[]))
+        blocking(self.fresh().run_async(tried, sql, &[]))
     }
 }
 

@@ -83,7 +83,7 @@ impl Sink {
             owning::claim(&server, &identity).await?;
             Ok((statements, server.clock_ahead().await?))
         })?;
-        let pool = Pool::start(server)?;
+        let pool = Pool::start(server.fresh())?;
         Ok(Self {
             config,
             consumer,

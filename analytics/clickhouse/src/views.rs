@@ -136,6 +136,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// # Errors
 /// When the server cannot be asked, or batches land without a pause: stop the sinks then.
 pub fn rebuild(server: &Server) -> Result<Vec<Rebuilt>, Error> {
+    let server = &server.fresh();
     blocking(async {
         let mut rebuilt = Vec::new();
         for view in &ALL {

@@ -158,11 +158,13 @@ impl Confluent {
     fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Answer, Error> {
         let url = format!("{}{path}", self.config.url.trim_end_matches('/'));
         let tried = || format!("ask the schema registry, {method} {url}");
-        let down = |source: Box<dyn std::error::Error + Send + Sync>| Error {
+        let down = |source: Box<dyn std::error::Error + Send + Sync>| {
+            Error {
             kind: ErrorKind::Retry,
             tried: tried(),
             hint: "it cannot be asked: check that it is up and its address is right; schemas that are known go on to be read".to_owned(),
             source: Some(source),
+        }
         };
         let mut request = ureq::http::Request::builder().method(method).uri(&url);
         if let Some(user) = &self.config.user {
@@ -270,7 +272,8 @@ impl Confluent {
             Some(true) => Ok(Fit::Compatible),
             Some(false) => {
                 let messages = answer.body["messages"].as_array().cloned().unwrap_or_default();
-                let words = messages.iter().map(|it| it.as_str().map_or(it.to_string(), str::to_owned));
+                let words =
+                    messages.iter().map(|it| it.as_str().map_or(it.to_string(), str::to_owned));
                 Ok(Fit::Refused(words.collect()))
             }
             None => Err(self.refused(format!("compare the schema {name}"), &answer)),

@@ -102,7 +102,8 @@ impl Kafka {
     /// `host:port` of all nodes, by commas.
     #[must_use]
     pub fn brokers(&self) -> String {
-        let all: Vec<_> = self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
+        let all: Vec<_> =
+            self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
         all.join(",")
     }
 

@@ -1,5 +1,5 @@
 //! What the sink promises, held against the real engine: started, killed, starved and lied to.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that fails should stop there")]
+#![expect(clippy::unwrap_used, reason = "a test that fails should stop there")]
 
 #[path = "../../../tests/it/hotels.rs"]
 mod hotels;
@@ -8,7 +8,9 @@ mod hotels;
 mod stream;
 
 mod bad_input;
+mod dashboard;
 mod kills;
+mod kpis;
 mod lands;
 mod proxy;
 mod random;

@@ -21,9 +21,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bellhop_core::message::LogId;
 use uuid::Uuid;
 
-pub use self::config::{Config, Sasl, Secret, Security, Settings};
 #[doc(hidden)]
 pub use self::config::Sabotage;
+pub use self::config::{Config, Sasl, Secret, Security, Settings};
 pub use self::member::Member;
 pub use self::producer::Sender;
 pub use self::sink::Sink;

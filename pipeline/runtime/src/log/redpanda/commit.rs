@@ -282,7 +282,11 @@ struct Turn<'a> {
 }
 
 impl Turn<'_> {
-    fn commit(&mut self, transaction: &Transaction, member: &GroupMetadata) -> Result<Ended, Error> {
+    fn commit(
+        &mut self,
+        transaction: &Transaction,
+        member: &GroupMetadata,
+    ) -> Result<Ended, Error> {
         let most = self.setup.config.transaction_timeout;
         let until = Instant::now() + most;
         if let Err(e) = self.desk.producer().begin_transaction() {
@@ -293,9 +297,9 @@ impl Turn<'_> {
             return self.abort("deliver the records of a transaction", "no answer in time");
         }
         let offsets = self.offsets(transaction);
-        let sent = offsets.map_err(error::transaction).and_then(|offsets| {
-            self.send_offsets(&offsets, member, until)
-        });
+        let sent = offsets
+            .map_err(error::transaction)
+            .and_then(|offsets| self.send_offsets(&offsets, member, until));
         if let Err(failed) = sent {
             return self.failed("add the offsets to a transaction", failed);
         }

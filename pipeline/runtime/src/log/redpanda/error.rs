@@ -59,7 +59,9 @@ fn hint(code: Code) -> &'static str {
         Code::Authentication
         | Code::SaslAuthenticationFailed
         | Code::UnsupportedSASLMechanism
-        | Code::IllegalSASLState => "the brokers refuse the user: check mechanism, user and password",
+        | Code::IllegalSASLState => {
+            "the brokers refuse the user: check mechanism, user and password"
+        }
         Code::SSL => "TLS failed: check the certificates, and whether the brokers expect TLS",
         Code::TopicAuthorizationFailed
         | Code::GroupAuthorizationFailed

@@ -90,13 +90,19 @@ impl Finder<'_> {
             if rules != (KEY_RULE, FORMAT_VERSION) {
                 return Err(error::fix(
                     tried(),
-                    format!("it was made by {} format {}, this program knows {KEY_RULE} format {FORMAT_VERSION}; run the version that made it", rules.0, rules.1),
+                    format!(
+                        "it was made by {} format {}, this program knows {KEY_RULE} format {FORMAT_VERSION}; run the version that made it",
+                        rules.0, rules.1
+                    ),
                 ));
             }
             if genesis.partitions != self.partitions {
                 return Err(error::fix(
                     tried(),
-                    format!("it was made with {} partitions and has {} now: the keys would be elsewhere; make new topics and replay into them", genesis.partitions, self.partitions),
+                    format!(
+                        "it was made with {} partitions and has {} now: the keys would be elsewhere; make new topics and replay into them",
+                        genesis.partitions, self.partitions
+                    ),
                 ));
             }
             let log_id = LogId(genesis.log_id);
@@ -104,7 +110,10 @@ impl Finder<'_> {
                 Some((first, other)) if other != log_id => {
                     return Err(error::fix(
                         tried(),
-                        format!("partition {first} is of log {}, partition {partition} of {}: these are not one log's", other.0, log_id.0),
+                        format!(
+                            "partition {first} is of log {}, partition {partition} of {}: these are not one log's",
+                            other.0, log_id.0
+                        ),
                     ));
                 }
                 Some(_) => {}

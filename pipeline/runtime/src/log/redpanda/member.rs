@@ -14,13 +14,13 @@ use bellhop_core::task::Progress;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 
-use super::{Number, Shared};
 use super::client::Watch;
 use super::commit::{Committer, Desk, Job, Setup, ids, marked};
 use super::error;
 use super::group::Group;
 use super::note::Note;
 use super::source::{Committed, View};
+use super::{Number, Shared};
 use crate::log::{
     Each, Ended, Error, ErrorKind, Identity, Log, Polled, Reader, Schema, Topic, Transaction,
 };
@@ -154,7 +154,9 @@ impl Member {
     /// the next poll.
     fn claim(&mut self) {
         let wanted = self.known.iter().filter_map(|(partition, claim)| match claim {
-            Claim::Wanted(committed) if self.group.owns(*partition) => Some((*partition, committed)),
+            Claim::Wanted(committed) if self.group.owns(*partition) => {
+                Some((*partition, committed))
+            }
             Claim::Wanted(_) | Claim::Made => None,
         });
         let claims: Vec<_> = wanted
@@ -306,7 +308,9 @@ impl Log for Member {
                 let topic = self.shared.config.topic(Topic::Commands);
                 return Err(error::fix(
                     format!("go on at offset {next_offset} of {topic}, partition {partition}"),
-                    format!("its records before {low} are deleted and were not decided: the topic's retention is shorter than bellhop was down; move the group's offset to {low} to go on without them"),
+                    format!(
+                        "its records before {low} are deleted and were not decided: the topic's retention is shorter than bellhop was down; move the group's offset to {low} to go on without them"
+                    ),
                 ));
             }
             tracing::info!(partition, low, "a new partition begins behind what retention deleted");

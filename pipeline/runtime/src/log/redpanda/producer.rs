@@ -152,10 +152,8 @@ fn hand_over(
             if !command.headers.is_empty() {
                 let mut headers = OwnedHeaders::new_with_capacity(command.headers.len());
                 for header in command.headers {
-                    headers = headers.insert(KafkaHeader {
-                        key: header.name,
-                        value: Some(header.value),
-                    });
+                    headers =
+                        headers.insert(KafkaHeader { key: header.name, value: Some(header.value) });
                 }
                 record = record.headers(headers);
             }

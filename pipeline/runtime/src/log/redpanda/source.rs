@@ -192,7 +192,8 @@ impl Source {
                 since = Instant::now();
             } else if since.elapsed() > most {
                 let hint = format!("nothing came for {} s; it is tried again", most.as_secs());
-                reading.failed = Some(client.consumer.context().explain(error::retry(tried(), hint)));
+                reading.failed =
+                    Some(client.consumer.context().explain(error::retry(tried(), hint)));
             }
         }
         // A client that is not asked to stop goes on to fetch.
@@ -267,7 +268,10 @@ impl Source {
 
 fn is_timeout(error: &KafkaError) -> bool {
     let code = error.rdkafka_error_code();
-    matches!(code, Some(Code::OperationTimedOut | Code::RequestTimedOut | Code::UnstableOffsetCommit))
+    matches!(
+        code,
+        Some(Code::OperationTimedOut | Code::RequestTimedOut | Code::UnstableOffsetCommit)
+    )
 }
 
 /// One call of `read`.

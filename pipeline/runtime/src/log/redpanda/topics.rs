@@ -185,8 +185,8 @@ impl Admin {
         let tried = "ask for the settings of topics (the right DescribeConfigs)";
         let described = block_on(self.client.describe_configs(&asked, &self.options()));
         for resource in described.map_err(|e| self.failed(tried, e))? {
-            let resource = resource
-                .map_err(|code| self.failed(tried, KafkaError::AdminOp(code)))?;
+            let resource =
+                resource.map_err(|code| self.failed(tried, KafkaError::AdminOp(code)))?;
             let OwnedResourceSpecifier::Topic(name) = &resource.specifier else { continue };
             let plain = names.iter().find(|(_, named)| named == name).map(|(plain, _)| *plain);
             if let Some(topic) = plain.and_then(|plain| found.get_mut(plain)) {
