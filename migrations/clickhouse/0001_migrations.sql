@@ -1,4 +1,4 @@
--- Which migrations were applied; written by `bellhop migrate` alone.
+-- Which migrations were applied, written by `bellhop migrate` alone.
 CREATE TABLE IF NOT EXISTS migrations (
     number UInt32,
     name String,

@@ -1,4 +1,4 @@
--- What was refused, and why: a row per reason; one with `reason_index` 0 for each refused command.
+-- What was refused, and why: a row per reason, one with `reason_index` 0 for each refused command.
 CREATE TABLE IF NOT EXISTS refusals (
     property_id UUID CODEC(ZSTD(1)),
     business_date Date32 CODEC(ZSTD(1)),

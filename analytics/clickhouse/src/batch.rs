@@ -1,13 +1,13 @@
 //! Rows on their way: encoded as they come, in one buffer for each target.
 
-use bellhop_core::message::{Meta, Position, Timestamp};
+use bellhop_core::message::{Position, Timestamp};
 use bellhop_core::record::Record;
 use bellhop_ledger::events::Event;
 use bellhop_ledger::{Id, Put as _, Row, Table, Take};
 use bytes::Bytes;
 
 use crate::binary::Binary;
-use crate::decode::{Decoded, Decoder, nothing_known};
+use crate::decode::{Decoded, Decoder, Parked, nothing_known};
 use crate::plan::Plan;
 use crate::target::{COUNT, EVENTS, PARKED};
 
@@ -126,36 +126,41 @@ impl Rows {
         self.problem = None;
     }
 
-    fn park(&mut self, at: Position, record: &Record<'_>, name: &str, cause: &str, meta: &Meta) {
+    fn park(&mut self, at: Position, record: &Record<'_>, parked: &Parked) {
         self.undo();
         let target = &mut self.targets[PARKED];
         target.count += 1;
         let mut binary = Binary { out: &mut target.bytes, problem: &mut self.problem };
         binary.int(at.partition.cast_signed());
         binary.long(at.offset.cast_signed());
-        binary.text(name);
-        binary.text(cause);
-        binary.instant(meta.occurred_at);
+        binary.text(&parked.name);
+        binary.text(&parked.cause);
+        binary.instant(parked.meta.occurred_at);
         binary.bytes(record.key.unwrap_or_default());
         binary.bytes(record.value.unwrap_or_default());
-        self.row(&Event {
-            partition: at.partition.cast_signed(),
-            offset: at.offset.cast_signed(),
-            r#type: PARKED_TYPE,
-            name,
-            property_id: None,
-            reservation_id: None,
-            business_date: None,
-            known_at: meta.occurred_at,
-            message_id: &Id::of(meta.message_id),
-            correlation_id: None,
-            causation_id: None,
-            source_offset: None,
-            source_index: None,
-            idempotency_key: None,
-            decided_by: None,
-            payload: None,
-        });
+        self.row(&parked_event(at, parked, &Id::of(parked.meta.message_id)));
+    }
+}
+
+/// The row in `events` of an event that has no others.
+pub(crate) fn parked_event<'a>(at: Position, parked: &'a Parked, message_id: &'a Id) -> Event<'a> {
+    Event {
+        partition: at.partition.cast_signed(),
+        offset: at.offset.cast_signed(),
+        r#type: PARKED_TYPE,
+        name: &parked.name,
+        property_id: None,
+        reservation_id: None,
+        business_date: None,
+        known_at: parked.meta.occurred_at,
+        message_id,
+        correlation_id: None,
+        causation_id: None,
+        source_offset: None,
+        source_index: None,
+        idempotency_key: None,
+        decided_by: None,
+        payload: None,
     }
 }
 
@@ -177,36 +182,34 @@ impl Building {
         self.rows.targets.iter().map(|target| target.count as usize).sum()
     }
 
-    /// Adds the event of a record; gives the cause where it was parked.
+    /// Adds the event of a record; gives why where it was parked.
     pub(crate) fn add(
         &mut self,
         partition: u32,
         record: &Record<'_>,
         decoder: &mut Decoder,
-    ) -> Option<String> {
+    ) -> Option<Parked> {
         let at = Position { partition, offset: record.offset };
         let previous = if self.first.is_some() { self.last.cast_signed() } else { self.previous };
         self.rows.begin(at, previous);
-        let parked = match decoder.rows(at, record, &mut self.rows) {
-            Decoded::Rows => {
-                let problem = self.rows.problem.take();
-                // Its own instant may be what cannot be held; the record's can.
-                problem
-                    .map(|problem| (problem, decoder.name(record), nothing_known(record.timestamp)))
-            }
-            Decoded::Parked { cause, name, meta } => Some((cause, name, meta)),
+        let mut parked = match decoder.rows(at, record, &mut self.rows) {
+            Decoded::Rows => self.rows.problem.take().map(|cause| {
+                let (name, meta) = (decoder.name(record), nothing_known(record.timestamp));
+                Parked { cause, name, meta }
+            }),
+            Decoded::Parked(parked) => Some(*parked),
         };
-        let cause = parked.map(|(cause, name, mut meta)| {
-            self.rows.park(at, record, &name, &cause, &meta);
+        if let Some(parked) = &mut parked {
+            self.rows.park(at, record, parked);
+            // The instant itself may be what cannot be held.
             if self.rows.problem.is_some() {
-                meta.occurred_at = Timestamp(0);
-                self.rows.park(at, record, &name, &cause, &meta);
+                parked.meta.occurred_at = Timestamp(0);
+                self.rows.park(at, record, parked);
             }
-            cause
-        });
+        }
         self.first.get_or_insert(record.offset);
         self.last = record.offset;
-        cause
+        parked
     }
 
     /// The batch as it is; `None` when there is nothing in it. What comes next begins anew.

@@ -1,6 +1,7 @@
 //! From a record of the events topic to an event: its type, its metadata, its body.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use bellhop_core::avro::{Avro as _, Reader as Avro};
@@ -44,8 +45,19 @@ enum Reads {
 pub(crate) enum Decoded {
     /// It gave its rows.
     Rows,
-    /// It has none, for this reason; what is known of it.
-    Parked { cause: String, name: String, meta: Meta },
+    /// It has none.
+    Parked(Box<Parked>),
+}
+
+/// An event that has no rows.
+#[derive(Debug)]
+pub(crate) struct Parked {
+    /// Why not.
+    pub(crate) cause: String,
+    /// Its Avro name; empty where it is not known.
+    pub(crate) name: String,
+    /// Its metadata, or what stands for them.
+    pub(crate) meta: Meta,
 }
 
 impl Decoder {
@@ -56,11 +68,17 @@ impl Decoder {
         record: &Record<'_>,
     ) -> Result<(), log::Error> {
         let Some((id, _)) = record.value.and_then(unframe) else { return Ok(()) };
-        if !self.writers.contains_key(&id)
-            && let Some(schema) = log.schema_of(id)?
-        {
-            let reads = reads(&schema.name, &schema.text);
-            self.writers.insert(id, Arc::new(Writer { name: schema.name, reads }));
+        if let Entry::Vacant(vacant) = self.writers.entry(id) {
+            let writer = match log.schema_of(id)? {
+                Some(schema) => {
+                    Writer { reads: reads(&schema.name, &schema.text), name: schema.name }
+                }
+                None => Writer {
+                    reads: Reads::Refused(format!("schema id {id} is not known to the log")),
+                    name: String::new(),
+                },
+            };
+            vacant.insert(Arc::new(writer));
         }
         Ok(())
     }
@@ -85,10 +103,9 @@ impl Decoder {
         record: &Record<'_>,
         to: &mut impl Take,
     ) -> Decoded {
-        let parked = |cause: String, name: &str, meta: Option<Meta>| Decoded::Parked {
-            cause,
-            name: name.to_owned(),
-            meta: meta.unwrap_or_else(|| nothing_known(record.timestamp)),
+        let parked = |cause: String, name: &str, meta: Option<Meta>| {
+            let meta = meta.unwrap_or_else(|| nothing_known(record.timestamp));
+            Decoded::Parked(Box::new(Parked { cause, name: name.to_owned(), meta }))
         };
         let Some((id, datum)) = record.value.and_then(unframe) else {
             return parked("it has no frame of a schema".to_owned(), "", None);

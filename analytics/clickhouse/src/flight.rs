@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::batch::Batch;
 use crate::error::Error;
-use crate::server::{Insert, Server};
+use crate::server::{Insert, Server, new_token};
 use crate::target::{self, COUNT, EVENTS, Statement};
 use crate::views::{self, Counts, View};
 
@@ -105,10 +105,11 @@ impl Flight {
             "insert events {}..{} of partition {partition} into {table}",
             plan.first, plan.last
         );
-        let token = plan.token(self.log, partition, target);
+        let token =
+            if self.no_token { new_token() } else { plan.token(self.log, partition, target) };
         let insert = Insert {
             sql: &statement.sql,
-            token: (!self.no_token).then_some(token.as_str()),
+            token: &token,
             until: self.until,
             head: statement.head.clone(),
             rows: rows.bytes.clone(),

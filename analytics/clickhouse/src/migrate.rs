@@ -82,6 +82,7 @@ struct Age {
 /// # Errors
 /// When the server refuses, or a migration was applied whose text is another by now.
 pub fn run(server: &Server) -> Result<Migrated, Error> {
+    let server = &server.fresh();
     blocking(async {
         lock(server).await?;
         let migrated = apply(server).await;

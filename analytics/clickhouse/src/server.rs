@@ -1,5 +1,6 @@
 //! Requests to a ClickHouse server, over HTTP.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -19,6 +20,8 @@ const CHUNK: usize = 1 << 20;
 pub struct Server {
     client: Client,
     url: String,
+    user: String,
+    password: String,
     database: String,
     insert_timeout: Duration,
 }
@@ -33,7 +36,7 @@ impl std::fmt::Debug for Server {
 pub(crate) struct Insert<'a> {
     pub(crate) sql: &'a str,
     /// Names the block: another of the same name is dropped.
-    pub(crate) token: Option<&'a str>,
+    pub(crate) token: &'a str,
     /// Seconds since 1970, by the server's clock, after which it is refused.
     pub(crate) until: u64,
     /// The block.
@@ -53,13 +56,19 @@ impl Server {
                 "give an address like http://host:8123 (TLS needs a proxy beside this program)",
             ));
         }
+        let Config { url, user, password, database, insert_timeout, .. } = config.clone();
+        let client = Client::default();
+        Ok(Self { client, url, user, password, database, insert_timeout }.fresh())
+    }
+
+    /// The same with connections of its own: they belong to the runtime that uses them.
+    pub(crate) fn fresh(&self) -> Self {
         let client = Client::default()
-            .with_url(&config.url)
-            .with_user(&config.user)
-            .with_password(&config.password)
-            .with_database(&config.database);
-        let (url, database) = (config.url.clone(), config.database.clone());
-        Ok(Self { client, url, database, insert_timeout: config.insert_timeout })
+            .with_url(&self.url)
+            .with_user(&self.user)
+            .with_password(&self.password)
+            .with_database(&self.database);
+        Self { client, ..self.clone() }
     }
 
     /// The database.
@@ -135,9 +144,7 @@ impl Server {
             request = request.with_setting(*name, *value);
         }
         request = request.with_setting("log_comment", format!("bellhop until={}", insert.until));
-        if let Some(token) = insert.token {
-            request = request.with_setting("insert_deduplication_token", token);
-        }
+        request = request.with_setting("insert_deduplication_token", insert.token);
         let sent = async {
             request.send(insert.head.clone()).await?;
             let mut at = 0;
@@ -172,7 +179,7 @@ impl Server {
         sql: &str,
         parameters: &[(&str, String)],
     ) -> Result<Vec<T>, Error> {
-        blocking(self.ask_async(tried, sql, parameters))
+        blocking(self.fresh().ask_async(tried, sql, parameters))
     }
 
     /// Runs a statement.
@@ -180,7 +187,7 @@ impl Server {
     /// # Errors
     /// When the server cannot be asked, or refuses.
     pub fn run(&self, tried: &str, sql: &str) -> Result<(), Error> {
-        blocking(self.run_async(tried, sql, &[]))
+        blocking(self.fresh().run_async(tried, sql, &[]))
     }
 }
 
@@ -200,6 +207,13 @@ const BLOCK_SETTINGS: &[(&str, &str)] = &[
 /// Seconds since 1970, by our clock.
 pub(crate) fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
+/// A token that nobody has used: without one, a block of the same content would be dropped.
+pub(crate) fn new_token() -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    format!("{}/{:.9}/{count}", std::process::id(), now())
 }
 
 /// Runs one request where there is no runtime.

@@ -83,7 +83,7 @@ impl Sink {
             owning::claim(&server, &identity).await?;
             Ok((statements, server.clock_ahead().await?))
         })?;
-        let pool = Pool::start(server)?;
+        let pool = Pool::start(server.fresh())?;
         Ok(Self {
             config,
             consumer,
@@ -194,8 +194,9 @@ impl Sink {
                 }
             }
             lane.opened_at.get_or_insert_with(Instant::now);
-            if let Some(cause) = lane.building.add(partition, &record, &mut self.decoder) {
+            if let Some(parked) = lane.building.add(partition, &record, &mut self.decoder) {
                 let offset = record.offset;
+                let cause = parked.cause;
                 tracing::warn!(partition, offset, cause, "an event has no rows; it is parked");
                 self.status.parked += 1;
             }

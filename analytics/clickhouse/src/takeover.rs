@@ -40,9 +40,10 @@ pub(crate) async fn look(
     let last: Vec<Last> = server.ask_async(&tried, &sql, &[]).await?;
     let last = last.first().map_or(-1, |row| row.offset);
     let note = mark.and_then(|mark| Note::parse(&mark.note));
+    let is_noted = note.is_some();
     let go_on = decide(last, mark.map(|mark| mark.next_offset), note);
     let GoOn::From(next, previous) = go_on else { return Ok(go_on) };
-    let agrees = mark.is_some_and(|mark| mark.next_offset == next);
+    let agrees = is_noted && mark.is_some_and(|mark| mark.next_offset == next);
     if !agrees {
         check_strays(server, partition, last).await?;
         tracing::info!(partition, next, "the tables say where to go on, not the mark of the group");

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::error::Error;
-use crate::server::{Server, blocking};
+use crate::server::{Server, blocking, new_token};
 
 /// An aggregate.
 #[derive(Debug, Clone, Copy)]
@@ -86,7 +86,7 @@ impl View {
     fn difference(&self) -> String {
         let keys = self.keys.join(", ");
         let signed = |sign: &str| {
-            let sums = self.sums.iter().map(|sum| format!("{sign}{sum} AS {sum}"));
+            let sums = self.sums.iter().map(|sum| format!("{sign}toInt64({sum}) AS {sum}"));
             sums.collect::<Vec<_>>().join(", ")
         };
         let sums = self.sums.iter().map(|sum| format!("sum({sum}) AS {sum}"));
@@ -136,6 +136,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// # Errors
 /// When the server cannot be asked, or batches land without a pause: stop the sinks then.
 pub fn rebuild(server: &Server) -> Result<Vec<Rebuilt>, Error> {
+    let server = &server.fresh();
     blocking(async {
         let mut rebuilt = Vec::new();
         for view in &ALL {
@@ -187,7 +188,8 @@ async fn rebuild_one(server: &Server, view: &View) -> Result<Rebuilt, Error> {
                 let columns = [view.keys, view.sums].concat().join(", ");
                 let sql = format!("INSERT INTO {name} ({columns}) SELECT {columns} FROM {scratch}");
                 if corrections > 0 {
-                    server.run_async(&tried, &sql, &[("insert_deduplicate", "0".into())]).await?;
+                    let settings = [("insert_deduplication_token", new_token())];
+                    server.run_async(&tried, &sql, &settings).await?;
                 }
                 let drop = format!("DROP TABLE IF EXISTS {scratch} SYNC");
                 server.run_async(&tried, &drop, &[]).await?;

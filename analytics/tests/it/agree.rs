@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::fold::{self, Key};
 use crate::random::{self, Random};
+use crate::session;
 use crate::stream;
 
 const SEEDS: u64 = 40;
@@ -54,8 +55,8 @@ fn every_kpi_is_what_a_fold_over_the_events_says() {
     let mut rows_seen = BTreeMap::<&str, usize>::new();
     for seed in 0..SEEDS {
         let events = random::events(seed);
-        let session = stream::session(&events);
-        let loaded = stream::session(&events).load().unwrap();
+        let session = session::of(&events);
+        let loaded = session::of(&events).load().unwrap();
         let random = &mut Random(!seed);
         for kpi in kpi::ALL {
             let query = question(random, Query::of(kpi.name).unwrap());

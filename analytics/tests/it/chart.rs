@@ -2,12 +2,13 @@
 
 use bellhop_analytics::chart::{self, CURVE_DAYS, CurvePoint, LeadBucket};
 
+use crate::session;
 use crate::slt::fixture;
-use crate::stream::{self, night};
+use crate::stream::night;
 
 #[test]
 fn a_calendar_has_every_night_of_every_property() {
-    let days = chart::calendar(&stream::session(&fixture())).unwrap();
+    let days = chart::calendar(&session::of(&fixture())).unwrap();
     // June and July of the inn, July of the ryokan.
     assert_eq!(days.len(), 30 + 31 + 31);
     let of = |day: &str| {
@@ -19,7 +20,7 @@ fn a_calendar_has_every_night_of_every_property() {
 
 #[test]
 fn monthly_rates_stand_side_by_side() {
-    let rates = chart::monthly_rates(&stream::session(&fixture())).unwrap();
+    let rates = chart::monthly_rates(&session::of(&fixture())).unwrap();
     let texts: Vec<_> = rates
         .iter()
         .map(|it| format!("{} {} {} {:?}", it.property, it.month, it.currency, it.adr))
@@ -36,7 +37,7 @@ fn monthly_rates_stand_side_by_side() {
 
 #[test]
 fn a_booking_curve_rises_with_bookings_and_falls_with_cancellations() {
-    let session = stream::session(&fixture());
+    let session = session::of(&fixture());
     let curve = chart::booking_curve(&session, Some(night("2016-07-15"))).unwrap();
     let of = |property: &str, days: i32| {
         let point = CurvePoint { property: property.into(), days_before: days, room_nights: 0 };
@@ -59,7 +60,7 @@ fn a_booking_curve_rises_with_bookings_and_falls_with_cancellations() {
 
 #[test]
 fn cancellations_stand_in_the_bucket_of_their_booking() {
-    let buckets = chart::cancellations_by_lead_time(&stream::session(&fixture())).unwrap();
+    let buckets = chart::cancellations_by_lead_time(&session::of(&fixture())).unwrap();
     let bucket = |property: &str, bookings, cancelled| LeadBucket {
         property: property.into(),
         lead_days: "8-30",

@@ -3,14 +3,14 @@
 use bellhop_analytics::kpi::{self, Query};
 use bellhop_analytics::table::{Table, schema};
 
+use crate::session;
 use crate::slt::fixture;
-use crate::stream;
 
 const PAGE: &str = include_str!("../../../docs/kpis.md");
 
 #[test]
 fn every_kpi_has_a_section_with_an_example_that_runs() {
-    let session = stream::session(&fixture());
+    let session = session::of(&fixture());
     for kpi in kpi::ALL {
         let heading = format!("\n## `{}`\n", kpi.name);
         let (_, section) = PAGE.split_once(&heading).expect(kpi.name);
@@ -58,7 +58,7 @@ fn every_column_of_every_table_is_on_the_page() {
 
 #[test]
 fn a_person_reads_major_units_and_percent() {
-    let session = stream::session(&fixture());
+    let session = session::of(&fixture());
     let read = |name: &str| {
         let query = Query::of(name).unwrap();
         let answer = session.kpi(&query).unwrap();

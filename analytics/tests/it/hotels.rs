@@ -40,7 +40,9 @@ const MONTHS: [&str; 12] = [
 
 /// Every event in order of time; how many rows were read, and how many of them made no sense.
 pub(crate) fn events() -> (Vec<Known>, usize, usize) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../app/data/hotel_bookings.csv.gz");
+    let folders = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    let mut paths = folders.map(|folder| folder.join("app/data/hotel_bookings.csv.gz"));
+    let path = paths.find(|path| path.exists()).unwrap();
     let file = flate2::read::GzDecoder::new(File::open(path).unwrap());
     let mut reader = csv::Reader::from_reader(file);
     let names = reader.headers().unwrap().clone();

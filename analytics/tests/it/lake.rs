@@ -9,8 +9,9 @@ use bellhop_analytics::{Error, ErrorKind};
 use bellhop_core::message::LogId;
 use uuid::Uuid;
 
+use crate::session;
 use crate::slt::fixture;
-use crate::stream::{self, Known, LOG};
+use crate::stream::{Known, LOG};
 
 /// Appends the events from an offset up to another; events before the lake's own offset, too.
 fn append(lake: &mut Lake, events: &[Known], from: usize, to: usize) -> Option<Part> {
@@ -39,7 +40,7 @@ fn answers(session: &Session) -> Vec<String> {
 #[test]
 fn parts_of_any_size_answer_like_the_rows_in_memory() {
     let events = fixture();
-    let wanted = answers(&stream::session(&events));
+    let wanted = answers(&session::of(&events));
     for step in [1, 5, events.len()] {
         let folder = tempfile::tempdir().unwrap();
         let mut lake = Lake::open(folder.path(), LOG).unwrap();

@@ -10,5 +10,6 @@ mod hotels;
 mod lake;
 mod random;
 mod real;
+mod session;
 mod slt;
 mod stream;

@@ -4,7 +4,7 @@ use bellhop_analytics::kpi::{Dimension, Query};
 use bellhop_analytics::session::Session;
 use serde_json::{Value, json};
 
-use crate::{hotels, stream};
+use crate::{hotels, session};
 
 fn ask(session: &Session, name: &str, by: &[Dimension]) -> Value {
     let answer = session.kpi(&Query::of(name).unwrap().by(by)).unwrap();
@@ -15,7 +15,7 @@ fn ask(session: &Session, name: &str, by: &[Dimension]) -> Value {
 fn two_real_hotels_add_up_to_the_cent() {
     let (events, rows, refused) = hotels::events();
     assert_eq!((rows, refused), (119_390, 1));
-    let session = stream::session(&events);
+    let session = session::of(&events);
     let by = [Dimension::Property];
     assert_eq!(
         ask(&session, "bookings", &by),

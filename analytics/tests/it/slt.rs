@@ -21,6 +21,7 @@ use bellhop_schemas::money::Currency;
 use bellhop_schemas::reason::{Reason, Rule};
 use bellhop_schemas::stay::{PricedBy, RequestedLine, SupplyChange};
 
+use crate::session;
 use crate::stream::{
     self, DAY_US, Event, Known, Stay, always, line, night, property, property_id, reservation_id,
 };
@@ -145,7 +146,7 @@ pub(crate) fn fixture() -> Vec<Known> {
 
 #[test]
 fn every_written_question_has_the_written_answer() {
-    let session = stream::session(&fixture());
+    let session = session::of(&fixture());
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/slt");
     let mut files: Vec<_> =
         std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();

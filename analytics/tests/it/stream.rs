@@ -1,7 +1,5 @@
 //! Events as a partition would hold them, made by hand.
 
-use bellhop_analytics::expand::Expander;
-use bellhop_analytics::session::Session;
 use bellhop_core::avro::Avro;
 use bellhop_core::message::{LogId, Message, Meta, Position, Source, Timestamp};
 use bellhop_schemas::event::{
@@ -99,16 +97,6 @@ impl Known {
     pub(crate) fn datum(&self) -> Vec<u8> {
         self.event.datum()
     }
-}
-
-/// All events through an expander, as tables in memory.
-pub(crate) fn session(events: &[Known]) -> Session {
-    let mut expander = Expander::default();
-    for (offset, known) in (0..).zip(events) {
-        let at = Position { partition: 0, offset };
-        expander.event(at, known.name(), &known.meta(offset), &known.datum()).unwrap();
-    }
-    Session::of_batches(&expander.take().unwrap()).unwrap()
 }
 
 pub(crate) fn night(text: &str) -> Night {

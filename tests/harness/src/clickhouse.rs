@@ -16,6 +16,9 @@ const PACKAGES: [&str; 4] =
     ["chdb-core==26.9.0", "lz4==4.4.5", "zstandard==0.25.0", "clickhouse-cityhash==1.0.2.6"];
 const ENGINE: &str = "chdb-26.9.0";
 const SHIM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/clickhouse_http.py");
+/// Who logs in to a server that is ours.
+const USER: &str = "default";
+const PASSWORD: &str = "bellhop";
 const START: Duration = Duration::from_secs(60);
 
 /// A running ClickHouse.
@@ -84,8 +87,8 @@ impl ClickHouse {
         let server = run_engine(&site, folder.path(), port)?;
         Ok(Self {
             url: format!("http://127.0.0.1:{port}"),
-            user: "default".to_owned(),
-            password: String::new(),
+            user: USER.to_owned(),
+            password: PASSWORD.to_owned(),
             runs: Runs::Engine { server, folder, site, port },
         })
     }
@@ -105,7 +108,7 @@ impl ClickHouse {
     fn container(image: &str) -> anyhow::Result<Self> {
         let port = free_port()?;
         let started = Command::new("docker")
-            .args(["run", "--detach", "--env", "CLICKHOUSE_PASSWORD=bellhop"])
+            .args(["run", "--detach", "--env", &format!("CLICKHOUSE_PASSWORD={PASSWORD}")])
             .args(["--publish", &format!("127.0.0.1:{port}:8123"), image])
             .output()
             .context("run docker")?;
@@ -114,8 +117,8 @@ impl ClickHouse {
         let url = format!("http://127.0.0.1:{port}");
         let this = Self {
             url,
-            user: "default".to_owned(),
-            password: "bellhop".to_owned(),
+            user: USER.to_owned(),
+            password: PASSWORD.to_owned(),
             runs: Runs::Container(id),
         };
         this.wait_up()?;
@@ -217,6 +220,8 @@ fn run_engine(site: &Path, folder: &Path, port: u16) -> anyhow::Result<Server> {
         .arg("--path")
         .arg(folder.join("data"))
         .args(["--port", &port.to_string()])
+        .args(["--user", USER, "--password", PASSWORD])
+        .args(["--parent", &std::process::id().to_string()])
         .env("PYTHONPATH", site)
         .env("PYTHONDONTWRITEBYTECODE", "1");
     let mut server = Server::start("clickhouse", &mut command, &folder.join("server.log"))?;

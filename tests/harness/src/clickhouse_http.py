@@ -7,7 +7,7 @@ Prints one line "READY <port> <engine version>" when it accepts connections.
 An INSERT is written to a file first and read from there: the engine's streamed insert says that
 all is well when a constraint, a default or a view has failed.
 """
-import argparse, json, os, re, secrets, struct, sys, tempfile, threading, uuid
+import argparse, json, os, re, secrets, struct, sys, tempfile, threading, time, uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit, parse_qsl
 import chdb
@@ -315,7 +315,13 @@ def main():
     a.add_argument('--port', type=int, default=0); a.add_argument('--port-file')
     a.add_argument('--user'); a.add_argument('--password', default='')
     a.add_argument('--no-stream', action='store_true'); a.add_argument('-v', '--verbose', action='store_true')
+    a.add_argument('--parent', type=int, help='end when this process does')
     ARGS = a.parse_args()
+    if ARGS.parent:
+        def watch():
+            while os.getppid() == ARGS.parent: time.sleep(0.5)
+            os._exit(1)
+        threading.Thread(target=watch, daemon=True).start()
     KEEP = chdb.connect(ARGS.path)
     srv = Server((ARGS.host, ARGS.port), Handler)
     port = srv.server_address[1]
