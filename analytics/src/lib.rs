@@ -13,6 +13,7 @@
 pub mod chart;
 pub mod error;
 pub mod expand;
+pub mod fold;
 pub mod kpi;
 pub mod lake;
 pub mod session;

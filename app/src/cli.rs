@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 
 use crate::config::Config;
 
+mod audit;
 mod completions;
 mod config;
 mod demo;
@@ -15,11 +16,14 @@ mod describe;
 mod events;
 mod kpi;
 pub(crate) mod lag;
+mod migrate;
 mod parked;
+mod rebuild;
 mod replay;
 mod run;
 mod schemas;
 mod send;
+mod sink;
 mod sql;
 mod state;
 mod topics;
@@ -68,6 +72,10 @@ enum Command {
     Lag(lag::Args),
     Topics(topics::Args),
     Schemas(schemas::Args),
+    Sink(sink::Args),
+    Migrate(migrate::Args),
+    Audit(audit::Args),
+    Rebuild(rebuild::Args),
     Describe(describe::Args),
     Config(config::Args),
     Completions(completions::Args),
@@ -94,6 +102,10 @@ impl Cli {
             Command::Lag(args) => lag::run(args, config),
             Command::Topics(args) => topics::run(args, config),
             Command::Schemas(args) => schemas::run(args, config),
+            Command::Sink(args) => sink::run(args, config),
+            Command::Migrate(args) => migrate::run(args, config),
+            Command::Audit(args) => audit::run(args, config),
+            Command::Rebuild(args) => rebuild::run(args, config),
             Command::Describe(args) => describe::run(args),
             Command::Config(args) => config::run(args, config),
             Command::Completions(args) => completions::run(args),

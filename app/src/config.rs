@@ -1,6 +1,8 @@
 //! The configuration: defaults, then a file, then `BELLHOP_*` variables (`BELLHOP_KAFKA__BROKERS` is
 //! `brokers` of the table `kafka`). Unknown keys are refused.
 
+mod clickhouse;
+mod hidden;
 mod kafka;
 
 use std::net::SocketAddr;
@@ -12,6 +14,7 @@ use figment::Figment;
 use figment::providers::{Env, Format as _, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::clickhouse::ClickHouse;
 pub(crate) use self::kafka::{Kafka, Times};
 
 /// The file that is read when none is named.
@@ -49,6 +52,8 @@ pub(crate) struct Config {
     pub(crate) http: Option<SocketAddr>,
     /// The Kafka-protocol cluster, when the log is on one.
     pub(crate) kafka: Kafka,
+    /// Where events are to land.
+    pub(crate) clickhouse: ClickHouse,
 }
 
 impl Default for Config {
@@ -66,6 +71,7 @@ impl Default for Config {
             reply_topics: vec!["bellhop.replies".to_owned()],
             http: None,
             kafka: Kafka::default(),
+            clickhouse: ClickHouse::default(),
         }
     }
 }

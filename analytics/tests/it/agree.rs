@@ -7,10 +7,10 @@ use bellhop_analytics::session::Session;
 use bellhop_core::message::Timestamp;
 use serde_json::{Map, Value};
 
-use crate::fold::{self, Key};
 use crate::random::{self, Random};
 use crate::session;
 use crate::stream;
+use bellhop_analytics::fold::{self, Key};
 
 const SEEDS: u64 = 40;
 

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::session;
 use crate::slt::fixture;
-use crate::stream::{Known, LOG};
+use crate::stream::{InLog as _, Known, LOG};
 
 /// Appends the events from an offset up to another; events before the lake's own offset, too.
 fn append(lake: &mut Lake, events: &[Known], from: usize, to: usize) -> Option<Part> {

@@ -5,7 +5,6 @@
 mod agree;
 mod chart;
 mod docs;
-mod fold;
 mod hotels;
 mod lake;
 mod random;

@@ -4,7 +4,7 @@ use bellhop_analytics::expand::Expander;
 use bellhop_analytics::session::Session;
 use bellhop_core::message::Position;
 
-use crate::stream::Known;
+use crate::stream::{InLog as _, Known};
 
 /// All events through an expander, as tables in memory.
 pub(crate) fn of(events: &[Known]) -> Session {

@@ -1,7 +1,7 @@
 //! Events as a partition would hold them, made by hand.
 
-use bellhop_core::avro::Avro;
-use bellhop_core::message::{LogId, Message, Meta, Position, Source, Timestamp};
+pub(crate) use bellhop_analytics::fold::{DAY_US, Event, Known};
+use bellhop_core::message::{LogId, Meta, Position, Source, Timestamp};
 use bellhop_schemas::event::{
     OverbookingLimitChanged, PhysicalCountChanged, ProductDefined, PropertyDefined,
     ReservationCancelled, ReservationCheckedIn, ReservationCheckedOut, ReservationCreated,
@@ -14,62 +14,15 @@ use bellhop_schemas::stay::{Line, LineNight, Price, PricedBy, SupplyChange};
 use compact_str::CompactString;
 use uuid::Uuid;
 
-pub(crate) const DAY_US: i64 = 86_400_000_000;
 pub(crate) const LOG: LogId = LogId(Uuid::from_u128(0x1095));
 
-macro_rules! events {
-    ($($name:ident),*) => {
-        /// Any event that has rows.
-        #[derive(Debug, Clone)]
-        pub(crate) enum Event {
-            $($name($name),)*
-        }
-
-        impl Event {
-            fn name(&self) -> &'static str {
-                match self {
-                    $(Self::$name(_) => $name::NAME,)*
-                }
-            }
-
-            fn datum(&self) -> Vec<u8> {
-                let mut datum = Vec::new();
-                match self {
-                    $(Self::$name(event) => event.encode(&mut datum),)*
-                }
-                datum
-            }
-        }
-
-        $(impl From<$name> for Event {
-            fn from(event: $name) -> Self {
-                Self::$name(event)
-            }
-        })*
-    };
-}
-events!(
-    PropertyDefined,
-    ProductDefined,
-    PhysicalCountChanged,
-    OverbookingLimitChanged,
-    ReservationCreated,
-    ReservationCancelled,
-    ReservationCheckedIn,
-    ReservationCheckedOut,
-    ReservationNoShow,
-    ReservationRejected
-);
-
-/// An event and when it was known.
-#[derive(Debug, Clone)]
-pub(crate) struct Known {
-    pub(crate) at: Timestamp,
-    pub(crate) event: Event,
+/// What an event is in a log.
+pub(crate) trait InLog {
+    fn meta(&self, offset: u64) -> Meta;
 }
 
-impl Known {
-    pub(crate) fn meta(&self, offset: u64) -> Meta {
+impl InLog for Known {
+    fn meta(&self, offset: u64) -> Meta {
         let position = Position { partition: 0, offset };
         Meta {
             message_id: LOG.message_id(position, 0),
@@ -88,14 +41,6 @@ impl Known {
                 decided_by: "test".into(),
             }),
         }
-    }
-
-    pub(crate) fn name(&self) -> &'static str {
-        self.event.name()
-    }
-
-    pub(crate) fn datum(&self) -> Vec<u8> {
-        self.event.datum()
     }
 }
 

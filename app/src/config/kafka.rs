@@ -8,7 +8,9 @@ use anyhow::{Context as _, Result, bail};
 use bellhop_runtime::log::Timestamps;
 use bellhop_runtime::log::redpanda::{self, Sasl, Secret, Security, Settings};
 use bellhop_runtime::registry;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
+
+use super::hidden::Hidden;
 
 /// How the cluster is reached, and what its topics and groups are called.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,23 +68,6 @@ pub(crate) struct Kafka {
     /// More settings of librdkafka, by its names.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     client: BTreeMap<String, Hidden>,
-}
-
-/// A secret: read, and never printed.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
-struct Hidden(String);
-
-impl std::fmt::Debug for Hidden {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("***")
-    }
-}
-
-impl Serialize for Hidden {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str("***")
-    }
 }
 
 /// Where the times of commands come from.
