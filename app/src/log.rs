@@ -119,6 +119,29 @@ impl Names {
     }
 }
 
+/// The offset behind the last record of a partition. The end that a broker tells lies further on
+/// where the markers of transactions follow.
+///
+/// # Errors
+/// When the log cannot be read.
+pub(crate) fn end_of_records(log: &mut dyn Reader, topic: Topic, partition: u32) -> Result<u64> {
+    let end = log.end(topic, partition)?;
+    let mut back = 64;
+    loop {
+        let from = end.saturating_sub(back);
+        let mut last = None;
+        log.read(topic, partition, from, &mut |record| {
+            last = Some(record.offset);
+            ControlFlow::Continue(())
+        })?;
+        match last {
+            Some(last) => return Ok(last + 1),
+            None if from == 0 => return Ok(0),
+            None => back *= 16,
+        }
+    }
+}
+
 /// A property as it was defined.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Property {

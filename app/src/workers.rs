@@ -18,6 +18,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag::{register, register_conditional_shutdown};
 
 use crate::config::Config;
+use crate::log::end_of_records;
 use crate::site::OpenLog;
 
 /// How often it is looked whether all is decided.
@@ -231,7 +232,7 @@ pub(crate) fn wait_until_decided(
     check: &dyn Fn() -> Result<()>,
 ) -> Result<()> {
     for partition in 0..log.identity().partitions {
-        let end = log.end(Topic::Commands, partition)?;
+        let end = end_of_records(log, Topic::Commands, partition)?;
         let (mut last, mut since) = (None, Instant::now());
         while end > 0 && !stop.is_asked() {
             let committed = log.committed(partition)?.map(|progress| progress.next_offset);

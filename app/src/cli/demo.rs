@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use bellhop_analytics::session::Session;
+use bellhop_clickhouse::{Server, migrate};
 use bellhop_core::message::Message as _;
 use bellhop_runtime::log::Timestamps;
 use bellhop_runtime::log::redpanda::topics::{self, Wanted};
@@ -16,10 +17,12 @@ use bellhop_schemas::event::{
 };
 
 use super::replay::{Deciders, Options, Replayed, print_import, replay};
+use super::sink;
 use crate::config::Config;
 use crate::replay::import::Import;
 use crate::report::{Hotel, Report, gather};
-use crate::site::{ClusterArgs, Site};
+use crate::site::{ClusterArgs, OpenLog, Site};
+use crate::workers::Stop;
 use crate::{embedded, lake, output, words};
 
 /// The booking data; see `data/README.md`.
@@ -38,6 +41,9 @@ pub(crate) struct Args {
     data: Option<PathBuf>,
     #[command(flatten)]
     cluster: ClusterArgs,
+    /// Lands every event in this ClickHouse as well; its tables are made if they are missing
+    #[arg(long, value_name = "URL")]
+    clickhouse: Option<String>,
 }
 
 pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
@@ -61,10 +67,11 @@ pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
         out.flush()?;
         return Ok(ExitCode::from(crate::FAILURE));
     }
-    let Replayed { mut log, commands, .. } = replayed;
+    let Replayed { log, commands, .. } = replayed;
     drop(commands);
     let built = Instant::now();
-    lake::catch_up(&folder, &mut *log)?;
+    lake::catch_up(&folder, &mut *log.reader())?;
+    let landed = land(args, &log, config)?;
     drop(log);
     let session = Session::open(&folder.join(embedded::LAKE))?;
     let hotels = gather::hotels(&session)?;
@@ -87,6 +94,9 @@ pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
         lake_took.as_secs_f64(),
         page.display()
     )?;
+    if let Some(landed) = landed {
+        writeln!(out, "\n{landed}")?;
+    }
     print_next(&place(args, &folder), story.as_deref(), &mut out)?;
     out.flush()?;
     Ok(ExitCode::SUCCESS)
@@ -255,6 +265,21 @@ fn site(args: &Args, folder: &Path, config: &Config) -> Result<Site> {
     };
     topics::create(&connection, &wanted)?;
     Ok(Site::Cluster(Box::new(connection), Some(folder.to_owned())))
+}
+
+/// Lands all events in ClickHouse, if one is named; gives what there is to say of it.
+fn land(args: &Args, log: &OpenLog, config: &Config) -> Result<Option<String>> {
+    let Some(url) = &args.clickhouse else { return Ok(None) };
+    let target = config.clickhouse.target(Some(url));
+    migrate::run(&Server::new(&target)?)?;
+    let started = Instant::now();
+    let landed = sink::land(log, &target, true, &Stop::default())?;
+    let seconds = started.elapsed().as_secs_f64();
+    Ok(Some(format!(
+        "{} landed in ClickHouse as {} in {seconds:.1} s; `bellhop audit clickhouse` shows that nothing is missing or twice.",
+        words::count(landed.events, "event"),
+        words::count(landed.rows, "row"),
+    )))
 }
 
 /// The options that lead there again.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use bellhop_core::message::LogId;
 use bellhop_core::topology::Wire;
-use bellhop_runtime::log::{Bookmark, Producer, Reader, Timestamps};
+use bellhop_runtime::log::{Bookmark, Producer, Timestamps};
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -21,7 +21,7 @@ use crate::replay::capacity::Capacity;
 use crate::replay::commands::Commands;
 use crate::replay::import::Import;
 use crate::replay::schedule::schedule;
-use crate::site::{Site, SiteArgs};
+use crate::site::{OpenLog, Site, SiteArgs};
 use crate::workers::{self, Stop, Workers};
 use crate::{output, wiring, words};
 
@@ -87,7 +87,7 @@ pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
 
 /// A replay that has ended, or was stopped.
 pub(crate) struct Replayed {
-    pub(crate) log: Box<dyn Reader>,
+    pub(crate) log: OpenLog,
     pub(crate) commands: Commands,
     /// Commands that an earlier run had appended.
     pub(crate) before: usize,
@@ -127,7 +127,7 @@ pub(crate) fn replay(
     }
     let capacity = Capacity::parse(&options.capacity)?;
     let identity =
-        xxh3_64(format!("{:032x} {}", import.fingerprint, capacity.to_text()).as_bytes());
+        xxh3_64(format!("{:032x} {}", import.fingerprint, capacity.to_text()).as_bytes()) >> 1;
     let steps = schedule(&import.rows);
     let supplies = capacity.supplies(&import, &steps)?;
     let commands = Commands::new(import, steps, &supplies);
@@ -171,7 +171,7 @@ pub(crate) fn replay(
     if let Some(workers) = workers {
         workers.stop()?;
     }
-    Ok(Replayed { log: reader, commands, before, appended, took: started.elapsed(), stopped })
+    Ok(Replayed { log, commands, before, appended, took: started.elapsed(), stopped })
 }
 
 fn append(
@@ -210,8 +210,9 @@ impl Replayed {
     pub(crate) fn tally(&mut self) -> Result<BTreeMap<String, u64>> {
         let mut tally = BTreeMap::new();
         let mut names = Names::default();
+        let mut reader = self.log.reader();
         for partition in 0..self.log.identity().partitions {
-            names.raw(&mut *self.log, partition, 0, &mut |raw| {
+            names.raw(&mut *reader, partition, 0, &mut |raw| {
                 match tally.get_mut(raw.name) {
                     Some(count) => *count += 1,
                     None => drop(tally.insert(raw.name.to_owned(), 1)),

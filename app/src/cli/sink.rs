@@ -11,6 +11,7 @@ use bellhop_runtime::log::Topic;
 use clap::Subcommand;
 
 use crate::config::Config;
+use crate::log::end_of_records;
 use crate::site::{OpenLog, SiteArgs};
 use crate::workers::Stop;
 use crate::{output, wiring, words};
@@ -77,7 +78,7 @@ pub(crate) fn land(
 ) -> Result<Status> {
     let mut reader = log.reader();
     let ends = (0..log.identity().partitions)
-        .map(|partition| Ok((partition, reader.end(Topic::Events, partition)?)))
+        .map(|partition| Ok((partition, end_of_records(&mut *reader, Topic::Events, partition)?)))
         .collect::<Result<Vec<_>>>()?;
     drop(reader);
     let total: u64 = ends.iter().map(|(_, end)| end).sum();

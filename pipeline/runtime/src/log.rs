@@ -298,7 +298,7 @@ pub struct Command<'a> {
 pub struct Bookmark<'a> {
     /// Names the source.
     pub name: &'a str,
-    /// Its next row.
+    /// Its next row: below 2^63, for a broker keeps it as an offset.
     pub next: u64,
 }
 
