@@ -74,7 +74,7 @@ fn partitions_are_handed_over_soon_at_load() {
     }
     let took = joined.elapsed();
     assert!(took < Duration::from_secs(3), "handed over after {took:?}");
-    println!("handed over {} ms after the member joined", took.as_millis());
+    eprintln!("handed over {} ms after the member joined", took.as_millis());
     drop(second);
     house.wait_decided();
     first.stop();
@@ -107,7 +107,7 @@ fn a_command_alone_is_visible_at_once() {
         took.push(begun.elapsed());
     }
     took.sort_unstable();
-    println!("a command alone: p50 {:?}, max {:?}", took[20], took[39]);
+    eprintln!("a command alone: p50 {:?}, max {:?}", took[20], took[39]);
     // Far from what it takes, and far below what any of the known traps costs on each command.
     assert!(took[20] < Duration::from_millis(100), "{took:?}");
     running.stop();
