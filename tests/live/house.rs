@@ -190,9 +190,27 @@ impl House {
         let mut reader = self.log.reader();
         let until = Instant::now() + LONG;
         while !self.is_decided(&mut reader) {
-            assert!(Instant::now() < until, "not decided in {LONG:?}");
+            assert!(
+                Instant::now() < until,
+                "not decided in {LONG:?}: {}",
+                self.standing(&mut reader)
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// How far each partition is: last command sent, end of what is committed of the commands,
+    /// progress, end of the events.
+    fn standing(&self, reader: &mut dyn Reader) -> String {
+        let mut text = String::new();
+        for (partition, sent) in &self.sent {
+            let last = sent.last().map(|(offset, _)| *offset);
+            let ends = [Topic::Commands, Topic::Events].map(|it| reader.end(it, *partition).ok());
+            let committed = reader.committed(*partition).ok().flatten();
+            let next = committed.map(|progress| progress.next_offset);
+            text.push_str(&format!("\n{partition}: {last:?} {:?} {next:?} {:?}", ends[0], ends[1]));
+        }
+        text
     }
 
     /// How many events there are, the geneses not counted.

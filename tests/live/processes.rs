@@ -63,7 +63,7 @@ fn a_killed_workers_partitions_are_taken_over_in_time() {
         std::thread::sleep(Duration::from_millis(5));
     }
     let took = killed.elapsed();
-    println!("taken over {} ms after kill -9", took.as_millis());
+    eprintln!("taken over {} ms after kill -9", took.as_millis());
     assert!(took < Duration::from_secs(8), "{took:?}");
     heir.stop();
     house.check();

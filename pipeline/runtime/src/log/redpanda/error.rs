@@ -7,7 +7,9 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use super::native::TransactionError;
 use crate::log::{Error, ErrorKind};
 
-/// What to do about a code. What is not known is tried again: it may pass.
+/// What to do about a code. What is not known is tried again: it may pass. So is a topic that is
+/// not known: it was there when the log was connected, and a broker that has just started does not
+/// know it yet.
 pub(super) fn kind_of(code: Code) -> ErrorKind {
     match code {
         Code::Fenced
@@ -28,9 +30,6 @@ pub(super) fn kind_of(code: Code) -> ErrorKind {
         | Code::GroupAuthorizationFailed
         | Code::ClusterAuthorizationFailed
         | Code::TransactionalIdAuthorizationFailed
-        | Code::UnknownTopic
-        | Code::UnknownTopicOrPartition
-        | Code::UnknownPartition
         | Code::InvalidTopic
         | Code::InvalidArgument
         | Code::InvalidConfig
@@ -71,7 +70,7 @@ fn hint(code: Code) -> &'static str {
             "the user lacks the right: docs/operations.md lists the rights that bellhop needs"
         }
         Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition => {
-            "the topic or partition is missing: run `bellhop topics create`"
+            "the topic or partition is not known: a broker that has just started learns of it soon; if it was deleted, run `bellhop topics create`"
         }
         Code::MessageSizeTooLarge => {
             "the topic takes no record of this size: raise its max.message.bytes (`bellhop topics check` names the value)"

@@ -112,8 +112,18 @@ impl Member {
     /// waits until nothing of it is undecided.
     fn settle(&mut self, partition: u32) -> Result<Option<Progress>, Error> {
         let former = self.view.source.last_committed(partition)?.and_then(|it| it.note().owner);
-        if let Some(former) = former.filter(|former| *former != self.owner) {
-            self.fence(partition, &former)?;
+        tracing::debug!(partition, former, owner = self.owner, "take over");
+        match former {
+            Some(former) if former != self.owner => self.fence(partition, &former)?,
+            // Lost and regained, while this worker's own transaction has not ended: nobody else
+            // ends it.
+            Some(_) if self.commit.as_ref().is_some_and(Committer::is_under_way) => {
+                return Err(error::retry(
+                    format!("take over partition {partition}"),
+                    "this worker's own transaction on it has not ended yet",
+                ));
+            }
+            Some(_) | None => {}
         }
         let committed = self.view.source.stable_offset(Topic::Commands, partition)?;
         self.view.source.wait_stable(partition)?;

@@ -25,6 +25,8 @@ use crate::log::{Each, Error, ErrorKind, Identity, Reader, Schema, Topic};
 
 /// Messages that are taken at once.
 const TAKE: usize = 4_096;
+/// How long one broker may take to answer.
+const ANSWER: Duration = Duration::from_secs(2);
 /// One step of a wait for what may take long.
 const STEP: Duration = Duration::from_millis(500);
 
@@ -74,16 +76,22 @@ impl Client {
     ) -> Result<(u64, u64), KafkaError> {
         let until = Instant::now() + most;
         loop {
-            match self.consumer.fetch_watermarks(name, partition.cast_signed(), most) {
+            let asked = self.consumer.fetch_watermarks(name, partition.cast_signed(), ANSWER);
+            let e = match asked {
                 Ok((low, high)) => {
                     return Ok((low.max(0).cast_unsigned(), high.max(0).cast_unsigned()));
                 }
-                // A topic just made, or a broker just gone: the client looks for the leader anew.
-                Err(e) if is_passing(&e) && Instant::now() < until => {
-                    std::thread::sleep(Duration::from_millis(50));
-                }
-                Err(e) => return Err(e),
+                Err(e) => e,
+            };
+            if !is_passing(&e) || Instant::now() > until {
+                return Err(e);
             }
+            // A client that fetches nothing goes on to ask a leader that is gone, until it looks
+            // for the new one.
+            if let Err(error) = self.consumer.fetch_metadata(Some(name), ANSWER) {
+                tracing::debug!(%error, name, "look for the leader");
+            }
+            std::thread::sleep(Duration::from_millis(50));
         }
     }
 
