@@ -3,9 +3,8 @@
 use bellhop_core::message::{LogId, Meta, Position, Source, Timestamp};
 pub(crate) use bellhop_ledger::history::{DAY_US, Event, Known};
 use bellhop_schemas::event::{
-    OverbookingLimitChanged, PhysicalCountChanged, ProductDefined, PropertyDefined,
-    ReservationCancelled, ReservationCheckedIn, ReservationCheckedOut, ReservationCreated,
-    ReservationNoShow, ReservationRejected,
+    PropertyDefined, ReservationCancelled, ReservationCheckedIn, ReservationCheckedOut,
+    ReservationCreated, ReservationNoShow,
 };
 use bellhop_schemas::ids::{ProductCode, PropertyId, ReservationId};
 use bellhop_schemas::money::{Currency, Minor};
