@@ -18,6 +18,7 @@ use serde::Deserialize;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::batch::{Building, parked_event};
+use crate::binary::without_columns;
 use crate::decode::Decoder;
 use crate::error::Error;
 use crate::server::Server;
@@ -242,7 +243,13 @@ impl Put for Text<'_> {
     }
     fn text(&mut self, text: &str) {
         self.0.push(SEPARATOR);
-        self.0.extend_from_slice(text.as_bytes());
+        match without_columns(text) {
+            None => self.0.extend_from_slice(text.as_bytes()),
+            Some(rest) => {
+                self.0.push(b'{');
+                self.0.extend_from_slice(rest.as_bytes());
+            }
+        }
     }
     fn int(&mut self, count: i32) {
         self.number(i64::from(count));

@@ -15,6 +15,7 @@ pub mod row;
 pub mod bookings;
 pub mod catalog;
 pub mod events;
+pub mod history;
 pub mod refusals;
 pub mod room_nights;
 pub mod supply;

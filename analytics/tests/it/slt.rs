@@ -23,7 +23,7 @@ use bellhop_schemas::stay::{PricedBy, RequestedLine, SupplyChange};
 
 use crate::session;
 use crate::stream::{
-    self, DAY_US, Event, Known, Stay, always, line, night, property, property_id, reservation_id,
+    DAY_US, Event, Known, Stay, always, line, night, property, property_id, reservation_id,
 };
 
 /// A week in the life of two small hotels.

@@ -1,11 +1,10 @@
 //! Events as a partition would hold them, made by hand.
 
-pub(crate) use bellhop_analytics::fold::{DAY_US, Event, Known};
 use bellhop_core::message::{LogId, Meta, Position, Source, Timestamp};
+pub(crate) use bellhop_ledger::history::{DAY_US, Event, Known};
 use bellhop_schemas::event::{
-    OverbookingLimitChanged, PhysicalCountChanged, ProductDefined, PropertyDefined,
-    ReservationCancelled, ReservationCheckedIn, ReservationCheckedOut, ReservationCreated,
-    ReservationNoShow, ReservationRejected,
+    PropertyDefined, ReservationCancelled, ReservationCheckedIn, ReservationCheckedOut,
+    ReservationCreated, ReservationNoShow,
 };
 use bellhop_schemas::ids::{ProductCode, PropertyId, ReservationId};
 use bellhop_schemas::money::{Currency, Minor};

@@ -6,7 +6,7 @@ use bellhop_core::avro::Avro as _;
 use bellhop_core::message::Timestamp;
 use bellhop_core::record::frame;
 
-use crate::stream::Known;
+use crate::stream::{InLog as _, Known};
 use crate::world::{World, bookings, until_all};
 
 #[test]

@@ -43,6 +43,18 @@ fn a_view_that_is_right_is_left_as_it_is() {
 }
 
 #[test]
+fn the_same_damage_is_mended_as_often_as_it_is_done() {
+    let mut world = World::with_bookings(1, 2_000);
+    world.land();
+    for _ in 0..3 {
+        world.server.run("spoil", "TRUNCATE TABLE daily_sales").unwrap();
+        let rebuilt = views::rebuild(&world.server).unwrap();
+        assert!(rebuilt[0].corrections > 0, "{rebuilt:?}");
+        world.assert_whole();
+    }
+}
+
+#[test]
 fn spoiled_views_are_rebuilt_while_a_sink_is_running() {
     let mut world = World::with_bookings(2, 3_000);
     world.land();

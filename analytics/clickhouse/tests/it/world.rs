@@ -21,7 +21,7 @@ use bellhop_runtime::log::{
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::stream::Known;
+use crate::stream::{InLog as _, Known};
 
 pub(crate) const GROUP: &str = "clickhouse";
 /// Longer than anything here takes; a test that waits this long has failed.
