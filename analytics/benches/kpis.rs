@@ -4,7 +4,6 @@
 //! times; the last line is JSON: the slowest median. `cargo xtask bench kpi` pins it.
 #![expect(clippy::print_stdout, reason = "a benchmark's table is what it is for")]
 #![expect(clippy::unwrap_used, reason = "a benchmark that fails should stop where it does")]
-#![expect(dead_code, reason = "shares its events with the tests, and needs some of them only")]
 
 #[path = "../tests/it/hotels.rs"]
 mod hotels;
@@ -16,6 +15,7 @@ use std::time::Instant;
 use bellhop_analytics::kpi::{self, AsOf, Dimension, Query};
 use bellhop_analytics::lake::Lake;
 use bellhop_analytics::session::Session;
+use stream::InLog as _;
 
 fn main() {
     let (events, ..) = hotels::events();
