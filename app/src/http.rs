@@ -108,10 +108,13 @@ async fn ask<T: Send + 'static>(
     tokio::task::spawn_blocking(read).await.context("read the log")?
 }
 
+/// Name, help and value of a gauge.
+type Column = (&'static str, &'static str, fn(&lag::Lag) -> f64);
+
 fn measure(reader: &mut dyn Reader) -> Result<String> {
     let lags = lag::of(reader)?;
     let mut text = String::new();
-    let columns: [(&str, &str, fn(&lag::Lag) -> f64); 3] = [
+    let columns: [Column; 3] = [
         ("bellhop_lag_records", "Commands that wait to be decided.", |lag| lag.records as f64),
         ("bellhop_lag_seconds", "Age of the first command that waits.", |lag| lag.age_seconds),
         ("bellhop_commands_decided", "Offset of the next command to decide.", |lag| {
