@@ -1,6 +1,7 @@
-//! The project's own commands: `cargo xtask test`, `lint`, `bench`, `simulate`.
+//! The project's own commands: `cargo xtask test`, `lint`, `bench`, `simulate`, `audit`.
 #![allow(clippy::print_stdout, reason = "a command-line tool talks")]
 
+mod audit;
 mod bench;
 mod cargo;
 mod licences;
@@ -34,6 +35,12 @@ enum Command {
     },
     /// Measures, in release mode, and holds the numbers against their gates.
     Bench(bench::Arguments),
+    /// Replays the real data, lands it in ClickHouse and audits it there: starts all it needs.
+    Audit {
+        /// `kpi`: every KPI by a fold, DataFusion and ClickHouse; `clickhouse`: every row.
+        #[arg(default_value = "kpi", value_parser = ["kpi", "clickhouse"])]
+        what: String,
+    },
     /// Checks formatting, licences and lints.
     Lint,
 }
@@ -54,6 +61,7 @@ fn main() -> anyhow::Result<()> {
             cargo::run(&[arguments.as_slice(), &only].concat(), &[variable])
         }
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Audit { what } => audit::run(&what),
         Command::Lint => {
             cargo::run(&["fmt", "--all", "--check"], &[])?;
             licences::check()?;

@@ -11,6 +11,7 @@ use bellhop_runtime::log::{Reader, Topic};
 use serde::Serialize;
 
 use crate::config::Config;
+use crate::log::end_of_records;
 use crate::output;
 use crate::site::SiteArgs;
 
@@ -35,7 +36,7 @@ pub(crate) struct Lag {
     pub(crate) next: u64,
     /// Offset behind the last command.
     pub(crate) end: u64,
-    /// Commands that wait. On a broker, markers of transactions may count as well.
+    /// Commands that wait. On a broker, markers of transactions between them count as well.
     pub(crate) records: u64,
     /// Seconds since the first of them was appended.
     pub(crate) age_seconds: f64,
@@ -53,17 +54,17 @@ pub(crate) fn of(reader: &mut dyn Reader) -> Result<Vec<Lag>> {
 }
 
 fn of_partition(reader: &mut dyn Reader, partition: u32, now: Timestamp) -> Result<Lag> {
-    let end = reader.end(Topic::Commands, partition)?;
+    let end = end_of_records(reader, Topic::Commands, partition)?;
     let next = reader.committed(partition)?.map_or(0, |progress| progress.next_offset);
     let mut first = None;
     if next < end {
         reader.read(Topic::Commands, partition, next, &mut |record| {
-            first = Some(record.timestamp);
+            first = Some((record.offset, record.timestamp));
             ControlFlow::Break(())
         })?;
     }
-    let age = first.map_or(0, |first| now.0.saturating_sub(first.0).max(0));
-    let records = if first.is_some() { end - next } else { 0 };
+    let age = first.map_or(0, |(_, at)| now.0.saturating_sub(at.0).max(0));
+    let records = first.map_or(0, |(first, _)| end.saturating_sub(first));
     Ok(Lag { partition, next, end, records, age_seconds: age as f64 / 1e6 })
 }
 

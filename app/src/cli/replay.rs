@@ -141,13 +141,13 @@ pub(crate) fn replay(
         && asked != log.identity().log_id.0
     {
         bail!(
-            "the log {site} is {}, not {asked}: leave --log-id out, or give another one",
+            "the log {site} is {}, not {asked}: leave --log-id out, or give another folder or --prefix",
             log.identity().log_id.0
         );
     }
     match producer.bookmark(IDENTITY)? {
         Some(found) if found != identity => bail!(
-            "the log {site} holds a replay of another file, or with another --capacity: give another one"
+            "the log {site} holds a replay of another file, or with another --capacity: give another folder or --prefix"
         ),
         Some(_) => {}
         None => {

@@ -5,6 +5,8 @@
 mod harness;
 
 mod bad_input;
+mod clickhouse;
+mod cluster;
 mod commands;
 mod demo;
 mod figures;

@@ -1,0 +1,127 @@
+//! A log on a cluster: a real broker, a real registry, the binary from topics to metrics.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use bellhop_harness::{Kafka, Registry, free_port, signal};
+
+use crate::harness::{bellhop, bellhop_with, command, folder, text};
+
+const PROPERTY: &str = "7b0c7e52-6f5e-4a54-9d1c-3f2a8a6b1c01";
+const RESERVATION: &str = "11111111-1111-4111-8111-111111111111";
+
+fn lines() -> String {
+    let create = |key: &str, id: &str, units: u32| {
+        format!(
+            r#"{{"type":"CreateReservation","idempotency_key":"{key}","property_id":"{PROPERTY}","reservation_id":"{id}","lines":[{{"product":"DBL","units":{units},"arrival":"2027-08-01","departure":"2027-08-02","adults":2,"currency":"EUR","priced_by":"Client","nights":[{{"room":9000}}]}}]}}"#
+        )
+    };
+    [
+        format!(r#"{{"type":"DefineProperty","idempotency_key":"p1","property_id":"{PROPERTY}","code":"Seaview","time_zone":"Europe/Lisbon","roll_hour":3,"currency":"EUR","physical":2}}"#),
+        format!(r#"{{"type":"DefineProduct","idempotency_key":"d1","property_id":"{PROPERTY}","product":"DBL","name":"Double room","kind":"Room","statistics":true,"physical":2}}"#),
+        create("r1", RESERVATION, 2),
+        create("r1", RESERVATION, 2),
+        create("r1", RESERVATION, 1),
+        create("r2", "22222222-2222-4222-8222-222222222222", 1),
+        r#"{"type":"Nonsense"}"#.to_owned(),
+    ]
+    .join("\n")
+}
+
+/// Stops in order when dropped, as an operator would.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = signal(self.0.id(), "TERM");
+        let _ = self.0.wait();
+    }
+}
+
+fn get(port: u16, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    Some(answer)
+}
+
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !holds() {
+        assert!(started.elapsed() < Duration::from_secs(60), "waited a minute for {what}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn from_a_brokers_address_to_decided_commands_and_metrics() {
+    let kafka = Kafka::start(1).expect("a broker");
+    let registry = Registry::start().expect("a registry");
+    let folder = folder();
+    let data = text(folder.path());
+    let (brokers, registry) = (kafka.brokers(), registry.url());
+    let cluster = ["--broker", &brokers, "--registry", &registry];
+    let on = |args: &[&str]| bellhop(&[args, &cluster].concat());
+
+    // Nothing is there yet, and that is said with what to do.
+    let error = on(&["lag"]).failed(1);
+    assert!(error.contains("missing") && error.contains("bellhop topics create"), "{error}");
+    let told = on(&["topics", "create"]).ok();
+    assert_eq!(told.lines().count(), 5, "{told}");
+    assert!(on(&["topics", "check"]).ok().contains("as they should be"));
+    assert!(on(&["topics", "check", "--partitions", "3"]).ok().contains("has partitions 8"));
+    assert!(on(&["schemas", "check"]).ok().contains("registers what is new"));
+    assert!(on(&["schemas", "register"]).ok().contains("all registered now"));
+    assert!(on(&["schemas", "check"]).ok().contains("all registered"));
+
+    // Sent before anybody works: they wait.
+    let sent = bellhop_with(&[&["send"], &cluster[..]].concat(), &lines());
+    assert_eq!(sent.code, Some(1), "one line is nonsense: {sent:?}");
+    assert!(sent.stdout.contains("6 commands sent"), "{sent:?}");
+    assert!(on(&["lag"]).ok().contains("6 waiting in all"));
+
+    let port = free_port().expect("a port");
+    let mut worker = command(&[&["run", "--data", data], &cluster[..]].concat());
+    worker.env("BELLHOP_HTTP", format!("127.0.0.1:{port}")).stderr(Stdio::null());
+    let worker = Running(worker.spawn().expect("start a worker"));
+    until("the commands to be decided", || on(&["lag"]).ok().contains("0 waiting in all"));
+    let asked = bellhop_with(&[&["send", "--wait"], &cluster[..]].concat(), &lines());
+    for words in [
+        "1: repeated DefineProperty: accepted before",
+        "3: repeated CreateReservation RSV-",
+        "4: repeated CreateReservation RSV-",
+        "5: conflict CreateReservation",
+        "6: repeated CreateReservation: refused before, and nothing is done twice; DBL is sold out on 2027-08-01 (asked 1, left 0)",
+        "7: error",
+    ] {
+        assert!(asked.stdout.contains(words), "wanted \"{words}\" in:\n{asked:?}");
+    }
+    let metrics = get(port, "/metrics").expect("metrics");
+    assert!(metrics.contains("bellhop_workers_up 1"), "{metrics}");
+    assert!(metrics.contains("bellhop_lag_records{partition=\"0\"} 0"), "{metrics}");
+    for path in ["/healthz", "/readyz"] {
+        let answer = get(port, path).expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+    let story = on(&["why", RESERVATION]).ok();
+    assert!(story.contains("RSV-"), "{story}");
+    drop(worker);
+    let verified = on(&["verify", "--data", data]).ok();
+    assert!(verified.contains("All is well"), "{verified}");
+    let calendar = on(&["state", "Seaview", "--from", "2027-08-01", "--to", "2027-08-01"]).ok();
+    assert!(calendar.contains("2027-08-01"), "{calendar}");
+}
+
+#[test]
+fn an_address_where_nobody_listens_is_said() {
+    let port = free_port().expect("a port");
+    let (broker, registry) = (format!("127.0.0.1:{port}"), format!("http://127.0.0.1:{port}"));
+    let error = bellhop(&["lag", "--broker", &broker, "--registry", &registry]).failed(1);
+    assert!(error.contains(&port.to_string()), "{error}");
+    let error = bellhop(&["lag", "--broker", &broker]).failed(1);
+    assert!(error.contains("--registry URL"), "{error}");
+}
