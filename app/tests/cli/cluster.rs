@@ -2,10 +2,10 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use bellhop_harness::{Kafka, Registry, free_port, signal};
+use bellhop_harness::{Kafka, Registry, free_port, python_packages, signal};
 
 use crate::harness::{bellhop, bellhop_with, command, folder, text};
 
@@ -107,6 +107,8 @@ fn from_a_brokers_address_to_decided_commands_and_metrics() {
         let answer = get(port, path).expect("an answer");
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     }
+    let replied = python(&brokers, &registry);
+    assert!(replied.contains("Decided: accepted"), "{replied}");
     let story = on(&["why", RESERVATION]).ok();
     assert!(story.contains("RSV-"), "{story}");
     drop(worker);
@@ -114,6 +116,20 @@ fn from_a_brokers_address_to_decided_commands_and_metrics() {
     assert!(verified.contains("All is well"), "{verified}");
     let calendar = on(&["state", "Seaview", "--from", "2027-08-01", "--to", "2027-08-01"]).ok();
     assert!(calendar.contains("2027-08-01"), "{calendar}");
+}
+
+/// The example of a producer in Python, as its page says to run it.
+fn python(brokers: &str, registry: &str) -> String {
+    let client = ["confluent-kafka[avro,schemaregistry]==2.12.2"];
+    let packages = python_packages("confluent-kafka-2.12.2", &client).expect("the client");
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/python/produce.py");
+    let output = Command::new("python3")
+        .args(["-W", "ignore", example, brokers, registry, PROPERTY])
+        .env("PYTHONPATH", packages)
+        .output()
+        .expect("start python3");
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    String::from_utf8_lossy(&output.stdout).into_owned() + &errors
 }
 
 #[test]

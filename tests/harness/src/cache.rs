@@ -2,8 +2,9 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 
 /// Where build output and downloads stay: `BELLHOP_CACHE`, or `bellhop` in the user's cache.
 ///
@@ -47,4 +48,23 @@ pub fn fetched(
         fs::rename(&part, &folder).with_context(|| format!("make {}", folder.display()))?;
     }
     Ok(folder)
+}
+
+/// The folder `name` in the cache with Python packages, for `PYTHONPATH`; `packages` are arguments
+/// of pip.
+///
+/// # Errors
+/// When pip cannot install them.
+pub fn python_packages(name: &str, packages: &[&str]) -> anyhow::Result<PathBuf> {
+    fetched(name, |folder| {
+        let installed = Command::new("python3")
+            .args(["-m", "pip", "install", "--quiet", "--no-compile"])
+            .args(["--disable-pip-version-check", "--root-user-action=ignore", "--target"])
+            .arg(folder)
+            .args(packages)
+            .status()
+            .context("run python3 -m pip; install Python 3 with pip")?;
+        ensure!(installed.success(), "pip could not install {packages:?}: see above");
+        Ok(())
+    })
 }

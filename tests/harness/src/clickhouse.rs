@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use tempfile::TempDir;
 
-use crate::{Server, fetched, free_port};
+use crate::{Server, free_port, python_packages};
 
 /// The engine's package, and what the shim needs beside it; all under Apache-2.0, BSD or MIT.
 const PACKAGES: [&str; 4] =
@@ -71,17 +71,7 @@ impl ClickHouse {
     /// # Errors
     /// When it cannot be fetched or does not start.
     pub fn engine() -> anyhow::Result<Self> {
-        let site = fetched(ENGINE, |folder| {
-            let installed = Command::new("python3")
-                .args(["-m", "pip", "install", "--quiet", "--no-deps", "--no-compile"])
-                .args(["--disable-pip-version-check", "--root-user-action=ignore", "--target"])
-                .arg(folder)
-                .args(PACKAGES)
-                .status()
-                .context("run python3 -m pip; install Python 3 with pip")?;
-            ensure!(installed.success(), "pip could not install {PACKAGES:?}: see above");
-            Ok(())
-        })?;
+        let site = python_packages(ENGINE, &[&["--no-deps"], PACKAGES.as_slice()].concat())?;
         let folder = tempfile::tempdir().context("make a folder for the data")?;
         let port = free_port()?;
         let server = run_engine(&site, folder.path(), port)?;

@@ -7,7 +7,7 @@ mod kafka;
 mod registry;
 mod server;
 
-pub use cache::{cache, fetched};
+pub use cache::{cache, fetched, python_packages};
 pub use clickhouse::ClickHouse;
 pub use kafka::{Kafka, Options as KafkaOptions, signal};
 pub use registry::Registry;
