@@ -2,10 +2,11 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use bellhop_harness::{Kafka, Registry, free_port, python_packages, signal};
+use bellhop_harness::{Kafka, Registry, free_port, java_class_path, python_packages, signal};
 
 use crate::harness::{bellhop, bellhop_with, command, folder, text};
 
@@ -107,8 +108,10 @@ fn from_a_brokers_address_to_decided_commands_and_metrics() {
         let answer = get(port, path).expect("an answer");
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     }
-    let replied = python(&brokers, &registry);
-    assert!(replied.contains("Decided: accepted"), "{replied}");
+    for producer in [python as fn() -> Command, rust, java] {
+        let replied = told(producer().args([&brokers, &registry, PROPERTY]));
+        assert!(replied.contains("Decided: accepted"), "{replied}");
+    }
     let story = on(&["why", RESERVATION]).ok();
     assert!(story.contains("RSV-"), "{story}");
     drop(worker);
@@ -119,15 +122,35 @@ fn from_a_brokers_address_to_decided_commands_and_metrics() {
 }
 
 /// The example of a producer in Python, as its page says to run it.
-fn python(brokers: &str, registry: &str) -> String {
+fn python() -> Command {
     let client = ["confluent-kafka[avro,schemaregistry]==2.12.2"];
     let packages = python_packages("confluent-kafka-2.12.2", &client).expect("the client");
-    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/python/produce.py");
-    let output = Command::new("python3")
-        .args(["-W", "ignore", example, brokers, registry, PROPERTY])
-        .env("PYTHONPATH", packages)
-        .output()
-        .expect("start python3");
+    let mut python = Command::new("python3");
+    python.args([
+        "-W",
+        "ignore",
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/python/produce.py"),
+    ]);
+    python.env("PYTHONPATH", packages);
+    python
+}
+
+/// The one in Rust.
+fn rust() -> Command {
+    Command::new(Path::new(env!("CARGO_BIN_EXE_bellhop")).with_file_name("examples/produce"))
+}
+
+/// The one in Java.
+fn java() -> Command {
+    let mut java = Command::new("java");
+    java.args(["-cp", &java_class_path().expect("the client")]);
+    java.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/java/Produce.java"));
+    java
+}
+
+/// All that a program says.
+fn told(command: &mut Command) -> String {
+    let output = command.output().expect("start the program");
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     String::from_utf8_lossy(&output.stdout).into_owned() + &errors
 }

@@ -325,6 +325,22 @@ fn fetch(folder: &Path) -> anyhow::Result<()> {
     ])
 }
 
+/// A class path of Kafka's client and Avro, for producers in Java.
+///
+/// # Errors
+/// When Maven cannot fetch them.
+pub fn java_class_path() -> anyhow::Result<String> {
+    const AVRO: &str = "1.12.1";
+    let kafka = fetched(&format!("kafka-{VERSION}"), fetch)?;
+    let avro = fetched(&format!("avro-{AVRO}"), |folder| {
+        let artifact = format!("-Dartifact=org.apache.avro:avro:{AVRO}");
+        let to = format!("-DoutputDirectory={}", folder.display());
+        let copy = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy";
+        maven(&[copy, &artifact, &to])
+    })?;
+    Ok(format!("{}/*:{}/lib/*", avro.display(), kafka.display()))
+}
+
 /// Runs Maven.
 pub(crate) fn maven(arguments: &[&str]) -> anyhow::Result<()> {
     let output = Command::new("mvn").args(["-B", "-q"]).args(arguments).output();

@@ -9,6 +9,6 @@ mod server;
 
 pub use cache::{cache, fetched, python_packages};
 pub use clickhouse::ClickHouse;
-pub use kafka::{Kafka, Options as KafkaOptions, signal};
+pub use kafka::{Kafka, Options as KafkaOptions, java_class_path, signal};
 pub use registry::Registry;
 pub use server::{Server, free_port};

@@ -1,0 +1,75 @@
+//! Sends a reservation to bellhop and waits for its outcome.
+//!
+//! ```sh
+//! cargo run -p bellhop --example produce -- localhost:9092 http://localhost:8081 PROPERTY_ID
+//! ```
+#![allow(clippy::print_stdout, reason = "an example shows what it did")]
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use bellhop_core::avro::Avro;
+use bellhop_core::engine::ReplyOutcome;
+use bellhop_core::message::{LogId, Message, MessageKey, Meta, Timestamp};
+use bellhop_core::record::{Header, frame};
+use bellhop_core::task::{CORRELATION_ID, REPLY_TO};
+use bellhop_runtime::clock::{Clock, SystemClock};
+use bellhop_runtime::log::redpanda::{Config, Redpanda};
+use bellhop_runtime::log::{Command, Producer};
+use bellhop_schemas::command::CreateReservation;
+use bellhop_schemas::contract;
+use uuid::Uuid;
+
+const REPLIES: &str = "bellhop.replies";
+
+fn main() -> anyhow::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [brokers, registry, property] = arguments.as_slice() else {
+        bail!("give BROKERS REGISTRY PROPERTY_ID");
+    };
+    let (reservation, correlation_id) = (Uuid::new_v4(), Uuid::new_v4().to_string());
+    // Two nights in a double room, priced by us. The types are the contract's; JSON is for brevity.
+    let command: CreateReservation = serde_json::from_value(serde_json::json!({
+        "property_id": property,
+        "reservation_id": reservation,
+        "lines": [{
+            "product": "DBL", "units": 1, "arrival": "2027-09-20", "departure": "2027-09-22",
+            "adults": 2, "currency": "EUR", "priced_by": "Client",
+            "nights": [{"room": 9000}, {"room": 9500}],
+        }],
+    }))?;
+
+    let log = Redpanda::connect(&Config::new(brokers, registry), LogId(Uuid::new_v4()))?;
+    let mut replies = log.replies(REPLIES, correlation_id.as_bytes())?;
+    let mut producer = log.sender();
+    let schema = contract::schema(CreateReservation::NAME)?;
+    let schema_id = producer.schema_id(CreateReservation::NAME, &schema)?;
+
+    // One idempotency key for each intent: sent again, the first outcome comes again.
+    let now = SystemClock::default().now();
+    let meta = Meta::of_command(Uuid::new_v4(), &format!("web-{reservation}"), now);
+    let (mut key, mut value) = (Vec::new(), Vec::new());
+    command.property_id.write(&mut key);
+    frame(schema_id, &mut value);
+    meta.encode(&mut value);
+    command.encode(&mut value);
+    let headers = [
+        Header { name: REPLY_TO, value: REPLIES.as_bytes() },
+        Header { name: CORRELATION_ID, value: correlation_id.as_bytes() },
+    ];
+    // The broker stamps it.
+    let timestamp = Timestamp(0);
+    producer.append(&[Command { key: &key, value: &value, timestamp, headers: &headers }], None)?;
+
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(30) {
+        let Some(reply) = replies.next(Duration::from_secs(1))? else { continue };
+        let verdict = match (reply.outcome, reply.code) {
+            (ReplyOutcome::Decided | ReplyOutcome::Repeated, 0) => "accepted".to_owned(),
+            (_, code) => format!("refused by rule {code}"),
+        };
+        println!("{:?}: {verdict}, reservation {reservation}", reply.outcome);
+        return Ok(());
+    }
+    None.context("no reply in 30 s: is a `bellhop run` working?")
+}
