@@ -2,7 +2,6 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -71,8 +70,8 @@ fn from_a_brokers_address_to_decided_commands_and_metrics() {
     // Nothing is there yet, and that is said with what to do.
     let error = on(&["lag"]).failed(1);
     assert!(error.contains("missing") && error.contains("bellhop topics create"), "{error}");
-    let told = on(&["topics", "create"]).ok();
-    assert_eq!(told.lines().count(), 5, "{told}");
+    let made = on(&["topics", "create"]).ok();
+    assert_eq!(made.lines().count(), 5, "{made}");
     assert!(on(&["topics", "check"]).ok().contains("as they should be"));
     assert!(on(&["topics", "check", "--partitions", "3"]).ok().contains("has partitions 8"));
     assert!(on(&["schemas", "check"]).ok().contains("registers what is new"));
@@ -137,7 +136,19 @@ fn python() -> Command {
 
 /// The one in Rust.
 fn rust() -> Command {
-    Command::new(Path::new(env!("CARGO_BIN_EXE_bellhop")).with_file_name("examples/produce"))
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args([
+        "run",
+        "--quiet",
+        "--locked",
+        "--package",
+        "bellhop",
+        "--example",
+        "produce",
+        "--",
+    ]);
+    cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
+    cargo
 }
 
 /// The one in Java.
