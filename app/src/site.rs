@@ -131,7 +131,7 @@ impl Site {
     pub(crate) fn reader(&self) -> Result<Box<dyn Reader>> {
         match self {
             Self::Folder(folder) => embedded::reader(folder),
-            Self::Cluster(..) => Ok(self.connect(LogId(wiring::random_id()))?.reader()),
+            Self::Cluster(..) => Ok(self.open()?.reader()),
         }
     }
 
@@ -150,8 +150,24 @@ impl Site {
                 Ok(OpenLog::Embedded(embedded::open_or_create(folder, timestamps, log_id, config)?))
             }
             Self::Cluster(connection, folder) => {
-                let connection = redpanda::Config { timestamps, ..(**connection).clone() };
+                let connection =
+                    redpanda::Config { timestamps: Some(timestamps), ..(**connection).clone() };
                 Self::Cluster(Box::new(connection), folder.clone()).connect(log_id)
+            }
+        }
+    }
+
+    /// Its log as it is, for a tool: live or a replay of the past.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be reached.
+    pub(crate) fn open(&self) -> Result<OpenLog> {
+        match self {
+            Self::Folder(folder) => Ok(OpenLog::Embedded(embedded::open(folder)?)),
+            Self::Cluster(connection, _) => {
+                let connection = redpanda::Config { timestamps: None, ..(**connection).clone() };
+                let log_id = LogId(wiring::random_id());
+                Ok(OpenLog::Redpanda(Redpanda::connect(&connection, log_id)?))
             }
         }
     }

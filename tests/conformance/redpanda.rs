@@ -57,7 +57,7 @@ impl Fixture for OnKafka {
         let mut config = Config::new(&kafka.brokers(), &registry.url());
         config.prefix = format!("suite-{}", COUNT.fetch_add(1, Ordering::Relaxed));
         config.group.clone_from(&config.prefix);
-        config.timestamps = timestamps;
+        config.timestamps = Some(timestamps);
         let wanted = Wanted {
             partitions: PARTITIONS,
             timestamps,

@@ -155,7 +155,7 @@ fn what_is_wrong_with_brokers_and_topics_is_said() {
     assert!(error.hint.contains("bellhop topics create"), "{error}");
 
     let mut times = config.clone();
-    times.timestamps = bellhop_runtime::log::Timestamps::Create;
+    times.timestamps = Some(bellhop_runtime::log::Timestamps::Create);
     let error = refused(&times);
     assert!(error.hint.contains("message.timestamp.type LogAppendTime"), "{error}");
 

@@ -255,7 +255,7 @@ fn site(args: &Args, folder: &Path, config: &Config) -> Result<Site> {
         return Ok(Site::Folder(folder.to_owned()));
     }
     let mut connection = args.cluster.connection(config)?;
-    connection.timestamps = Timestamps::Create;
+    connection.timestamps = Some(Timestamps::Create);
     // What it replays is years old: nothing may be kept for days only.
     let wanted = Wanted {
         partitions: config.partitions,

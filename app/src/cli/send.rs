@@ -59,7 +59,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
     let mut connection = args.cluster.connection(config)?;
-    connection.timestamps = args.timestamps.into();
+    connection.timestamps = Some(args.timestamps.into());
     let replies = connection.named(REPLIES);
     let input = lines::of(args.file.as_deref())?;
     let stop = Stop::on_signals();

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use anyhow::Result;
 use bellhop_clickhouse::{Error, ErrorKind, Sink, Status};
-use bellhop_core::message::LogId;
 use bellhop_runtime::log::Topic;
 use clap::Subcommand;
 
@@ -14,7 +13,7 @@ use crate::config::Config;
 use crate::log::end_of_records;
 use crate::site::{OpenLog, SiteArgs};
 use crate::workers::Stop;
-use crate::{output, wiring, words};
+use crate::{output, words};
 
 /// Group of the sinks that land in ClickHouse.
 const GROUP: &str = "bellhop-clickhouse";
@@ -48,7 +47,7 @@ enum Target {
 pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
     let Target::Clickhouse { site, clickhouse, until_caught_up } = &args.target;
     let stop = Stop::on_signals();
-    let log = site.site(config)?.connect(LogId(wiring::random_id()))?;
+    let log = site.site(config)?.open()?;
     let target = config.clickhouse.target(clickhouse.as_deref());
     let status = land(&log, &target, *until_caught_up, &stop)?;
     let mut out = output::stdout();

@@ -74,7 +74,10 @@ impl Shape {
 
 fn create(shape: &Shape, config: &Config) -> Result<ExitCode> {
     let connection = shape.cluster.connection(config)?;
-    let made = topics::create(&connection, &shape.wanted(config, connection.timestamps))?;
+    let made = topics::create(
+        &connection,
+        &shape.wanted(config, connection.timestamps.unwrap_or(Timestamps::Append)),
+    )?;
     let mut out = output::stdout();
     for topic in &made {
         writeln!(out, "made {topic}")?;
@@ -88,7 +91,10 @@ fn create(shape: &Shape, config: &Config) -> Result<ExitCode> {
 
 fn check(shape: &Shape, config: &Config) -> Result<ExitCode> {
     let connection = shape.cluster.connection(config)?;
-    let mismatches = topics::check(&connection, &shape.wanted(config, connection.timestamps))?;
+    let mismatches = topics::check(
+        &connection,
+        &shape.wanted(config, connection.timestamps.unwrap_or(Timestamps::Append)),
+    )?;
     let mut out = output::stdout();
     let mut breaks = false;
     for mismatch in &mismatches {

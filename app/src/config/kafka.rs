@@ -135,7 +135,7 @@ impl Kafka {
             ..registry::Config::new(registry)
         };
         connection.prefix.clone_from(&self.prefix);
-        connection.timestamps = self.timestamps.into();
+        connection.timestamps = Some(self.timestamps.into());
         connection.group.clone_from(&self.group);
         connection.instance.clone_from(&self.instance);
         connection.security = Security {

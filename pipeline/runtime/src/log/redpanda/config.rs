@@ -71,8 +71,9 @@ pub struct Config {
     /// What topic names begin with: `bellhop` for `bellhop.commands`. Events name their source by
     /// the plain name, so that they are the same whatever it is.
     pub prefix: String,
-    /// Where the timestamps of commands must come from; topics that differ are refused.
-    pub timestamps: Timestamps,
+    /// Where the timestamps of commands must come from; topics that differ are refused. `None` takes
+    /// them as they are.
+    pub timestamps: Option<Timestamps>,
     /// The group of workers.
     pub group: String,
     /// Static membership: workers are `<instance>-<n>` in the group, and a restart within the
@@ -113,7 +114,7 @@ impl Config {
             brokers: brokers.to_owned(),
             registry: registry::Config::new(registry),
             prefix: "bellhop".to_owned(),
-            timestamps: Timestamps::Append,
+            timestamps: Some(Timestamps::Append),
             group: "bellhop".to_owned(),
             instance: None,
             security: Security::default(),

@@ -275,7 +275,7 @@ pub fn create(config: &Config, wanted: &Wanted) -> Result<Vec<String>, Error> {
 /// When the brokers cannot be asked.
 pub fn check(config: &Config, wanted: &Wanted) -> Result<Vec<Mismatch>, Error> {
     let found = Admin::new(Arc::new(config.clone()))?.find()?;
-    let mut mismatches = breaking(config, &found, wanted.timestamps);
+    let mut mismatches = breaking(config, &found, Some(wanted.timestamps));
     for plain in NAMES {
         let topic = config.named(plain);
         let mut add = |what: &str, found: &str, wanted: &str| {
@@ -314,7 +314,7 @@ pub fn check(config: &Config, wanted: &Wanted) -> Result<Vec<Mismatch>, Error> {
 pub(super) fn breaking(
     config: &Config,
     found: &BTreeMap<&'static str, Found>,
-    timestamps: Timestamps,
+    timestamps: Option<Timestamps>,
 ) -> Vec<Mismatch> {
     let mut mismatches = Vec::new();
     let mut add = |plain: &str, what: &str, found: String, wanted: &str| {
@@ -345,7 +345,9 @@ pub(super) fn breaking(
         }
         match topic {
             Topic::Commands => {
-                if found.timestamps() != timestamps {
+                if let Some(timestamps) = timestamps
+                    && found.timestamps() != timestamps
+                {
                     let is = stamp_name(found.timestamps()).to_owned();
                     add(plain, STAMP, is, stamp_name(timestamps));
                 }
@@ -411,7 +413,7 @@ mod tests {
 
     fn named(found: &BTreeMap<&'static str, Found>) -> Vec<String> {
         let config = Config::new("a:1", "http://b");
-        let mismatches = breaking(&config, found, Timestamps::Append);
+        let mismatches = breaking(&config, found, Some(Timestamps::Append));
         mismatches.iter().map(ToString::to_string).collect()
     }
 
