@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 /// What to measure.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Only these: core, embedded, demo, kpi, restore.
+    /// Only these: core, embedded, demo, kpi, restore, avail.
     names: Vec<String>,
     /// Writes the results as JSON to this file.
     #[arg(long)]
@@ -25,6 +25,12 @@ pub(crate) struct Arguments {
     /// Processor that the measured program is pinned to.
     #[arg(long, default_value_t = 1)]
     cpu: usize,
+    /// Commands of avail's load; fewer for a quick look.
+    #[arg(long, default_value_t = 1_000_000)]
+    commands: usize,
+    /// Seconds for which avail's broker is warmed up.
+    #[arg(long, default_value_t = 120)]
+    warm: usize,
 }
 
 /// A number and what it must be.
@@ -56,7 +62,7 @@ impl Row {
     }
 }
 
-const ALL: [&str; 5] = ["core", "embedded", "demo", "kpi", "restore"];
+const ALL: [&str; 6] = ["core", "embedded", "demo", "kpi", "restore", "avail"];
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let names: Vec<&str> = match arguments.names.as_slice() {
@@ -74,7 +80,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
             "embedded" => embedded(arguments.cpu)?,
             "demo" => demo()?,
             "kpi" => kpi(arguments.cpu)?,
-            _ => restore(arguments.cpu)?,
+            "restore" => restore(arguments.cpu)?,
+            _ => avail(arguments)?,
         };
         rows.extend(found);
         details.insert(name.to_owned(), detail);
@@ -157,6 +164,36 @@ fn embedded(cpu: usize) -> anyhow::Result<Measured> {
     let name = "embedded log, durable, AVAIL mix";
     let row = Row { name, value, unit: "commands/s", gate: Gate::AtLeast(200_000.0) };
     Ok((vec![row], detail))
+}
+
+/// The Redpanda log on a real broker, against a bare loop of the same client.
+fn avail(arguments: &Arguments) -> anyhow::Result<Measured> {
+    let (cpu, commands) = (arguments.cpu.to_string(), arguments.commands.to_string());
+    let warm = arguments.warm.to_string();
+    let told = ["--cpu", &cpu, "--commands", &commands, "--warm", &warm];
+    let detail = measure("bellhop-tests", "avail", arguments.cpu, &told)?;
+    let at_least = |name, path, unit, least| -> anyhow::Result<Row> {
+        Ok(Row { name, value: number(&detail, path)?, unit, gate: Gate::AtLeast(least) })
+    };
+    let at_most = |name, path, unit, most| -> anyhow::Result<Row> {
+        Ok(Row { name, value: number(&detail, path)?, unit, gate: Gate::AtMost(most) })
+    };
+    let mut rows = vec![
+        at_least("exactly once against bare P2, a core", "/ratios/p2/median", "x", 0.70)?,
+        at_most("exactly once, CPU of a command", "/ours/cpu_us/median", "us", 3.0)?,
+        at_most("one command on an idle system, p50", "/latency_ms/ours_10/p50", "ms", 10.0)?,
+        at_most("end to end at 10,000/s, p95", "/latency_ms/ours_10000/p95", "ms", 25.0)?,
+        at_most("end to end at 10,000/s, p99", "/latency_ms/ours_10000/p99", "ms", 50.0)?,
+    ];
+    let (ours, raw) = ("/latency_ms/ours_10000/p99", "/latency_ms/p1_10000/p99");
+    let value = number(&detail, ours)? / number(&detail, raw)?;
+    let name = "end to end at 10,000/s, p99 against bare P1";
+    rows.push(Row { name, value, unit: "x", gate: Gate::AtMost(1.5) });
+    // More is not a result: something else ran beside it.
+    let value = number(&detail, "/ratios/p2/max")? / number(&detail, "/ratios/p2/min")?;
+    let name = "spread of the pairs against P2";
+    rows.push(Row { name, value, unit: "x", gate: Gate::AtMost(1.5) });
+    Ok((rows, detail))
 }
 
 fn kpi(cpu: usize) -> anyhow::Result<Measured> {

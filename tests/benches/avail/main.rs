@@ -1,0 +1,144 @@
+//! The Redpanda log under the AVAIL load on a real broker, against a bare loop of the same client.
+//!
+//! Every contender is a process of its own (this program, started again), pinned to one processor,
+//! the broker to another. A round preloads one set of topics and lets each contender work through
+//! it, one after another: the bellhop worker (`ours`), a passthrough of one record out for one in
+//! (`p1`), one with ours' number and sizes of records out (`p2`). Before any number counts, state
+//! and events of ours must be those of an oracle: tasks in memory, on one thread, no log.
+//!
+//! Prints one line of JSON. `cargo xtask bench avail` pins it and shows it as a table.
+#![allow(
+    clippy::print_stdout,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a benchmark talks and may fail"
+)]
+
+mod latency;
+mod ours;
+mod raw;
+mod usage;
+mod world;
+
+use std::time::{Duration, Instant};
+
+use self::latency::Quantiles;
+use self::usage::Usage;
+use self::world::World;
+
+/// What to measure, from the command line.
+#[derive(Debug, Clone)]
+pub(crate) struct Options {
+    commands: usize,
+    rounds: usize,
+    warm: Duration,
+    latency: Duration,
+    cpu: usize,
+    broker_cpu: usize,
+}
+
+impl Options {
+    fn parse(arguments: &[String]) -> Self {
+        let number = |name: &str, default: usize| {
+            let at = arguments.iter().position(|argument| argument == name);
+            let Some(at) = at else { return default };
+            let text = arguments.get(at + 1).expect("a number behind the option");
+            text.parse().expect("a number")
+        };
+        let seconds = |name, default| Duration::from_secs(number(name, default) as u64);
+        Self {
+            commands: number("--commands", 1_000_000),
+            rounds: number("--rounds", 5),
+            warm: seconds("--warm", 120),
+            latency: seconds("--latency", 5),
+            cpu: number("--cpu", 1),
+            broker_cpu: number("--broker-cpu", 0),
+        }
+    }
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some((word, rest)) = arguments.split_first()
+        && word == "child"
+    {
+        return world::child(rest);
+    }
+    let options = Options::parse(&arguments);
+    let world = World::start(&options);
+    let mut rounds = Vec::new();
+    let warm_until = Instant::now() + options.warm;
+    while Instant::now() < warm_until {
+        let round = world.round();
+        eprintln!("warm-up: {}", round.describe());
+    }
+    for _ in 0..options.rounds {
+        let round = world.round();
+        eprintln!("{}", round.describe());
+        rounds.push(round);
+    }
+    let mut parts = vec![
+        "\"benchmark\":\"avail\"".to_owned(),
+        format!("\"commands\":{}", world.count()),
+        format!("\"command_bytes\":{:.0}", world.command_bytes()),
+        format!("\"event_bytes\":{:.0}", world.oracle.event_bytes()),
+        format!("\"events\":{}", world.oracle.events),
+        format!("\"rounds\":{}", options.rounds),
+        format!("\"warm_seconds\":{}", options.warm.as_secs()),
+    ];
+    if !rounds.is_empty() {
+        let spread = |each: &dyn Fn(&world::Round) -> f64| spread(rounds.iter().map(each));
+        let ratio = |raw: Pick| spread(&|round| raw(round).cpu_us / round.ours.cpu_us);
+        parts.push(format!(
+            "\"ratios\":{{\"p1\":{},\"p2\":{}}}",
+            ratio(|round| &round.p1),
+            ratio(|round| &round.p2)
+        ));
+        let contenders: [(&str, Pick); 3] =
+            [("ours", |round| &round.ours), ("p1", |round| &round.p1), ("p2", |round| &round.p2)];
+        for (name, of) in contenders {
+            let each = |value: fn(&Usage) -> f64| spread(&|round| value(of(round)));
+            parts.push(format!(
+                "\"{name}\":{{\"cpu_us\":{},\"broker_cpu_us\":{},\"per_second\":{},\"peak_mb\":{}}}",
+                each(|it| it.cpu_us / it.count),
+                each(|it| it.broker_cpu_us / it.count),
+                each(|it| it.count / it.wall_us * 1e6),
+                each(|it| it.peak_kb / 1024.0),
+            ));
+            // A worker does not tell how many transactions it made.
+            if name != "ours" {
+                let each = each(|it| it.count / it.transactions);
+                parts.push(format!("\"{name}_records_per_transaction\":{each}"));
+            }
+        }
+    }
+    if !options.latency.is_zero() {
+        let runs =
+            [("ours", 10), ("ours", 1_000), ("ours", 10_000), ("p1", 10_000), ("ours", 50_000)];
+        let found: Vec<String> = runs
+            .into_iter()
+            .map(|(contender, rate)| {
+                let quantiles = latency::measure(&world, contender, rate, options.latency);
+                eprintln!("{contender} at {rate}/s: {quantiles:?}");
+                let Quantiles { count, p50, p95, p99 } = quantiles;
+                format!(
+                    "\"{contender}_{rate}\":{{\"count\":{count},\"p50\":{p50:.2},\"p95\":{p95:.2},\"p99\":{p99:.2}}}"
+                )
+            })
+            .collect();
+        parts.push(format!("\"latency_ms\":{{{}}}", found.join(",")));
+    }
+    println!("{{{}}}", parts.join(","));
+}
+
+/// One contender of a round.
+type Pick = fn(&world::Round) -> &Usage;
+
+/// Least, median and most, as JSON.
+fn spread(values: impl Iterator<Item = f64>) -> String {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    let (Some(min), Some(max)) = (values.first(), values.last()) else { return "null".to_owned() };
+    let median = values[values.len() / 2];
+    format!("{{\"min\":{min:.3},\"median\":{median:.3},\"max\":{max:.3}}}")
+}

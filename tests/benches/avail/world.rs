@@ -1,0 +1,360 @@
+//! Broker, registry, the load, the oracle, and the processes of the contenders.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use bellhop_core::message::LogId;
+use bellhop_core::record::{Record, Records};
+use bellhop_core::task::Task;
+use bellhop_core::topology::{Topology, Wire};
+use bellhop_handlers as _;
+use bellhop_harness::{Kafka, KafkaOptions, Registry};
+use bellhop_runtime::log::redpanda::topics::{self, Wanted};
+use bellhop_runtime::log::redpanda::{Config, Redpanda};
+use bellhop_runtime::log::{Identity, Reader, Timestamps, Topic};
+use bellhop_tests::avail::{Commands, Load};
+use rdkafka::ClientConfig;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use uuid::Uuid;
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::ours::{state_hash, worker_config};
+use crate::raw::{self, Plan, read_sizes, write_sizes};
+use crate::usage::{Usage, cpu_of};
+use crate::{Options, ours};
+
+pub(crate) const PARTITIONS: u32 = 8;
+/// The same in every round, since it is part of the events.
+pub(crate) const LOG_ID: LogId = LogId(Uuid::from_u128(42 << 90));
+/// Longer than a contender takes.
+const LONG: Duration = Duration::from_secs(300);
+
+/// What must come out, by tasks in memory, on one thread.
+pub(crate) struct Oracle {
+    pub(crate) state: u64,
+    events_hash: u64,
+    pub(crate) events: u64,
+    bytes: u64,
+    /// By partition: bytes of each event.
+    sizes: Vec<Vec<u32>>,
+    /// By partition and command: how many events there are when it is decided.
+    pub(crate) events_after: Vec<Vec<u32>>,
+}
+
+impl Oracle {
+    fn of(commands: &[Vec<Owned>], topology: &Arc<Topology>, wire: &Arc<Wire>) -> Self {
+        let identity =
+            Identity { partitions: PARTITIONS, log_id: LOG_ID, timestamps: Timestamps::Create };
+        let mut events = EventHash::default();
+        let (mut states, mut sizes, mut events_after) = (Vec::new(), Vec::new(), Vec::new());
+        for (partition, commands) in (0..).zip(commands) {
+            let config = worker_config().task(&identity, partition);
+            let mut task = Task::new(config, topology.clone(), wire.clone());
+            let (mut own_sizes, mut own_after) = (Vec::new(), Vec::new());
+            task.write_genesis();
+            for (offset, command) in (0..).zip(commands) {
+                let record = Record {
+                    offset,
+                    timestamp: command.timestamp,
+                    key: Some(&command.key),
+                    value: Some(&command.value),
+                    headers: &[],
+                };
+                task.process(&record).expect("a known schema");
+                let output = task.output();
+                assert!(output.parked.is_empty() && output.commands.is_empty(), "only events");
+                for event in output.events.iter() {
+                    events.add(partition, event.key, event.value);
+                    own_sizes.push(event.value.len() as u32);
+                }
+                own_after.push(own_sizes.len() as u32);
+                output.clear();
+            }
+            let mut state = Vec::new();
+            task.snapshot(&mut state);
+            states.push(state);
+            sizes.push(own_sizes);
+            events_after.push(own_after);
+        }
+        let all = sizes.iter().flatten();
+        let bytes = all.map(|size| u64::from(*size)).sum();
+        let (count, hash) = (events.count, events.hash);
+        let state = state_hash(states.into_iter());
+        Self { state, events_hash: hash, events: count, bytes, sizes, events_after }
+    }
+
+    pub(crate) fn event_bytes(&self) -> f64 {
+        self.bytes as f64 / self.events as f64
+    }
+}
+
+/// Hash of a multiset of events.
+#[derive(Default)]
+struct EventHash {
+    hash: u64,
+    count: u64,
+}
+
+impl EventHash {
+    fn add(&mut self, partition: u32, key: &[u8], value: &[u8]) {
+        let mut one = Xxh3::new();
+        one.update(&partition.to_le_bytes());
+        one.update(&(key.len() as u64).to_le_bytes());
+        one.update(key);
+        one.update(value);
+        self.hash = self.hash.wrapping_add(one.digest());
+        self.count += 1;
+    }
+}
+
+/// A command as it is sent.
+pub(crate) struct Owned {
+    pub(crate) timestamp: bellhop_core::message::Timestamp,
+    pub(crate) key: Box<[u8]>,
+    pub(crate) value: Box<[u8]>,
+}
+
+fn owned(records: &Records) -> impl Iterator<Item = Owned> + '_ {
+    records.iter().map(|record| Owned {
+        timestamp: record.timestamp,
+        key: record.key.into(),
+        value: record.value.into(),
+    })
+}
+
+pub(crate) struct World {
+    /// By partition: the catalog, then the load.
+    pub(crate) commands: Vec<Vec<Owned>>,
+    /// By partition: how many commands are the catalog's.
+    pub(crate) catalog: Vec<usize>,
+    pub(crate) oracle: Oracle,
+    cpu: usize,
+    sizes_file: PathBuf,
+    number: AtomicU32,
+    kafka: Kafka,
+    registry: Registry,
+    _folder: tempfile::TempDir,
+}
+
+/// One pair of each: ours and the two baselines over the same commands.
+pub(crate) struct Round {
+    pub(crate) ours: Usage,
+    pub(crate) p1: Usage,
+    pub(crate) p2: Usage,
+}
+
+impl Round {
+    pub(crate) fn describe(&self) -> String {
+        let each = [("ours", &self.ours), ("p1", &self.p1), ("p2", &self.p2)];
+        let texts = each.map(|(name, usage)| {
+            let Usage { count, cpu_us, wall_us, .. } = usage;
+            format!("{name} {:.2} us, {:.0} k/s", cpu_us / count, count / wall_us * 1e3)
+        });
+        let ratio = self.p2.cpu_us / self.ours.cpu_us;
+        format!("{}; {ratio:.3} of p2", texts.join("; "))
+    }
+}
+
+impl World {
+    pub(crate) fn start(options: &Options) -> Self {
+        let kafka = Kafka::start_with(KafkaOptions {
+            heap_mb: 1_024,
+            processors: Some(options.broker_cpu.to_string()),
+            ..KafkaOptions::default()
+        })
+        .expect("a broker");
+        let registry = Registry::start().expect("a registry");
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = config(&kafka.brokers(), &registry.url(), "avail-ids");
+        let topology = Arc::new(Topology::discover().expect("a topology"));
+        make_topics(&config);
+        let log = Redpanda::connect(&config, LOG_ID).expect("a log");
+        let schemas = topology.schemas();
+        let wire = Arc::new(Wire::new(&topology, |name| {
+            let (_, text) = schemas.iter().find(|(other, _)| *other == name).expect("a schema");
+            log.registry().id_of(name, text).expect("an id")
+        }));
+        let load = Load { commands: options.commands, partitions: PARTITIONS, ..Load::default() };
+        let Commands { catalog, load } = load.generate(&wire);
+        let both = catalog.iter().zip(&load);
+        let commands: Vec<Vec<Owned>> =
+            both.map(|(catalog, load)| owned(catalog).chain(owned(load)).collect()).collect();
+        let catalog = catalog.iter().map(Records::len).collect();
+        let oracle = Oracle::of(&commands, &topology, &wire);
+        let sizes_file = folder.path().join("sizes");
+        write_sizes(&sizes_file, &oracle.sizes);
+        let (cpu, number) = (options.cpu, AtomicU32::new(0));
+        Self {
+            commands,
+            catalog,
+            oracle,
+            cpu,
+            sizes_file,
+            number,
+            kafka,
+            registry,
+            _folder: folder,
+        }
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.commands.iter().map(Vec::len).sum()
+    }
+
+    pub(crate) fn command_bytes(&self) -> f64 {
+        let bytes: usize = self.commands.iter().flatten().map(|it| it.value.len()).sum();
+        bytes as f64 / self.count() as f64
+    }
+
+    pub(crate) fn brokers(&self) -> String {
+        self.kafka.brokers()
+    }
+
+    /// Topics of their own.
+    pub(crate) fn topics(&self) -> Config {
+        self.number.fetch_add(1, Ordering::Relaxed);
+        let config = self.last_topics();
+        make_topics(&config);
+        config
+    }
+
+    /// Those that were made last.
+    pub(crate) fn last_topics(&self) -> Config {
+        let number = self.number.load(Ordering::Relaxed);
+        config(&self.brokers(), &self.registry.url(), &format!("avail-{number}"))
+    }
+
+    /// Writes the first so many commands of each partition.
+    pub(crate) fn preload(&self, config: &Config, counts: impl Iterator<Item = usize>) {
+        let producer = sender(&self.brokers());
+        let topic = config.topic(Topic::Commands);
+        for ((partition, commands), count) in (0..).zip(&self.commands).zip(counts) {
+            for command in &commands[..count] {
+                send(&producer, &topic, partition, command);
+            }
+        }
+        producer.flush(Duration::from_secs(60)).expect("the commands are delivered");
+    }
+
+    /// One run of each contender.
+    pub(crate) fn round(&self) -> Round {
+        let config = self.topics();
+        self.preload(&config, self.commands.iter().map(Vec::len));
+        let ours = self.run("ours", &config);
+        self.check(&config, &ours);
+        let (p1, p2) = (self.run("p1", &config), self.run("p2", &config));
+        Round { ours, p1, p2 }
+    }
+
+    /// Starts a contender on the commands of a set of topics.
+    pub(crate) fn spawn(&self, contender: &str, config: &Config, for_ever: bool) -> Child {
+        let to =
+            if contender == "ours" { String::new() } else { self.topics().topic(Topic::Events) };
+        let mut command = Command::new("taskset");
+        command
+            .args(["-c", &self.cpu.to_string()])
+            .arg(std::env::current_exe().expect("this program"))
+            .args(["child", contender, &self.brokers(), &self.registry.url(), &config.prefix, &to])
+            .arg(&self.sizes_file)
+            .arg(if for_ever { "for-ever" } else { "once" })
+            .stdout(Stdio::piped());
+        command.spawn().expect("taskset (package util-linux)")
+    }
+
+    fn run(&self, contender: &str, config: &Config) -> Usage {
+        let broker = self.kafka.pid(0).expect("a broker");
+        let before = cpu_of(broker);
+        let started = Instant::now();
+        let output = self.spawn(contender, config, false).wait_with_output().expect("a contender");
+        assert!(started.elapsed() < LONG && output.status.success(), "{contender} failed");
+        let after = cpu_of(broker);
+        let text = String::from_utf8(output.stdout).expect("text");
+        let mut usage = Usage::parse(&text).expect("a usage");
+        assert_eq!(usage.count as usize, self.count(), "{contender} did not take every command");
+        usage.broker_cpu_us = (after - before).as_secs_f64() * 1e6;
+        usage
+    }
+
+    /// Holds state and events of ours against the oracle's.
+    fn check(&self, config: &Config, ours: &Usage) {
+        assert_eq!(ours.state, self.oracle.state, "the state differs from the oracle's");
+        let log = Redpanda::connect(config, LOG_ID).expect("a log");
+        let mut reader = log.reader();
+        let mut events = EventHash::default();
+        for partition in 0..PARTITIONS {
+            reader
+                .read(Topic::Events, partition, 0, &mut |record| {
+                    let (key, value) = (record.key, record.value.expect("an event"));
+                    events.add(partition, key.unwrap_or_default(), value);
+                    ControlFlow::Continue(())
+                })
+                .expect("the events");
+        }
+        assert_eq!(events.count, self.oracle.events, "the events are not as many as the oracle's");
+        assert_eq!(events.hash, self.oracle.events_hash, "the events differ from the oracle's");
+    }
+}
+
+fn config(brokers: &str, registry: &str, prefix: &str) -> Config {
+    let mut config = Config::new(brokers, registry);
+    config.prefix = prefix.to_owned();
+    config.group = prefix.to_owned();
+    // The load brings its own time, which its decisions depend on.
+    config.timestamps = Timestamps::Create;
+    config
+}
+
+fn make_topics(config: &Config) {
+    let wanted = Wanted {
+        partitions: PARTITIONS,
+        timestamps: Timestamps::Create,
+        commands_retention: None,
+        ..Wanted::default()
+    };
+    topics::create(config, &wanted).expect("topics");
+}
+
+/// A producer of commands, outside of any transaction.
+pub(crate) fn sender(brokers: &str) -> BaseProducer {
+    ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .set("enable.idempotence", "true")
+        .set("acks", "all")
+        .set("linger.ms", "0")
+        .set("queue.buffering.max.messages", "1000000")
+        .set("delivery.report.only.error", "true")
+        .create()
+        .expect("a producer")
+}
+
+/// Hands a command to a producer, when it has room.
+pub(crate) fn send(producer: &BaseProducer, topic: &str, partition: i32, command: &Owned) {
+    let mut record = BaseRecord::<[u8], [u8]>::to(topic)
+        .partition(partition)
+        .key(&command.key)
+        .payload(&command.value)
+        .timestamp(command.timestamp.0 / 1_000);
+    while let Err((_, refused)) = producer.send(record) {
+        producer.poll(Duration::from_millis(1));
+        record = refused;
+    }
+}
+
+/// A contender's process.
+pub(crate) fn child(arguments: &[String]) {
+    let [contender, brokers, registry, prefix, to, sizes, how_long] = arguments else {
+        panic!("a contender is told seven things, not {arguments:?}");
+    };
+    let config = config(brokers, registry, prefix);
+    let for_ever = how_long == "for-ever";
+    let from = config.topic(Topic::Commands);
+    let sizes = (contender == "p2").then(|| read_sizes(&PathBuf::from(sizes)));
+    match contender.as_str() {
+        "ours" => ours::run(&config, for_ever),
+        _ => raw::run(&Plan { brokers, from: &from, to, sizes, for_ever }),
+    }
+}
