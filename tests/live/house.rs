@@ -129,8 +129,12 @@ pub(crate) struct House {
 
 impl House {
     pub(crate) fn new(cluster: &Cluster) -> Self {
+        Self::on(&cluster.kafka.brokers(), &cluster.registry.url())
+    }
+
+    pub(crate) fn on(brokers: &str, registry: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let mut config = Config::new(&cluster.kafka.brokers(), &cluster.registry.url());
+        let mut config = Config::new(brokers, registry);
         config.prefix = format!("live-{}", COUNT.fetch_add(1, Ordering::Relaxed));
         config.group.clone_from(&config.prefix);
         let wanted =

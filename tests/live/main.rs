@@ -1,4 +1,4 @@
-//! Workers on real brokers: processes killed and stopped, groups that change, bad
+//! Workers on real brokers: processes killed and stopped, brokers killed, groups that change, bad
 //! records. Whatever happens, every command has one outcome, and the events are what a fresh task
 //! decides of the same commands.
 //!
@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that fails says where")]
 
 mod bad_input;
+mod brokers;
 mod house;
 mod processes;
 mod rebalances;

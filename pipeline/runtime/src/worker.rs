@@ -167,6 +167,8 @@ pub struct Worker {
     /// To be released as soon as all of them is committed.
     revoked: Vec<u32>,
     stopping: bool,
+    /// It was fenced and has not joined again: its membership is of no use any more.
+    fenced: bool,
     /// The last poll told of a change; there may be more to come.
     ownership_changes: bool,
     ticks_checked: Duration,
@@ -200,6 +202,7 @@ impl Worker {
             assigned: Vec::new(),
             revoked: Vec::new(),
             stopping: false,
+            fenced: false,
             ownership_changes: false,
             ticks_checked: Duration::ZERO,
         })
@@ -232,8 +235,11 @@ impl Worker {
     ///
     /// # Errors
     /// [`ErrorKind::Retry`]: call again later. [`ErrorKind::Fenced`]: it has dropped all and
-    /// joined again; call again. Others: somebody has to act.
+    /// joins again; call again. Others: somebody has to act.
     pub fn step(&mut self, wait: Duration) -> Result<(), Error> {
+        if self.fenced {
+            self.rejoin()?;
+        }
         let stepped = self.try_step(wait);
         if let Err(error) = &stepped
             && error.kind == ErrorKind::Fenced
@@ -446,7 +452,10 @@ impl Worker {
         }
     }
 
+    /// What fails is tried again by the next step: until then the former membership would go on to
+    /// give records, of which nobody holds the state.
     fn rejoin(&mut self) -> Result<(), Error> {
+        self.fenced = true;
         self.partitions.clear();
         self.waiting.clear();
         self.assigned.clear();
@@ -455,6 +464,7 @@ impl Worker {
         self.commit = Commit::default();
         self.log = (self.join)()?;
         self.wiring = Wiring::of(self.log.as_mut(), self.topology.clone(), self.resolve.clone())?;
+        self.fenced = false;
         Ok(())
     }
 

@@ -30,6 +30,8 @@ rootLogger.appenderRef.o.ref = O
 /// How a cluster is started.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// Version of Kafka.
+    pub version: String,
     /// Brokers.
     pub nodes: usize,
     /// Megabytes of heap of each.
@@ -42,7 +44,8 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { nodes: 1, heap_mb: 320, properties: Vec::new(), processors: None }
+        let version = VERSION.to_owned();
+        Self { version, nodes: 1, heap_mb: 320, properties: Vec::new(), processors: None }
     }
 }
 
@@ -75,7 +78,7 @@ impl Kafka {
     /// # Errors
     /// As [`Kafka::start`].
     pub fn start_with(options: Options) -> anyhow::Result<Self> {
-        let jars = fetched(&format!("kafka-{VERSION}"), fetch)?;
+        let jars = jars(&options.version)?;
         let temp = TempDir::new().context("make a folder for Kafka")?;
         let mut nodes = Vec::new();
         for number in 1..=options.nodes {
@@ -303,12 +306,17 @@ fn request(port: u16, api: i16, version: i16, body: &[u8]) -> anyhow::Result<Vec
     Ok(answer.split_off(4))
 }
 
-fn fetch(folder: &Path) -> anyhow::Result<()> {
+/// The folder of a version of Kafka.
+fn jars(version: &str) -> anyhow::Result<PathBuf> {
+    fetched(&format!("kafka-{version}"), |folder| fetch(folder, version))
+}
+
+fn fetch(folder: &Path, version: &str) -> anyhow::Result<()> {
     let pom = format!(
         r#"<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
 <groupId>lab</groupId><artifactId>kafka-dist</artifactId><version>1</version><packaging>pom</packaging>
 <dependencies>
- <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>{VERSION}</version></dependency>
+ <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>{version}</version></dependency>
  <dependency><groupId>org.apache.logging.log4j</groupId><artifactId>log4j-slf4j-impl</artifactId><version>{LOG4J}</version></dependency>
 </dependencies></project>
 "#
@@ -331,7 +339,7 @@ fn fetch(folder: &Path) -> anyhow::Result<()> {
 /// When Maven cannot fetch them.
 pub fn java_class_path() -> anyhow::Result<String> {
     const AVRO: &str = "1.12.1";
-    let kafka = fetched(&format!("kafka-{VERSION}"), fetch)?;
+    let kafka = jars(VERSION)?;
     let avro = fetched(&format!("avro-{AVRO}"), |folder| {
         let artifact = format!("-Dartifact=org.apache.avro:avro:{AVRO}");
         let to = format!("-DoutputDirectory={}", folder.display());

@@ -53,6 +53,9 @@ pub(super) struct Committer {
     done: Arc<Mutex<Option<Done>>>,
     thread: Option<JoinHandle<()>>,
     under_way: bool,
+    /// When the last job was given to the thread, or its end was asked for.
+    since: Instant,
+    patience: Duration,
 }
 
 /// What the thread is told once.
@@ -219,6 +222,7 @@ impl Committer {
             return Err(error::fix("make the producers", "a thread of this program panicked"));
         };
         let desks = [first?, second?];
+        let patience = setup.config.transaction_timeout * 3 / 2;
         let (jobs, work) = channel();
         let done = Arc::new(Mutex::new(None));
         let told = done.clone();
@@ -231,7 +235,8 @@ impl Committer {
                 hint: "the system gives no thread: raise its limit".to_owned(),
                 source: Some(error.into()),
             })?;
-        Ok(Self { jobs: Some(jobs), done, thread: Some(thread), under_way: false })
+        let (jobs, thread, since) = (Some(jobs), Some(thread), Instant::now());
+        Ok(Self { jobs, done, thread, under_way: false, since, patience })
     }
 
     pub(super) fn is_under_way(&self) -> bool {
@@ -251,7 +256,18 @@ impl Committer {
             return Err(error::retry("submit a transaction", "the thread that commits is gone"));
         }
         self.under_way = true;
+        self.since = Instant::now();
         Ok(())
+    }
+
+    /// Whether the thread is in a call that has not come back for longer than any broker is waited
+    /// for.
+    ///
+    /// librdkafka waits for the answer to the offsets of a transaction without end
+    /// (`rd_kafka_send_offsets_to_transaction`, `RD_POLL_INFINITE`), and while brokers come and go
+    /// the answer may never come. The broker has long aborted the transaction then.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.under_way && !self.has_ended() && self.since.elapsed() > self.patience
     }
 
     /// Gives a transaction back that the brokers need not be asked about.
@@ -266,14 +282,30 @@ impl Committer {
     pub(super) fn close(mut self) -> bool {
         self.join();
         match self.take() {
-            None | Some(Ok((_, Ended::Committed | Ended::Aborted))) => true,
+            None => !self.under_way,
+            Some(Ok((_, Ended::Committed | Ended::Aborted))) => true,
             Some(Ok((_, Ended::Unknown)) | Err(_)) => false,
         }
     }
 
+    /// Waits for the end of the thread. One that is stuck is left to itself: whoever initialises
+    /// its transactional ids next takes its producers' right to commit.
     fn join(&mut self) {
         self.jobs = None;
-        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+        let Some(thread) = self.thread.take() else { return };
+        if !self.under_way {
+            self.since = Instant::now();
+        }
+        while !thread.is_finished() {
+            if self.since.elapsed() > self.patience {
+                tracing::warn!(
+                    "the client does not come back from a transaction: it is left behind"
+                );
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if thread.join().is_err() {
             tracing::error!("the thread that commits panicked");
         }
     }

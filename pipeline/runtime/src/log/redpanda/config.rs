@@ -147,6 +147,9 @@ impl Config {
             // A broker that comes back is found at once.
             .set("reconnect.backoff.max.ms", "1000")
             .set("retry.backoff.max.ms", "500")
+            // A client that was idle while a leader moved would send to the former one, until its
+            // records time out.
+            .set("topic.metadata.refresh.interval.ms", "3000")
             .set("allow.auto.create.topics", "false");
         self.secure(&mut config);
         config

@@ -370,6 +370,13 @@ impl Log for Member {
                 // It may have ended at this very moment.
                 match commit.take() {
                     Some(done) => break done,
+                    None if commit.is_stuck() => {
+                        self.uncertain = true;
+                        return Err(error::retry(
+                            "commit a transaction",
+                            "the client does not come back from it, and the brokers have aborted it; its producers are made anew",
+                        ));
+                    }
                     None => return Ok(None),
                 }
             }

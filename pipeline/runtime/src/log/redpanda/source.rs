@@ -279,7 +279,7 @@ impl Source {
             if Instant::now() > until {
                 return Err(error::retry(
                     tried(),
-                    "a transaction of a former owner is still open; the broker ends it when its time is over",
+                    "a transaction on it is still undecided, long after its time; if this goes on, the brokers have lost its end: `kafka-transactions.sh find-hanging` names it, `abort` ends it",
                 ));
             }
             std::thread::sleep(pause);
