@@ -304,7 +304,7 @@ fn config(brokers: &str, registry: &str, prefix: &str) -> Config {
     config.prefix = prefix.to_owned();
     config.group = prefix.to_owned();
     // The load brings its own time, which its decisions depend on.
-    config.timestamps = Timestamps::Create;
+    config.timestamps = Some(Timestamps::Create);
     config
 }
 
