@@ -103,3 +103,28 @@ impl Address<'_> {
         }
     }
 }
+
+/// For a command with `property_id`, `reservation_id` and `external_ref`: what it names, and the
+/// event of its refusal.
+macro_rules! addressed {
+    ($command:ty) => {
+        impl<'a> From<&'a $command> for Address<'a> {
+            fn from(command: &'a $command) -> Self {
+                Self {
+                    property_id: command.property_id,
+                    reservation_id: command.reservation_id,
+                    external_ref: command.external_ref.as_ref(),
+                }
+            }
+        }
+
+        impl Refused for $command {
+            type Rejected = ReservationRejected;
+
+            fn rejected(&self, rejection: Rejection) -> ReservationRejected {
+                Address::from(self).rejected::<Self>(rejection)
+            }
+        }
+    };
+}
+pub(super) use addressed;

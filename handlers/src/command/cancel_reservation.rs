@@ -4,7 +4,7 @@ use bellhop_core::prelude::*;
 use bellhop_schemas::command::CancelReservation;
 use bellhop_schemas::event::{ReservationCancelled, ReservationRejected};
 
-use super::address::{Address, Found};
+use super::address::{Address, Found, addressed};
 use crate::rejection::{Refused, Rejection};
 use crate::state::external_ref::ExternalRefs;
 use crate::state::property::Property;
@@ -22,8 +22,13 @@ pub fn cancel_reservation(
     external_refs: &Store<ExternalRefs>,
     cx: &Context,
 ) -> Result<ReservationCancelled, Rejection> {
-    let Found { business_date, reservation_id, booking } =
-        address(&command).find(Step::Cancel, properties, reservations, external_refs, cx.now)?;
+    let Found { business_date, reservation_id, booking } = Address::from(&command).find(
+        Step::Cancel,
+        properties,
+        reservations,
+        external_refs,
+        cx.now,
+    )?;
     let Booking { confirmation_number, booked_at, country, lines } = booking;
     Ok(ReservationCancelled {
         property_id: command.property_id,
@@ -37,22 +42,7 @@ pub fn cancel_reservation(
     })
 }
 
-fn address(command: &CancelReservation) -> Address<'_> {
-    let CancelReservation { property_id, reservation_id, external_ref, .. } = command;
-    Address {
-        property_id: *property_id,
-        reservation_id: *reservation_id,
-        external_ref: external_ref.as_ref(),
-    }
-}
-
-impl Refused for CancelReservation {
-    type Rejected = ReservationRejected;
-
-    fn rejected(&self, rejection: Rejection) -> ReservationRejected {
-        address(self).rejected::<Self>(rejection)
-    }
-}
+addressed!(CancelReservation);
 
 #[cfg(test)]
 mod tests {

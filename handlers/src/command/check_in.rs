@@ -6,7 +6,7 @@ use bellhop_schemas::event::{ReservationCheckedIn, ReservationRejected};
 use bellhop_schemas::reason::{Reason, Rule};
 use bellhop_schemas::stay::{Line, LineChange};
 
-use super::address::{Address, Found};
+use super::address::{Address, Found, addressed};
 use crate::rejection::{Refused, Rejection, because};
 use crate::state::external_ref::ExternalRefs;
 use crate::state::inventory::{Inventory, Tally};
@@ -28,8 +28,13 @@ pub fn check_in(
     external_refs: &Store<ExternalRefs>,
     cx: &Context,
 ) -> Result<ReservationCheckedIn, Rejection> {
-    let found =
-        address(&command).find(Step::CheckIn, properties, reservations, external_refs, cx.now)?;
+    let found = Address::from(&command).find(
+        Step::CheckIn,
+        properties,
+        reservations,
+        external_refs,
+        cx.now,
+    )?;
     found.check_arrival()?;
     let inventory = inventories
         .get(&command.property_id)
@@ -96,22 +101,7 @@ fn tally(moved: &[LineChange], inventory: &Inventory) -> Tally {
     tally
 }
 
-fn address(command: &CheckIn) -> Address<'_> {
-    let CheckIn { property_id, reservation_id, external_ref, .. } = command;
-    Address {
-        property_id: *property_id,
-        reservation_id: *reservation_id,
-        external_ref: external_ref.as_ref(),
-    }
-}
-
-impl Refused for CheckIn {
-    type Rejected = ReservationRejected;
-
-    fn rejected(&self, rejection: Rejection) -> ReservationRejected {
-        address(self).rejected::<Self>(rejection)
-    }
-}
+addressed!(CheckIn);
 
 #[cfg(test)]
 mod tests {

@@ -7,7 +7,7 @@ use bellhop_schemas::night::Night;
 use bellhop_schemas::reason::Rule;
 use bellhop_schemas::stay::{Line, LineNight, Price};
 
-use super::address::{Address, Found};
+use super::address::{Address, Found, addressed};
 use crate::rejection::{Refused, Rejection, because};
 use crate::state::external_ref::ExternalRefs;
 use crate::state::inventory::{Inventory, Tally};
@@ -32,8 +32,13 @@ pub fn check_out(
     external_refs: &Store<ExternalRefs>,
     cx: &Context,
 ) -> Result<ReservationCheckedOut, Rejection> {
-    let found =
-        address(&command).find(Step::CheckOut, properties, reservations, external_refs, cx.now)?;
+    let found = Address::from(&command).find(
+        Step::CheckOut,
+        properties,
+        reservations,
+        external_refs,
+        cx.now,
+    )?;
     let inventory = inventories
         .get(&command.property_id)
         .ok_or_else(|| found.refuse(because(Rule::UnknownProperty)))?;
@@ -82,22 +87,7 @@ fn overstayed(booking: &Booking, business_date: Night) -> Vec<Line> {
     lines.collect()
 }
 
-fn address(command: &CheckOut) -> Address<'_> {
-    let CheckOut { property_id, reservation_id, external_ref } = command;
-    Address {
-        property_id: *property_id,
-        reservation_id: *reservation_id,
-        external_ref: external_ref.as_ref(),
-    }
-}
-
-impl Refused for CheckOut {
-    type Rejected = ReservationRejected;
-
-    fn rejected(&self, rejection: Rejection) -> ReservationRejected {
-        address(self).rejected::<Self>(rejection)
-    }
-}
+addressed!(CheckOut);
 
 #[cfg(test)]
 mod tests {

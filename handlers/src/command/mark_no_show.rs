@@ -4,7 +4,7 @@ use bellhop_core::prelude::*;
 use bellhop_schemas::command::MarkNoShow;
 use bellhop_schemas::event::{ReservationNoShow, ReservationRejected};
 
-use super::address::{Address, Found};
+use super::address::{Address, Found, addressed};
 use crate::rejection::{Refused, Rejection};
 use crate::state::external_ref::ExternalRefs;
 use crate::state::property::Property;
@@ -22,8 +22,13 @@ pub fn mark_no_show(
     external_refs: &Store<ExternalRefs>,
     cx: &Context,
 ) -> Result<ReservationNoShow, Rejection> {
-    let found =
-        address(&command).find(Step::NoShow, properties, reservations, external_refs, cx.now)?;
+    let found = Address::from(&command).find(
+        Step::NoShow,
+        properties,
+        reservations,
+        external_refs,
+        cx.now,
+    )?;
     found.check_arrival()?;
     let Found { business_date, reservation_id, booking } = found;
     let Booking { confirmation_number, booked_at, country, lines } = booking;
@@ -38,22 +43,7 @@ pub fn mark_no_show(
     })
 }
 
-fn address(command: &MarkNoShow) -> Address<'_> {
-    let MarkNoShow { property_id, reservation_id, external_ref } = command;
-    Address {
-        property_id: *property_id,
-        reservation_id: *reservation_id,
-        external_ref: external_ref.as_ref(),
-    }
-}
-
-impl Refused for MarkNoShow {
-    type Rejected = ReservationRejected;
-
-    fn rejected(&self, rejection: Rejection) -> ReservationRejected {
-        address(self).rejected::<Self>(rejection)
-    }
-}
+addressed!(MarkNoShow);
 
 #[cfg(test)]
 mod tests {
