@@ -130,8 +130,8 @@ impl Fold<'_> {
                         property,
                         day: Some(night.night),
                         product: Some(&line.product),
-                        segment: line.segment.as_deref(),
-                        channel: line.channel.as_deref(),
+                        segment: line.dimensions.segment(),
+                        channel: line.dimensions.channel(),
                         country,
                     };
                     let currency = Some(line.currency.as_str());
@@ -275,8 +275,8 @@ impl Fold<'_> {
                 property,
                 day: Some(arrival),
                 product: Some(&lines[0].product),
-                segment: lines[0].segment.as_deref(),
-                channel: lines[0].channel.as_deref(),
+                segment: lines[0].dimensions.segment(),
+                channel: lines[0].dimensions.channel(),
                 country: country.as_deref(),
             };
             let cell = cells.entry(self.key(&place, None)).or_default();
@@ -309,8 +309,8 @@ impl Fold<'_> {
                     property: it.property_id,
                     day: Some(first.arrival),
                     product: Some(&first.product),
-                    segment: first.segment.as_deref(),
-                    channel: first.channel.as_deref(),
+                    segment: first.dimensions.segment(),
+                    channel: first.dimensions.channel(),
                     country: it.country.as_deref(),
                 };
                 let cell = cells.entry(self.key(&place, None)).or_insert(Some(0.0));

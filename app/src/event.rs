@@ -11,7 +11,7 @@ use bellhop_schemas::event::{
 };
 use bellhop_schemas::ids::{PropertyId, ReservationId};
 use bellhop_schemas::reason::{Alternative, Reason};
-use bellhop_schemas::stay::SupplyChange;
+use bellhop_schemas::stay::{Line, OversoldNight, SupplyChange};
 
 use crate::words;
 
@@ -175,12 +175,9 @@ impl AnyEvent {
             }
             Self::ReservationCheckedIn(event) => {
                 for change in &event.moved {
-                    words.push(format!(
-                        "line {} sold as {} moves to {}",
-                        change.after.number,
-                        change.after.product,
-                        change.after.nights.first().map_or("?", |night| night.held.as_str()),
-                    ));
+                    let Line { number, product, nights, .. } = &change.after;
+                    let held = nights.first().map_or("?", |at| change.after.held(at).as_str());
+                    words.push(format!("line {number} sold as {product} moves to {held}"));
                 }
                 say_oversold(&event.oversold, &mut words);
             }
@@ -229,11 +226,11 @@ impl AnyEvent {
     }
 }
 
-fn gives_back(line: &bellhop_schemas::stay::Line, what: &str) -> String {
+fn gives_back(line: &Line, what: &str) -> String {
     format!("{what} {}", words::line(line))
 }
 
-fn say_oversold(nights: &[bellhop_schemas::stay::OversoldNight], words: &mut Vec<String>) {
+fn say_oversold(nights: &[OversoldNight], words: &mut Vec<String>) {
     if !nights.is_empty() {
         words.push(format!("above the limit: {}", words::oversold(nights)));
     }

@@ -135,7 +135,7 @@ impl Rooms {
                     let sold = counts.sold.entry(night.night).or_default();
                     *sold = Sold { units: sold.units + units, offset };
                 };
-                let counts = self.counts(property, Some(&night.held));
+                let counts = self.counts(property, Some(line.held(night)));
                 change(counts);
                 if counts.statistics {
                     change(self.counts(property, None));
@@ -147,9 +147,9 @@ impl Rooms {
     /// A night of a request that has more sold than may be.
     fn oversold(&self, property: PropertyId, offset: u64, lines: &[Line]) -> Option<Difference> {
         let house = self.properties.get(&property)?;
-        let nights = lines.iter().flat_map(|line| &line.nights);
+        let nights = lines.iter().flat_map(|line| line.nights.iter().map(move |at| (line, at)));
         nights
-            .flat_map(|night| [(None, night.night), (Some(night.held.clone()), night.night)])
+            .flat_map(|(line, at)| [(None, at.night), (Some(line.held(at).clone()), at.night)])
             .find_map(|(product, night)| {
                 let counts = house.counts.get(&product)?;
                 let (sold, limit) = (counts.sold.get(&night)?.units, counts.limit(night));

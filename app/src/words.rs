@@ -125,8 +125,7 @@ pub(crate) fn line(line: &Line) -> String {
     let price = total(units, prices);
     let text =
         stay(units, line.product.as_str(), line.arrival, line.departure, price, line.currency);
-    let mut held: Vec<_> =
-        line.nights.iter().map(|night| &night.held).filter(|held| **held != line.product).collect();
+    let mut held: Vec<_> = line.nights.iter().filter_map(|at| at.held.as_ref()).collect();
     held.dedup();
     match held.as_slice() {
         [] => text,

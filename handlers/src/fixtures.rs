@@ -7,6 +7,7 @@ use bellhop_core::driver::{Driver, Sent};
 use bellhop_core::message::{HOUR_US, Message, Timestamp};
 use bellhop_core::outcome::Outcome;
 use bellhop_schemas::command::*;
+use bellhop_schemas::dimensions::Texts;
 use bellhop_schemas::event::*;
 use bellhop_schemas::ids::*;
 use bellhop_schemas::money::{Currency, Minor};
@@ -85,14 +86,14 @@ pub(crate) fn line(product: &str, units: i32, arrival: i32, nights: i32) -> Requ
         departure: TODAY.plus(arrival + nights),
         adults: 2,
         child_ages: vec![Some(7), None],
-        rate_plan: Some("BAR".into()),
-        segment: Some("leisure".into()),
-        channel: Some("web".into()),
-        source: None,
-        company: None,
-        agent: Some("9".into()),
-        block: None,
-        guarantee: None,
+        dimensions: Texts {
+            rate_plan: Some("BAR"),
+            segment: Some("leisure"),
+            channel: Some("web"),
+            agent: Some("9"),
+            ..Texts::default()
+        }
+        .into(),
         currency: Currency::EUR,
         priced_by: PricedBy::Client,
         nights: vec![price; usize::try_from(nights).unwrap()],
@@ -224,7 +225,7 @@ pub(crate) fn state(driver: &Driver, number: u128) -> ReservationState {
 
 /// The nights of a line in days after today, with the products that hold them.
 pub(crate) fn nights(line: &Line) -> Vec<(i32, &str)> {
-    line.nights.iter().map(|at| (TODAY.until(at.night), at.held.as_str())).collect()
+    line.nights.iter().map(|at| (TODAY.until(at.night), line.held(at).as_str())).collect()
 }
 
 /// Oversold nights in days after today.

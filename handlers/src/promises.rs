@@ -13,6 +13,7 @@ use bellhop_core::outcome::Outcome;
 use bellhop_core::registry::EVENTS;
 use bellhop_core::store::{AnyStore, State, Store};
 use bellhop_schemas::command::*;
+use bellhop_schemas::dimensions::Texts;
 use bellhop_schemas::event::*;
 use bellhop_schemas::ids::*;
 use bellhop_schemas::money::{Currency, Minor};
@@ -89,14 +90,12 @@ fn line() -> impl Strategy<Value = RequestedLine> {
                 departure,
                 adults,
                 child_ages: if childless > 0 { Vec::new() } else { ages },
-                rate_plan: Some("BAR".into()),
-                segment: None,
-                channel: Some("web".into()),
-                source: None,
-                company: None,
-                agent: None,
-                block: None,
-                guarantee: None,
+                dimensions: Texts {
+                    rate_plan: Some("BAR"),
+                    channel: Some("web"),
+                    ..Texts::default()
+                }
+                .into(),
                 currency: if odd == 0 { "JPY".parse().unwrap() } else { Currency::EUR },
                 priced_by: if odd == 1 { PricedBy::Engine } else { PricedBy::Contract },
                 nights: vec![price; stay + usize::from(skew == 0)],
@@ -211,7 +210,7 @@ impl Model {
         let held = self.held.entry((property, id)).or_default();
         for line in lines {
             for at in &line.nights {
-                *held.entry((at.held.clone(), at.night)).or_default() +=
+                *held.entry((line.held(at).clone(), at.night)).or_default() +=
                     i32::from(line.units) * sign;
             }
         }
@@ -311,7 +310,7 @@ fn check_event(sent: &Sent, before: &BTreeMap<Place, Cell>, after: &BTreeMap<Pla
     if let Some(created) = sent.events[0].body::<ReservationCreated>() {
         for line in &created.lines {
             for at in &line.nights {
-                let place = (created.property_id, Some(at.held.clone()), at.night);
+                let place = (created.property_id, Some(line.held(at).clone()), at.night);
                 assert!(after[&place].available() >= 0, "{place:?} was sold above its limit");
             }
         }

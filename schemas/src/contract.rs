@@ -64,6 +64,7 @@ pub const PARTS: &[File] = files![
     "engine/source.avsc",
     "type/alternative.avsc",
     "type/assignment.avsc",
+    "type/dimensions.avsc",
     "type/external_ref.avsc",
     "type/line.avsc",
     "type/line_change.avsc",

@@ -7,6 +7,7 @@
 pub mod command;
 pub mod event;
 
+pub mod dimensions;
 pub mod ids;
 pub mod instant;
 pub mod money;

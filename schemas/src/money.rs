@@ -31,6 +31,11 @@ impl Currency {
     /// The euro.
     pub const EUR: Self = Self(*b"EUR");
 
+    fn of(letters: &[u8]) -> Option<Self> {
+        let letters = <[u8; 3]>::try_from(letters).ok()?;
+        letters.iter().all(u8::is_ascii_uppercase).then_some(Self(letters))
+    }
+
     /// As text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -70,10 +75,7 @@ impl FromStr for Currency {
     type Err = NotACurrency;
 
     fn from_str(text: &str) -> Result<Self, NotACurrency> {
-        match <[u8; 3]>::try_from(text.as_bytes()) {
-            Ok(letters) if letters.iter().all(u8::is_ascii_uppercase) => Ok(Self(letters)),
-            _ => Err(NotACurrency { text: text.to_owned() }),
-        }
+        Self::of(text.as_bytes()).ok_or_else(|| NotACurrency { text: text.to_owned() })
     }
 }
 
@@ -98,8 +100,8 @@ impl Avro for Currency {
     }
     #[inline]
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let text = reader.str()?;
-        text.parse().map_err(|_| reader.invalid("a currency that is not three upper-case letters"))
+        let letters = Self::of(reader.bytes()?);
+        letters.ok_or_else(|| reader.invalid("a currency that is not three upper-case letters"))
     }
     fn schema(out: &mut SchemaWriter) {
         out.push("\"string\"");

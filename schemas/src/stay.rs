@@ -1,9 +1,9 @@
 //! The parts of a stay that commands ask for and events record.
 
 use bellhop_core::prelude::Avro;
-use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
+use crate::dimensions::Dimensions;
 use crate::ids::ProductCode;
 use crate::money::{Currency, Minor};
 use crate::night::Night;
@@ -53,22 +53,9 @@ pub struct RequestedLine {
     /// Age in years of each child; null where it is not known.
     #[serde(default)]
     pub child_ages: Vec<Option<i32>>,
-    /// Rate plan.
-    pub rate_plan: Option<CompactString>,
-    /// Market segment.
-    pub segment: Option<CompactString>,
-    /// Channel of distribution.
-    pub channel: Option<CompactString>,
-    /// Source of business.
-    pub source: Option<CompactString>,
-    /// Company that it is booked for.
-    pub company: Option<CompactString>,
-    /// Agent that it is booked by.
-    pub agent: Option<CompactString>,
-    /// Block that it picks up.
-    pub block: Option<CompactString>,
-    /// How it is guaranteed.
-    pub guarantee: Option<CompactString>,
+    /// What reports split it by.
+    #[serde(default)]
+    pub dimensions: Dimensions,
     /// ISO 4217 currency of all its prices.
     pub currency: Currency,
     /// Who set the prices.
@@ -86,8 +73,8 @@ pub struct RequestedLine {
 pub struct LineNight {
     /// Which night.
     pub night: Night,
-    /// The product that the guest is given; it may differ from the product sold.
-    pub held: ProductCode,
+    /// The product that the guest is given, where it is not the product sold.
+    pub held: Option<ProductCode>,
     /// Price of one unit.
     pub price: Price,
 }
@@ -110,22 +97,8 @@ pub struct Line {
     pub adults: u16,
     /// Age in years of each child; null where it is not known.
     pub child_ages: Vec<Option<i32>>,
-    /// Rate plan.
-    pub rate_plan: Option<CompactString>,
-    /// Market segment.
-    pub segment: Option<CompactString>,
-    /// Channel of distribution.
-    pub channel: Option<CompactString>,
-    /// Source of business.
-    pub source: Option<CompactString>,
-    /// Company that it is booked for.
-    pub company: Option<CompactString>,
-    /// Agent that it is booked by.
-    pub agent: Option<CompactString>,
-    /// Block that it picked up.
-    pub block: Option<CompactString>,
-    /// How it is guaranteed.
-    pub guarantee: Option<CompactString>,
+    /// What reports split it by.
+    pub dimensions: Dimensions,
     /// ISO 4217 currency of all its prices.
     pub currency: Currency,
     /// Who set the prices.
@@ -134,6 +107,20 @@ pub struct Line {
     pub nights: Vec<LineNight>,
     /// The price of a day use.
     pub day_use: Option<Price>,
+}
+
+impl Line {
+    /// The product that the guest is given on one of its nights.
+    #[must_use]
+    pub fn held<'a>(&'a self, at: &'a LineNight) -> &'a ProductCode {
+        at.held.as_ref().unwrap_or(&self.product)
+    }
+
+    /// A product as its nights hold it.
+    #[must_use]
+    pub fn holding(&self, product: &ProductCode) -> Option<ProductCode> {
+        (*product != self.product).then(|| product.clone())
+    }
 }
 
 /// A line before and after a change.

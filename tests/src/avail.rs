@@ -14,6 +14,7 @@ use bellhop_schemas::command::{
     CancelReservation, CheckIn, CheckOut, CreateReservation, DefineProduct, DefineProperty,
     ProductKind,
 };
+use bellhop_schemas::dimensions::Texts;
 use bellhop_schemas::ids::{ProductCode, PropertyId, ReservationId};
 use bellhop_schemas::money::{Currency, Minor};
 use bellhop_schemas::night::Night;
@@ -244,14 +245,14 @@ fn create(
         departure: arrival.plus(nights),
         adults: 2,
         child_ages: vec![],
-        rate_plan: Some("BAR".into()),
-        segment: Some("Online TA".into()),
-        channel: Some("TA/TO".into()),
-        source: None,
-        company: None,
-        agent: Some("9".into()),
-        block: None,
-        guarantee: None,
+        dimensions: Texts {
+            rate_plan: Some("BAR"),
+            segment: Some("Online TA"),
+            channel: Some("TA/TO"),
+            agent: Some("9"),
+            ..Texts::default()
+        }
+        .into(),
         currency: Currency::EUR,
         priced_by: PricedBy::Client,
         nights: vec![price; nights as usize],

@@ -127,8 +127,10 @@ pub(crate) fn lines(
 ) -> Result<i32, Error> {
     let mut index = first;
     for line in lines {
-        for LineNight { night, held, price } in &line.nights {
-            let entry = Entry { night: *night, held: held.as_str(), price, kind: "room" };
+        for at in &line.nights {
+            let LineNight { night, price, .. } = at;
+            let held = line.held(at).as_str();
+            let entry = Entry { night: *night, held, price, kind: "room" };
             entry_row(to, change, line, entry, sign, reason, index)?;
             index += 1;
         }
@@ -184,14 +186,14 @@ fn entry_row(
         currency: line.currency.as_str(),
         kind: entry.kind,
         reason: reason.as_str(),
-        rate_plan: line.rate_plan.as_deref(),
-        segment: line.segment.as_deref(),
-        channel: line.channel.as_deref(),
-        source: line.source.as_deref(),
-        company: line.company.as_deref(),
-        agent: line.agent.as_deref(),
-        block: line.block.as_deref(),
-        guarantee: line.guarantee.as_deref(),
+        rate_plan: line.dimensions.rate_plan(),
+        segment: line.dimensions.segment(),
+        channel: line.dimensions.channel(),
+        source: line.dimensions.source(),
+        company: line.dimensions.company(),
+        agent: line.dimensions.agent(),
+        block: line.dimensions.block(),
+        guarantee: line.dimensions.guarantee(),
         country: change.country,
         priced_by: priced_by(line.priced_by),
         partition: change.partition(),

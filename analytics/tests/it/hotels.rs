@@ -18,7 +18,8 @@ use bellhop_schemas::night::Night;
 use compact_str::CompactString;
 
 use crate::stream::{
-    DAY_US, Event, Known, Stay, always, line, night, property, property_id, reservation_id,
+    DAY_US, Event, Known, Stay, always, dimensions, line, night, property, property_id,
+    reservation_id,
 };
 
 pub(crate) const HOTELS: [(&str, i32); 2] = [("City Hotel", 226), ("Resort Hotel", 187)];
@@ -90,8 +91,7 @@ pub(crate) fn events() -> (Vec<Known>, usize, usize) {
         let at = |day: Night, phase: i64| i64::from(day.0) * DAY_US + phase * HOUR_US + rows;
         let mut line = line(&row[sold], 1, arrival, departure, price, Currency::EUR);
         line.adults = number(adults) as u16;
-        line.segment = Some(row[segment].into());
-        line.channel = Some(row[channel].into());
+        line.dimensions = dimensions(Some(&row[segment]), Some(&row[channel]));
         products.insert((house, CompactString::from(&row[sold])));
         products.insert((house, CompactString::from(&row[given])));
         let stay = Stay {

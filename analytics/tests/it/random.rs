@@ -2,6 +2,7 @@
 
 use bellhop_core::message::Timestamp;
 use bellhop_schemas::command::ProductKind;
+use bellhop_schemas::dimensions::Dimensions;
 use bellhop_schemas::event::{
     OverbookingLimitChanged, PhysicalCountChanged, ProductDefined, ReservationRejected,
 };
@@ -11,7 +12,9 @@ use bellhop_schemas::night::Night;
 use bellhop_schemas::reason::{Reason, Rule};
 use bellhop_schemas::stay::{Line, PricedBy, RequestedLine, SupplyChange};
 
-use crate::stream::{DAY_US, Event, Known, Stay, always, line, night, property, property_id};
+use crate::stream::{
+    DAY_US, Event, Known, Stay, always, dimensions, line, night, property, property_id,
+};
 
 const CODES: [&str; 3] = ["Seaside", "Old Town", "Shibuya"];
 const CURRENCIES: [&str; 3] = ["EUR", "EUR", "JPY"];
@@ -115,8 +118,7 @@ fn stay(random: &mut Random, house: usize, day: Night, clock: i64, number: u64) 
         let product = random.pick(&PRODUCTS);
         let mut line = line(product, units, arrival, departure, price, currency);
         line.number = number;
-        line.segment = random.pick_some(&["Leisure", "O'Hare \"Group\""]).map(Into::into);
-        line.channel = random.pick_some(&["Web", "Agent"]).map(Into::into);
+        line.dimensions = of_random(random);
         line
     });
     let lines = lines.collect();
@@ -161,7 +163,7 @@ fn next_night(stay: &Stay) -> Vec<Line> {
         0,
         first.currency,
     );
-    line.segment.clone_from(&first.segment);
+    line.dimensions.clone_from(&first.dimensions);
     vec![line]
 }
 
@@ -188,6 +190,11 @@ fn supply(random: &mut Random, id: PropertyId, day: Night) -> Event {
         .into()
 }
 
+fn of_random(random: &mut Random) -> Dimensions {
+    let segment = random.pick_some(&["Leisure", "O'Hare \"Group\""]);
+    dimensions(segment, random.pick_some(&["Web", "Agent"]))
+}
+
 fn refusal(random: &mut Random, house: usize, day: Night) -> Event {
     let arrival = day.plus(random.days(45));
     let unknown = random.one_in(8);
@@ -198,14 +205,7 @@ fn refusal(random: &mut Random, house: usize, day: Night) -> Event {
         departure: arrival.plus(random.days(5)),
         adults: 2,
         child_ages: Vec::new(),
-        rate_plan: None,
-        segment: random.pick_some(&["Leisure", "O'Hare \"Group\""]).map(Into::into),
-        channel: random.pick_some(&["Web", "Agent"]).map(Into::into),
-        source: None,
-        company: None,
-        agent: None,
-        block: None,
-        guarantee: None,
+        dimensions: of_random(random),
         currency: Currency::EUR,
         priced_by: PricedBy::Client,
         nights: Vec::new(),

@@ -23,7 +23,8 @@ use bellhop_schemas::stay::{PricedBy, RequestedLine, SupplyChange};
 
 use crate::session;
 use crate::stream::{
-    DAY_US, Event, Known, Stay, always, line, night, property, property_id, reservation_id,
+    DAY_US, Event, Known, Stay, always, dimensions, line, night, property, property_id,
+    reservation_id,
 };
 
 /// A week in the life of two small hotels.
@@ -66,11 +67,10 @@ pub(crate) fn fixture() -> Vec<Known> {
         line(product, units, night(from), night(to), room, Currency::EUR)
     };
     let mut leisure = euro("DBL", 2, "2016-06-29", "2016-07-02", 10_000);
-    leisure.segment = Some("Leisure".into());
-    leisure.channel = Some("Web".into());
+    leisure.dimensions = dimensions(Some("Leisure"), Some("Web"));
     let first = stay(1, inn, Some("PRT"), vec![leisure]);
     let mut group = euro("SGL", 3, "2016-07-01", "2016-07-03", 8_000);
-    group.segment = Some("Group".into());
+    group.dimensions = dimensions(Some("Group"), None);
     let second = stay(2, inn, None, vec![group]);
     let comp = stay(3, inn, Some("PRT"), vec![euro("SGL", 1, "2016-07-01", "2016-07-02", 0)]);
     let day_use =
@@ -91,14 +91,7 @@ pub(crate) fn fixture() -> Vec<Known> {
         departure: night("2016-07-02"),
         adults: 9,
         child_ages: Vec::new(),
-        rate_plan: None,
-        segment: Some("Group".into()),
-        channel: Some("Web".into()),
-        source: None,
-        company: None,
-        agent: None,
-        block: None,
-        guarantee: None,
+        dimensions: dimensions(Some("Group"), Some("Web")),
         currency: Currency::EUR,
         priced_by: PricedBy::Client,
         nights: Vec::new(),

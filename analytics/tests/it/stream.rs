@@ -2,6 +2,7 @@
 
 use bellhop_core::message::{LogId, Meta, Position, Source, Timestamp};
 pub(crate) use bellhop_ledger::history::{DAY_US, Event, Known};
+use bellhop_schemas::dimensions::{Dimensions, Texts};
 use bellhop_schemas::event::{
     PropertyDefined, ReservationCancelled, ReservationCheckedIn, ReservationCheckedOut,
     ReservationCreated, ReservationNoShow,
@@ -77,6 +78,11 @@ pub(crate) fn property(
     }
 }
 
+/// The dimensions that the KPIs know.
+pub(crate) fn dimensions(segment: Option<&str>, channel: Option<&str>) -> Dimensions {
+    Texts { segment, channel, ..Texts::default() }.into()
+}
+
 /// A line of one price.
 pub(crate) fn line(
     product: &str,
@@ -87,27 +93,17 @@ pub(crate) fn line(
     currency: Currency,
 ) -> Line {
     let price = Price { room: Minor(room), ..Price::default() };
-    let held = ProductCode::new(product);
-    let nights: Vec<_> = arrival
-        .nights_to(departure)
-        .map(|night| LineNight { night, held: held.clone(), price })
-        .collect();
+    let nights: Vec<_> =
+        arrival.nights_to(departure).map(|night| LineNight { night, held: None, price }).collect();
     Line {
         number: 1,
-        product: held,
+        product: ProductCode::new(product),
         units,
         arrival,
         departure,
         adults: 2,
         child_ages: Vec::new(),
-        rate_plan: None,
-        segment: None,
-        channel: None,
-        source: None,
-        company: None,
-        agent: None,
-        block: None,
-        guarantee: None,
+        dimensions: Dimensions::default(),
         currency,
         priced_by: PricedBy::Client,
         day_use: nights.is_empty().then_some(price),
@@ -174,9 +170,8 @@ impl Stay {
         let moved = given.map_or_else(Vec::new, |given| {
             let moves = self.lines.iter().map(|before| {
                 let mut after = before.clone();
-                for night in &mut after.nights {
-                    night.held = ProductCode::new(given);
-                }
+                let held = before.holding(&ProductCode::new(given));
+                after.nights.iter_mut().for_each(|at| at.held = held.clone());
                 bellhop_schemas::stay::LineChange { before: before.clone(), after }
             });
             moves.collect()

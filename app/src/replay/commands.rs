@@ -5,6 +5,7 @@ use bellhop_schemas::command::{
     Assignment, CancelReservation, CheckIn, CheckOut, CreateReservation, DefineProduct,
     DefineProperty, MarkNoShow, ProductKind, SetOverbooking,
 };
+use bellhop_schemas::dimensions::Texts;
 use bellhop_schemas::ids::{PropertyId, ReservationId};
 use bellhop_schemas::money::Currency;
 use bellhop_schemas::stay::{Price, PricedBy, RequestedLine};
@@ -208,14 +209,15 @@ fn create(
             departure: row.departure,
             adults: row.adults,
             child_ages: ages.chain(babies).collect(),
-            rate_plan: None,
-            segment: row.segment.clone(),
-            channel: row.channel.clone(),
-            source: None,
-            company: row.company.clone(),
-            agent: row.agent.clone(),
-            block: None,
-            guarantee: row.guarantee.clone(),
+            dimensions: Texts {
+                segment: row.segment.clone(),
+                channel: row.channel.clone(),
+                company: row.company.clone(),
+                agent: row.agent.clone(),
+                guarantee: row.guarantee.clone(),
+                ..Texts::default()
+            }
+            .into(),
             currency: Currency::EUR,
             priced_by: PricedBy::Client,
             nights: vec![price; nights],

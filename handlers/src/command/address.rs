@@ -1,7 +1,7 @@
 //! Which reservation a command means, and whether the step may be taken.
 
 use bellhop_core::prelude::*;
-use bellhop_schemas::event::ReservationRejected;
+use bellhop_schemas::event::{ReservationCreated, ReservationRejected};
 use bellhop_schemas::ids::{ExternalRef, PropertyId, ReservationId, ReservationKey};
 use bellhop_schemas::night::Night;
 use bellhop_schemas::reason::{Reason, Rule};
@@ -9,7 +9,7 @@ use bellhop_schemas::reason::{Reason, Rule};
 use crate::rejection::{Rejection, because};
 use crate::state::external_ref::ExternalRefs;
 use crate::state::property::Property;
-use crate::state::reservation::{Booking, Reservation, Step};
+use crate::state::reservation::{Reservation, Step};
 
 /// How a command names a reservation; where it gives both names, they must mean the same one.
 #[derive(Debug, Clone, Copy)]
@@ -24,7 +24,7 @@ pub(super) struct Address<'a> {
 pub(super) struct Found {
     pub(super) business_date: Night,
     pub(super) reservation_id: ReservationId,
-    pub(super) booking: Booking,
+    pub(super) booking: ReservationCreated,
 }
 
 impl Found {
@@ -40,7 +40,8 @@ impl Found {
     /// # Rejections
     /// `BeforeArrival`, with the day of arrival.
     pub(super) fn check_arrival(&self) -> Result<(), Rejection> {
-        match self.booking.arrival() {
+        let arrivals = self.booking.lines.iter().map(|line| line.arrival);
+        match arrivals.min() {
             Some(arrival) if self.business_date < arrival => {
                 Err(self.refuse(Reason { night: Some(arrival), ..because(Rule::BeforeArrival) }))
             }

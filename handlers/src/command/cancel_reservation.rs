@@ -2,13 +2,13 @@
 
 use bellhop_core::prelude::*;
 use bellhop_schemas::command::CancelReservation;
-use bellhop_schemas::event::{ReservationCancelled, ReservationRejected};
+use bellhop_schemas::event::{ReservationCancelled, ReservationCreated, ReservationRejected};
 
 use super::address::{Address, Found, addressed};
 use crate::rejection::{Refused, Rejection};
 use crate::state::external_ref::ExternalRefs;
 use crate::state::property::Property;
-use crate::state::reservation::{Booking, Reservation, Step};
+use crate::state::reservation::{Reservation, Step};
 
 /// Cancels a confirmed reservation and gives back all of its nights.
 ///
@@ -29,7 +29,7 @@ pub fn cancel_reservation(
         external_refs,
         cx.now,
     )?;
-    let Booking { confirmation_number, booked_at, country, lines } = booking;
+    let ReservationCreated { confirmation_number, booked_at, country, lines, .. } = booking;
     Ok(ReservationCancelled {
         property_id: command.property_id,
         business_date,

@@ -2,7 +2,7 @@
 
 use bellhop_core::prelude::*;
 use bellhop_schemas::command::{Assignment, CheckIn};
-use bellhop_schemas::event::{ReservationCheckedIn, ReservationRejected};
+use bellhop_schemas::event::{ReservationCheckedIn, ReservationCreated, ReservationRejected};
 use bellhop_schemas::reason::{Reason, Rule};
 use bellhop_schemas::stay::{Line, LineChange};
 
@@ -11,7 +11,7 @@ use crate::rejection::{Refused, Rejection, because};
 use crate::state::external_ref::ExternalRefs;
 use crate::state::inventory::{Inventory, Tally};
 use crate::state::property::Property;
-use crate::state::reservation::{Booking, Reservation, Step};
+use crate::state::reservation::{Reservation, Step};
 
 /// Records that the guest has come, and which products the lines are given. It is a fact: nights
 /// that a move takes above their limit are listed, never refused.
@@ -44,7 +44,7 @@ pub fn check_in(
     let oversold = inventory.oversold_by(tally(&moved, inventory));
 
     let Found { business_date, reservation_id, booking } = found;
-    let Booking { confirmation_number, booked_at, country, .. } = booking;
+    let ReservationCreated { confirmation_number, booked_at, country, .. } = booking;
     Ok(ReservationCheckedIn {
         property_id: command.property_id,
         business_date,
@@ -80,11 +80,11 @@ fn moves(
                 ..numbered(Rule::UnknownProduct)
             });
         }
-        let nights = line.nights.iter().filter(|at| at.held != *product).cloned();
+        let nights = line.nights.iter().filter(|at| line.held(at) != product).cloned();
         let before = Line { nights: nights.collect(), ..line.clone() };
         if !before.nights.is_empty() {
             let mut after = before.clone();
-            after.nights.iter_mut().for_each(|at| at.held = product.clone());
+            after.nights.iter_mut().for_each(|at| at.held = line.holding(product));
             moved.push(LineChange { before, after });
         }
     }

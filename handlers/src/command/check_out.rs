@@ -2,7 +2,7 @@
 
 use bellhop_core::prelude::*;
 use bellhop_schemas::command::CheckOut;
-use bellhop_schemas::event::{ReservationCheckedOut, ReservationRejected};
+use bellhop_schemas::event::{ReservationCheckedOut, ReservationCreated, ReservationRejected};
 use bellhop_schemas::night::Night;
 use bellhop_schemas::reason::Rule;
 use bellhop_schemas::stay::{Line, LineNight, Price};
@@ -12,7 +12,7 @@ use crate::rejection::{Refused, Rejection, because};
 use crate::state::external_ref::ExternalRefs;
 use crate::state::inventory::{Inventory, Tally};
 use crate::state::property::Property;
-use crate::state::reservation::{Booking, Reservation, Step};
+use crate::state::reservation::{Reservation, Step};
 
 /// Nights of an overstay that are recorded.
 const OVERSTAY_NIGHTS_MAX: i32 = 400;
@@ -43,11 +43,11 @@ pub fn check_out(
         .get(&command.property_id)
         .ok_or_else(|| found.refuse(because(Rule::UnknownProperty)))?;
     let Found { business_date, reservation_id, booking } = found;
-    let overstayed = overstayed(&booking, business_date);
+    let overstayed = overstayed(&booking.lines, business_date);
     let mut tally = Tally::default();
     overstayed.iter().for_each(|line| tally.add_line(inventory, line, 1));
 
-    let Booking { confirmation_number, booked_at, country, lines } = booking;
+    let ReservationCreated { confirmation_number, booked_at, country, lines, .. } = booking;
     Ok(ReservationCheckedOut {
         property_id: command.property_id,
         business_date,
@@ -69,17 +69,16 @@ fn released(mut lines: Vec<Line>, business_date: Night) -> Vec<Line> {
 }
 
 /// The lines with the nights stayed beyond the departure, in the product that they held last.
-fn overstayed(booking: &Booking, business_date: Night) -> Vec<Line> {
-    let Some(departure) = booking.departure().filter(|day| *day < business_date) else {
-        return Vec::new();
-    };
+fn overstayed(lines: &[Line], business_date: Night) -> Vec<Line> {
+    let departure = lines.iter().map(|line| line.departure).max();
+    let Some(departure) = departure.filter(|day| *day < business_date) else { return Vec::new() };
     let end = business_date.min(departure.plus(OVERSTAY_NIGHTS_MAX));
-    let late = booking.lines.iter().filter(|line| line.departure == departure);
+    let late = lines.iter().filter(|line| line.departure == departure);
     let lines = late.map(|line| {
-        let held = line.nights.last().map_or(&line.product, |at| &at.held);
+        let held = line.nights.last().and_then(|at| at.held.as_ref());
         let nights = departure.nights_to(end).map(|night| LineNight {
             night,
-            held: held.clone(),
+            held: held.cloned(),
             price: Price::default(),
         });
         Line { nights: nights.collect(), ..line.clone() }

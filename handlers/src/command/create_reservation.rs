@@ -264,11 +264,10 @@ fn reason(shortage: &Shortage, inventory: &Inventory) -> Reason {
     Reason { product: product.map(code), night: Some(night), ..beyond(rule, asked, allowed) }
 }
 
-/// A line as it is booked: every night is held by the product sold.
+/// A line as it is booked: in the product sold.
 fn decided(number: u16, line: RequestedLine) -> Line {
     let nights = line.arrival.nights_to(line.departure).zip(line.nights);
-    let nights =
-        nights.map(|(night, price)| LineNight { night, held: line.product.clone(), price });
+    let nights = nights.map(|(night, price)| LineNight { night, held: None, price });
     Line {
         number,
         nights: nights.collect(),
@@ -279,14 +278,7 @@ fn decided(number: u16, line: RequestedLine) -> Line {
         arrival: line.arrival,
         departure: line.departure,
         child_ages: line.child_ages,
-        rate_plan: line.rate_plan,
-        segment: line.segment,
-        channel: line.channel,
-        source: line.source,
-        company: line.company,
-        agent: line.agent,
-        block: line.block,
-        guarantee: line.guarantee,
+        dimensions: line.dimensions,
         currency: line.currency,
         priced_by: line.priced_by,
         day_use: line.day_use,

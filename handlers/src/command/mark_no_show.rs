@@ -2,13 +2,13 @@
 
 use bellhop_core::prelude::*;
 use bellhop_schemas::command::MarkNoShow;
-use bellhop_schemas::event::{ReservationNoShow, ReservationRejected};
+use bellhop_schemas::event::{ReservationCreated, ReservationNoShow, ReservationRejected};
 
 use super::address::{Address, Found, addressed};
 use crate::rejection::{Refused, Rejection};
 use crate::state::external_ref::ExternalRefs;
 use crate::state::property::Property;
-use crate::state::reservation::{Booking, Reservation, Step};
+use crate::state::reservation::{Reservation, Step};
 
 /// Records that the guest has not come, from the day of arrival on, and gives back all nights.
 ///
@@ -31,7 +31,7 @@ pub fn mark_no_show(
     )?;
     found.check_arrival()?;
     let Found { business_date, reservation_id, booking } = found;
-    let Booking { confirmation_number, booked_at, country, lines } = booking;
+    let ReservationCreated { confirmation_number, booked_at, country, lines, .. } = booking;
     Ok(ReservationNoShow {
         property_id: command.property_id,
         business_date,

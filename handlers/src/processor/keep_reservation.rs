@@ -8,8 +8,12 @@ use crate::state::reservation::Reservation;
 
 /// Keeps the reservation.
 #[processor]
-pub fn keep_reservation(event: &ReservationCreated, reservations: &mut Store<Reservation>) {
+pub fn keep_reservation(
+    event: &ReservationCreated,
+    reservations: &mut Store<Reservation>,
+    cx: &Context,
+) {
     let ReservationCreated { property_id, reservation_id, .. } = *event;
     let key = ReservationKey { property_id, reservation_id };
-    reservations.insert(key, Reservation::confirmed(event));
+    reservations.insert(key, Reservation::confirmed(cx.body));
 }

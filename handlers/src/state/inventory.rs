@@ -6,6 +6,8 @@
 //! # Invariants
 //! On every night the house has sold what its products with statistics have sold together.
 
+use std::cmp::Ordering;
+
 use bellhop_core::avro::{Avro, DecodeError, Reader, SchemaWriter};
 use bellhop_core::prelude::{Avro, State};
 use bellhop_schemas::command::ProductKind;
@@ -223,7 +225,8 @@ impl Inventory {
             };
             for nights in line.nights.chunk_by(follows) {
                 let Some(first) = nights.first() else { continue };
-                let index = self.index_of(&first.held).unwrap_or_else(|| no_product(&first.held));
+                let held = line.held(first);
+                let index = self.index_of(held).unwrap_or_else(|| no_product(held));
                 let product = self.at_mut(index);
                 let statistics = product.statistics;
                 product.calendar.sell(first.night, nights.len(), units);
@@ -258,7 +261,7 @@ impl Products {
     fn search(&self, code: &ProductCode) -> Result<usize, usize> {
         let wanted = rank(code);
         self.by_code.binary_search_by(|(rank, index)| {
-            rank.cmp(&wanted).then_with(|| self.list[index.0 as usize].code.cmp(code))
+            rank.cmp(&wanted).then_with(|| cmp_of_one_rank(&self.list[index.0 as usize].code, code))
         })
     }
 
@@ -269,6 +272,13 @@ impl Products {
             self.list.push(product);
         }
     }
+}
+
+/// Codes of one rank and at most eight bytes are the same but for zeros at their ends.
+#[inline]
+fn cmp_of_one_rank(a: &ProductCode, b: &ProductCode) -> Ordering {
+    let (a, b) = (a.as_str(), b.as_str());
+    if a.len().max(b.len()) <= 8 { a.len().cmp(&b.len()) } else { a.cmp(b) }
 }
 
 /// The first eight bytes of a code as a number: codes are in its order, and few share one.
@@ -333,7 +343,8 @@ impl Tally {
     /// As [`Inventory::take`].
     pub(crate) fn add_line(&mut self, inventory: &Inventory, line: &Line, sign: i32) {
         for at in &line.nights {
-            let product = inventory.index_of(&at.held).unwrap_or_else(|| no_product(&at.held));
+            let held = line.held(at);
+            let product = inventory.index_of(held).unwrap_or_else(|| no_product(held));
             self.add(inventory, product, at.night, i32::from(line.units) * sign);
         }
     }
@@ -349,5 +360,31 @@ impl Tally {
             same
         });
         self.rows.into_iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn products_of_like_codes_are_told_apart() {
+        let codes = ["", "A", "A\0", "AA", "STANDARD", "STANDARD\0", "STANDARDS", "STANDARDT", "Ä"];
+        let mut inventory = Inventory::default();
+        for code in codes.iter().rev() {
+            inventory.add(Product {
+                code: ProductCode::new(code),
+                kind: ProductKind::Room,
+                statistics: true,
+                calendar: Calendar::default(),
+            });
+        }
+        for code in codes {
+            let found = inventory.product(&ProductCode::new(code)).expect("the product");
+            assert_eq!(found.code.as_str(), code);
+        }
+        for unknown in ["A\0\0", "B", "STANDAR", "STANDARD\0\0"] {
+            assert_eq!(inventory.index_of(&ProductCode::new(unknown)), None, "{unknown:?}");
+        }
     }
 }

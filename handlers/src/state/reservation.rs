@@ -1,18 +1,16 @@
 //! A reservation: its state, and what it needs to be changed or given back.
 //!
-//! Millions of them are kept, so the booking is held as its Avro bytes (a line with three nights
-//! takes about 150) and decoded by the few commands that follow. A finished reservation
+//! Millions of them are kept, so the booking is held as the Avro bytes of its event (a line with three
+//! nights takes about 150) and decoded by the few commands that follow. A finished reservation
 //! keeps its state alone, to answer with.
 
 use std::fmt;
 
 use bellhop_core::avro::{Avro, Bytes, DecodeError, Reader, SchemaWriter, write_bytes};
-use bellhop_core::prelude::{Avro, State, Timestamp};
+use bellhop_core::prelude::{Avro, State};
 use bellhop_schemas::event::ReservationCreated;
 use bellhop_schemas::ids::ReservationKey;
-use bellhop_schemas::night::Night;
 use bellhop_schemas::stay::{Line, LineChange};
-use compact_str::CompactString;
 
 /// Where a reservation is in its life.
 ///
@@ -105,18 +103,10 @@ impl State for Reservation {
 }
 
 impl Reservation {
-    /// One that was just booked.
+    /// One that was just booked, by the Avro bytes of a [`ReservationCreated`].
     #[must_use]
-    pub(crate) fn confirmed(event: &ReservationCreated) -> Self {
-        let ReservationCreated { confirmation_number, booked_at, country, lines, .. } = event;
-        // The fields of a `Booking`: the event is only borrowed.
-        let booking = Packed::with(|out| {
-            confirmation_number.encode(out);
-            booked_at.encode(out);
-            country.encode(out);
-            lines.encode(out);
-        });
-        Self { state: ReservationState::Confirmed, booking }
+    pub(crate) fn confirmed(created: &[u8]) -> Self {
+        Self { state: ReservationState::Confirmed, booking: Packed(created.into()) }
     }
 
     /// Where it is in its life.
@@ -125,9 +115,9 @@ impl Reservation {
         self.state
     }
 
-    /// What is booked; `None` once it is finished.
+    /// What is booked, as its lines stand now; `None` once it is finished.
     #[must_use]
-    pub fn booking(&self) -> Option<Booking> {
+    pub fn booking(&self) -> Option<ReservationCreated> {
         self.booking.open()
     }
 
@@ -139,9 +129,11 @@ impl Reservation {
         }
         if let Some(mut booking) = self.booking.open() {
             for change in moved {
-                booking.hold(&change.after);
+                hold(&mut booking.lines, &change.after);
             }
-            self.booking = Packed::with(|out| booking.encode(out));
+            let mut bytes = Vec::new();
+            booking.encode(&mut bytes);
+            self.booking = Packed(bytes.into());
         }
     }
 
@@ -151,65 +143,27 @@ impl Reservation {
     }
 }
 
-/// What a reservation needs to be changed or given back.
-#[derive(Debug, Clone, PartialEq, Eq, Avro)]
-#[avro(name = "bellhop.state.Booking")]
-pub struct Booking {
-    /// Its confirmation number.
-    pub confirmation_number: CompactString,
-    /// When the guest booked, as the source claimed.
-    pub booked_at: Timestamp,
-    /// Where the guest comes from.
-    pub country: Option<CompactString>,
-    /// Its lines, as they stand now.
-    pub lines: Vec<Line>,
-}
-
-impl Booking {
-    /// The first day of arrival.
-    #[must_use]
-    pub fn arrival(&self) -> Option<Night> {
-        self.lines.iter().map(|line| line.arrival).min()
-    }
-
-    /// Holds the products of these nights of a line.
-    fn hold(&mut self, after: &Line) {
-        for line in self.lines.iter_mut().filter(|line| line.number == after.number) {
-            for at in &after.nights {
-                if let Ok(found) = line.nights.binary_search_by_key(&at.night, |at| at.night) {
-                    line.nights[found].held = at.held.clone();
-                }
+/// Holds the products of these nights of a line.
+fn hold(lines: &mut [Line], after: &Line) {
+    for line in lines.iter_mut().filter(|line| line.number == after.number) {
+        for at in &after.nights {
+            if let Ok(found) = line.nights.binary_search_by_key(&at.night, |at| at.night) {
+                line.nights[found].held = at.held.clone();
             }
         }
     }
-
-    /// The last day of departure.
-    #[must_use]
-    pub fn departure(&self) -> Option<Night> {
-        self.lines.iter().map(|line| line.departure).max()
-    }
 }
 
-/// A [`Booking`] as its Avro bytes; none for a finished reservation.
+/// A [`ReservationCreated`] as its Avro bytes; none for a finished reservation.
 #[derive(Clone, Default, PartialEq, Eq)]
 struct Packed(Box<[u8]>);
 
 impl Packed {
-    /// Room for most bookings of one line.
-    const BYTES: usize = 256;
-
-    fn with(write: impl FnOnce(&mut Vec<u8>)) -> Self {
-        let mut out = Vec::with_capacity(Self::BYTES);
-        write(&mut out);
-        // A copy of the right size: what shrinks in place leaves holes that nothing fills.
-        Self(out.as_slice().into())
-    }
-
-    fn open(&self) -> Option<Booking> {
+    fn open(&self) -> Option<ReservationCreated> {
         if self.0.is_empty() {
             return None;
         }
-        match Booking::decode(&mut Reader::new(&self.0)) {
+        match ReservationCreated::decode(&mut Reader::new(&self.0)) {
             Ok(booking) => Some(booking),
             Err(error) => panic!("a reservation of the store cannot be read: {error}"),
         }
@@ -236,7 +190,7 @@ impl Avro for Packed {
 
 #[cfg(test)]
 mod tests {
-    use bellhop_schemas::event::ReservationCreated;
+    use bellhop_core::driver::Driver;
 
     use super::*;
     use crate::fixtures::*;
@@ -263,18 +217,18 @@ mod tests {
     }
 
     #[test]
-    fn a_booking_is_unpacked_as_it_was_packed() {
+    fn a_booking_is_kept_as_it_was_created() {
         let mut driver = hotel();
         let lines = vec![line("DBL", 2, 0, 3), line("BED", 1, 0, 0)];
         let created: ReservationCreated = accept(&mut driver, &create(1, lines)).only();
-        let mut reservation = Reservation::confirmed(&created);
-        let booking = reservation.booking().expect("a booking");
-        assert_eq!(booking.lines, created.lines);
-        assert_eq!(booking.confirmation_number, created.confirmation_number);
-        assert_eq!(booking.booked_at, created.booked_at);
-        assert_eq!(booking.country, created.country);
+        let kept = |driver: &Driver| {
+            let key = ReservationKey { property_id: HOTEL, reservation_id: id(1) };
+            driver.store::<Reservation>().get(&key).expect("a reservation").clone()
+        };
+        let reservation = kept(&driver);
+        assert_eq!(reservation.booking(), Some(created));
         assert!(format!("{reservation:?}").contains("RSV-2025-000001"), "a difference can be read");
-        reservation.finish(ReservationState::Cancelled);
-        assert_eq!(reservation.booking(), None);
+        accept(&mut driver, &cancel(1));
+        assert_eq!(kept(&driver).booking(), None);
     }
 }

@@ -177,6 +177,21 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Reads so many bytes as an array.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`].
+    #[inline]
+    pub fn chunk<const COUNT: usize>(&mut self) -> Result<[u8; COUNT], DecodeError> {
+        match self.rest.split_first_chunk() {
+            Some((taken, rest)) => {
+                self.rest = rest;
+                Ok(*taken)
+            }
+            None => Err(self.truncated()),
+        }
+    }
+
     /// Reads a zigzag variable-length integer.
     ///
     /// # Errors
@@ -188,15 +203,32 @@ impl<'a> Reader<'a> {
             && *byte < 0x80
         {
             self.rest = rest;
-            let value = u64::from(*byte);
-            return Ok((value >> 1).cast_signed() ^ -(value & 1).cast_signed());
+            return Ok(unzigzag(u64::from(*byte)));
         }
         self.longer()
     }
 
-    /// [`Reader::long`] of several bytes.
+    /// [`Reader::long`] of several bytes: of up to eight without a loop, the rare others one by one.
     #[inline(never)]
     fn longer(&mut self) -> Result<i64, DecodeError> {
+        if let Some(word) = self.rest.first_chunk() {
+            let word = u64::from_le_bytes(*word);
+            let ends = !word & CONTINUED;
+            if ends != 0 {
+                // All bits up to the first one that ends it.
+                let own = word & (ends ^ (ends - 1));
+                let length = ends.trailing_zeros() / 8 + 1;
+                self.rest = self.rest.get(length as usize..).unwrap_or_default();
+                // A last byte of zero is needless.
+                self.canonical &= own >> (8 * (length - 1)) != 0;
+                return Ok(unzigzag(gather(own & !CONTINUED)));
+            }
+        }
+        self.longest()
+    }
+
+    #[inline(never)]
+    fn longest(&mut self) -> Result<i64, DecodeError> {
         let mut value = 0_u64;
         let mut shift = 0;
         loop {
@@ -208,7 +240,7 @@ impl<'a> Reader<'a> {
             value |= u64::from(byte & 0x7f) << shift;
             if *byte < 0x80 {
                 self.canonical &= *byte != 0 || shift == 0;
-                return Ok((value >> 1).cast_signed() ^ -(value & 1).cast_signed());
+                return Ok(unzigzag(value));
             }
             shift += 7;
         }
@@ -289,26 +321,44 @@ pub fn write_long(value: i64, out: &mut Vec<u8>) {
 /// copied at once stall the processor.
 #[inline]
 fn write_longer(mut rest: u64, out: &mut Vec<u8>) {
-    let mut word = 0_u64;
-    let mut bits = 0;
-    while rest >= 0x80 && bits < 56 {
-        word |= (rest & 0x7f | 0x80) << bits;
-        rest >>= 7;
-        bits += 8;
-    }
-    if rest < 0x80 {
-        word |= rest << bits;
-        let end = out.len() + bits / 8 + 1;
-        out.extend_from_slice(&word.to_le_bytes());
+    if rest >> 56 == 0 {
+        let length = (63 - (rest | 1).leading_zeros()) / 7 + 1;
+        let continued = CONTINUED & ((1 << (8 * (length - 1))) - 1);
+        let end = out.len() + length as usize;
+        out.extend_from_slice(&(spread(rest) | continued).to_le_bytes());
         out.truncate(end);
         return;
     }
-    out.extend_from_slice(&word.to_le_bytes()[..7]);
     while rest >= 0x80 {
         out.push((rest & 0x7f) as u8 | 0x80);
         rest >>= 7;
     }
     out.push(rest as u8);
+}
+
+/// The bit of each byte that says that another follows.
+const CONTINUED: u64 = 0x8080_8080_8080_8080;
+
+/// 56 bits as eight groups of seven, one in each byte.
+#[inline]
+fn spread(bits: u64) -> u64 {
+    let halves = (bits & 0x0fff_ffff) | ((bits & 0x00ff_ffff_f000_0000) << 4);
+    let quarters = (halves & 0x0000_3fff_0000_3fff) | ((halves & 0x0fff_c000_0fff_c000) << 2);
+    (quarters & 0x007f_007f_007f_007f) | ((quarters & 0x3f80_3f80_3f80_3f80) << 1)
+}
+
+/// What [`spread`] took apart.
+#[inline]
+fn gather(bytes: u64) -> u64 {
+    let quarters = (bytes & 0x007f_007f_007f_007f) | ((bytes & 0x7f00_7f00_7f00_7f00) >> 1);
+    let halves = (quarters & 0x0000_3fff_0000_3fff) | ((quarters & 0x3fff_0000_3fff_0000) >> 2);
+    (halves & 0x0fff_ffff) | ((halves & 0x0fff_ffff_0000_0000) >> 4)
+}
+
+/// A number whose lowest bit is the sign of the others.
+#[inline]
+fn unzigzag(value: u64) -> i64 {
+    (value >> 1).cast_signed() ^ -(value & 1).cast_signed()
 }
 
 /// Appends a length and bytes.
@@ -343,7 +393,7 @@ impl Avro for bool {
         out.push(u8::from(*self));
     }
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        match reader.take(1)? {
+        match reader.chunk()? {
             [0] => Ok(false),
             [1] => Ok(true),
             _ => Err(reader.invalid("a boolean that is neither 0 nor 1")),
@@ -380,8 +430,7 @@ impl Avro for Uuid {
     }
     #[inline]
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let bytes = reader.take(16)?;
-        Self::from_slice(bytes).map_err(|_| reader.invalid("a UUID"))
+        reader.chunk().map(Self::from_bytes)
     }
     fn schema(out: &mut SchemaWriter) {
         if out.define("bellhop.Uuid") {
@@ -478,6 +527,11 @@ mod tests {
                 wanted.push(rest as u8);
                 assert_eq!(bytes, wanted, "{value}");
                 assert_eq!(Reader::new(&bytes[1..]).long(), Ok(value));
+                let length = bytes.len() - 1;
+                bytes.extend([0xff; 8]);
+                let mut reader = Reader::new(&bytes[1..]);
+                assert_eq!(reader.long(), Ok(value));
+                assert_eq!((reader.position(), reader.is_canonical()), (length, true));
             }
         }
     }
@@ -485,8 +539,13 @@ mod tests {
     #[test]
     fn forms_that_we_do_not_write_are_told_apart() {
         assert_eq!(read(&[4, 2, 4, 0]), (vec![1, 2], true));
-        let others: [&[u8]; 4] =
-            [&[2, 2, 2, 4, 0], &[3, 4, 2, 4, 0], &[4, 0x82, 0, 4, 0], &[4, 2, 4, 0x80, 0]];
+        let others: [&[u8]; 5] = [
+            &[2, 2, 2, 4, 0],
+            &[3, 4, 2, 4, 0],
+            &[4, 0x82, 0, 4, 0],
+            &[4, 2, 4, 0x80, 0],
+            &[4, 0x82, 0x80, 0x80, 0x80, 0x80, 0x80, 0, 4, 0],
+        ];
         for other in others {
             assert_eq!(read(other), (vec![1, 2], false), "{other:?}");
         }

@@ -123,7 +123,8 @@ impl Call<'_> {
         }
 
         let returned = {
-            let cx = Context { now: self.now, position: self.position, meta: &meta };
+            let body = self.datum.get(body_at..).unwrap_or_default();
+            let cx = Context { now: self.now, position: self.position, meta: &meta, body };
             let stores = &*self.parts.stores;
             let slots = self.slots;
             catch_unwind(AssertUnwindSafe(|| handle(command, stores, slots, &cx))).map_err(

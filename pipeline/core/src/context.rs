@@ -11,4 +11,6 @@ pub struct Context<'a> {
     pub position: Position,
     /// Metadata of the message.
     pub meta: &'a Meta,
+    /// The message as Avro bytes, without its metadata: a store may keep them as they are.
+    pub body: &'a [u8],
 }

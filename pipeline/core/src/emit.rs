@@ -42,7 +42,12 @@ impl<C> Emitter<'_, C> {
     /// What the handler knew.
     #[must_use]
     pub fn context(&self) -> Context<'_> {
-        Context { now: self.now, position: self.position, meta: self.command_meta }
+        Context {
+            now: self.now,
+            position: self.position,
+            meta: self.command_meta,
+            body: self.command,
+        }
     }
 
     /// Stamps the next message: its index and id.
@@ -85,8 +90,10 @@ impl<C> Emitter<'_, C> {
         );
         let entry = self.parts.topology.event_of::<E>();
         let schema_id = self.parts.wire.event_id(entry.index);
+        let mut body_at = 0;
         self.write_event(schema_id, |meta, out| {
             meta.encode(out);
+            body_at = out.len();
             event.encode(out);
         });
         if take_back_too_large(&mut self.parts.output.events, E::TYPE, &mut self.too_large) {
@@ -99,6 +106,7 @@ impl<C> Emitter<'_, C> {
             timers: self.parts.timers,
             meta: &self.meta,
             position: self.position,
+            body: self.parts.output.events.written_from(body_at),
         };
         call.to(event);
         self.note_first(event.outcome_code());

@@ -35,9 +35,11 @@ impl Timestamp {
 }
 
 impl Avro for Timestamp {
+    #[inline]
     fn encode(&self, out: &mut Vec<u8>) {
         avro::write_long(self.0, out);
     }
+    #[inline]
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         reader.long().map(Self)
     }

@@ -15,13 +15,16 @@ pub struct Apply<'a> {
     pub(crate) timers: &'a mut Timers,
     pub(crate) meta: &'a Meta,
     pub(crate) position: Position,
+    /// The event as Avro bytes, without its metadata.
+    pub(crate) body: &'a [u8],
 }
 
 impl Apply<'_> {
     /// Runs the processors in the order of their names.
     #[inline]
     pub fn to<E: Message>(self, event: &E) {
-        let cx = Context { now: self.meta.occurred_at, position: self.position, meta: self.meta };
+        let Self { meta, position, body, .. } = self;
+        let cx = Context { now: meta.occurred_at, position, meta, body };
         self.timers.begin_event(cx.now, self.meta.message_id);
         for (processor, slots) in &self.entry.processors {
             let call = ProcessorCall { stores: self.stores, slots, timers: self.timers, cx: &cx };

@@ -85,6 +85,12 @@ impl Records {
         self.ends.push(Ends { key, value: self.arena.len(), timestamp });
     }
 
+    /// What was written since a writer of [`Records::push`] saw so many bytes.
+    #[must_use]
+    pub(crate) fn written_from(&self, at: usize) -> &[u8] {
+        self.arena.get(at..).unwrap_or_default()
+    }
+
     /// How many records.
     #[must_use]
     pub fn len(&self) -> usize {

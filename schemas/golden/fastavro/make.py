@@ -97,14 +97,16 @@ LINE = {
     "departure": DEPARTURE,
     "adults": 2,
     "child_ages": [4, None],
-    "rate_plan": "BAR",
-    "segment": "online-ta",
-    "channel": "ota",
-    "source": None,
-    "company": None,
-    "agent": "9",
-    "block": None,
-    "guarantee": "deposit",
+    "dimensions": {
+        "rate_plan": "BAR",
+        "segment": "online-ta",
+        "channel": "ota",
+        "source": None,
+        "company": None,
+        "agent": "9",
+        "block": None,
+        "guarantee": "deposit",
+    },
     "currency": "EUR",
     "priced_by": "Client",
     "nights": [PRICE, PRICE],
@@ -130,8 +132,8 @@ EVENT = {
             **LINE,
             "number": 1,
             "nights": [
-                {"night": ARRIVAL, "held": "DBL", "price": PRICE},
-                {"night": ARRIVAL + datetime.timedelta(days=1), "held": "DBL", "price": PRICE},
+                {"night": ARRIVAL, "held": "SUI", "price": PRICE},
+                {"night": ARRIVAL + datetime.timedelta(days=1), "held": None, "price": PRICE},
             ],
             "day_use": {"room": 0, "tax": 0, "extras": 0},
         }
@@ -146,7 +148,8 @@ write("reservation_created", load("bellhop.event.ReservationCreated"), EVENT)
 older = copy.deepcopy(command)
 older["fields"] = [f for f in older["fields"] if f["name"] not in ("country", "booked_at")]
 line = next(f for f in older["fields"] if f["name"] == "lines")["type"]["items"]
-line["fields"] = [f for f in line["fields"] if f["name"] != "guarantee"]
+dimensions = next(f for f in line["fields"] if f["name"] == "dimensions")["type"]
+dimensions["fields"] = [f for f in dimensions["fields"] if f["name"] != "guarantee"]
 (HERE / "create_reservation_older.avsc").write_text(json.dumps(older, indent=2) + "\n")
 write("create_reservation_older", older, COMMAND)
 

@@ -3,6 +3,7 @@
 use bellhop_core::topology::Transcode;
 use bellhop_schemas::command::CreateReservation;
 use bellhop_schemas::contract;
+use bellhop_schemas::dimensions::Texts;
 use bellhop_schemas::resolve::{Resolution, resolve};
 
 use crate::{in_crate, samples};
@@ -44,7 +45,8 @@ fn what_an_older_writer_lacks_is_null() {
     let mut expected = samples::create_reservation();
     expected.country = None;
     expected.booked_at = None;
-    expected.lines[0].guarantee = None;
+    let dimensions = &mut expected.lines[0].dimensions;
+    *dimensions = Texts { guarantee: None, ..dimensions.texts() }.into();
     assert_eq!(read("create_reservation_older"), expected);
 }
 

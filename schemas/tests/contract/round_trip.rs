@@ -4,6 +4,7 @@ use bellhop_core::avro::Avro;
 use bellhop_core::engine::encode_with_meta;
 use bellhop_core::message::{Meta, Source, Timestamp};
 use bellhop_schemas::command::CreateReservation;
+use bellhop_schemas::dimensions::Texts;
 use bellhop_schemas::event::ReservationCreated;
 use bellhop_schemas::ids::{ExternalRef, ProductCode, PropertyId, ReservationId};
 use bellhop_schemas::money::{Currency, Minor};
@@ -107,14 +108,17 @@ fn requested_line() -> impl Strategy<Value = RequestedLine> {
             departure,
             adults,
             child_ages,
-            rate_plan,
-            segment,
-            channel,
-            source,
-            company,
-            agent,
-            block,
-            guarantee,
+            dimensions: Texts {
+                rate_plan,
+                segment,
+                channel,
+                source,
+                company,
+                agent,
+                block,
+                guarantee,
+            }
+            .into(),
             currency,
             priced_by,
             nights,
@@ -124,9 +128,9 @@ fn requested_line() -> impl Strategy<Value = RequestedLine> {
 }
 
 fn line() -> impl Strategy<Value = Line> {
-    let night = (night(), text(), price()).prop_map(|(night, held, price)| LineNight {
+    let night = (night(), option::of(text()), price()).prop_map(|(night, held, price)| LineNight {
         night,
-        held: ProductCode(held),
+        held: held.map(ProductCode),
         price,
     });
     (requested_line(), any::<(u16, u16, u16)>(), vec(night, 0..9)).prop_map(
@@ -138,14 +142,7 @@ fn line() -> impl Strategy<Value = Line> {
             departure: asked.departure,
             adults,
             child_ages: asked.child_ages,
-            rate_plan: asked.rate_plan,
-            segment: asked.segment,
-            channel: asked.channel,
-            source: asked.source,
-            company: asked.company,
-            agent: asked.agent,
-            block: asked.block,
-            guarantee: asked.guarantee,
+            dimensions: asked.dimensions,
             currency: asked.currency,
             priced_by: asked.priced_by,
             nights,

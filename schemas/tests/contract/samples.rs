@@ -10,6 +10,7 @@ use bellhop_schemas::command::{
     Assignment, CancelReservation, CheckIn, CheckOut, CreateReservation, DefineProduct,
     DefineProperty, MarkNoShow, ProductKind, SetOverbooking, SetPhysicalCount,
 };
+use bellhop_schemas::dimensions::Texts;
 use bellhop_schemas::event::{
     CatalogRejected, OverbookingLimitChanged, PhysicalCountChanged, ProductDefined,
     PropertyDefined, ReservationCancelled, ReservationCheckedIn, ReservationCheckedOut,
@@ -93,14 +94,15 @@ fn requested_line() -> RequestedLine {
         departure: night(2016, 9, 4),
         adults: 2,
         child_ages: vec![Some(4), None],
-        rate_plan: Some("BAR".into()),
-        segment: Some("online-ta".into()),
-        channel: Some("ota".into()),
-        source: None,
-        company: None,
-        agent: Some("9".into()),
-        block: None,
-        guarantee: Some("deposit".into()),
+        dimensions: Texts {
+            rate_plan: Some("BAR"),
+            segment: Some("online-ta"),
+            channel: Some("ota"),
+            agent: Some("9"),
+            guarantee: Some("deposit"),
+            ..Texts::default()
+        }
+        .into(),
         currency: Currency::EUR,
         priced_by: PricedBy::Client,
         nights: vec![price(), price()],
@@ -112,7 +114,7 @@ fn line() -> Line {
     let asked = requested_line();
     let nights = asked.arrival.nights_to(asked.departure).map(|night| LineNight {
         night,
-        held: asked.product.clone(),
+        held: (night == asked.arrival).then(|| ProductCode::new("SUI")),
         price: price(),
     });
     Line {
@@ -124,14 +126,7 @@ fn line() -> Line {
         arrival: asked.arrival,
         departure: asked.departure,
         child_ages: asked.child_ages.clone(),
-        rate_plan: asked.rate_plan.clone(),
-        segment: asked.segment.clone(),
-        channel: asked.channel.clone(),
-        source: asked.source.clone(),
-        company: asked.company.clone(),
-        agent: asked.agent.clone(),
-        block: asked.block.clone(),
-        guarantee: asked.guarantee.clone(),
+        dimensions: asked.dimensions.clone(),
         currency: asked.currency,
         priced_by: asked.priced_by,
         day_use: Some(Price::default()),

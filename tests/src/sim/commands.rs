@@ -14,6 +14,7 @@ use bellhop_schemas::command::{
     Assignment, CancelReservation, CheckIn, CheckOut, CreateReservation, DefineProduct,
     DefineProperty, MarkNoShow, ProductKind, SetOverbooking, SetPhysicalCount,
 };
+use bellhop_schemas::dimensions::Texts;
 use bellhop_schemas::event::ReservationCreated;
 use bellhop_schemas::ids::{ExternalRef, ProductCode, PropertyId, ReservationId};
 use bellhop_schemas::money::{Currency, Minor};
@@ -397,14 +398,8 @@ fn line(random: &mut Random, today: Night) -> RequestedLine {
         departure: arrival.plus(nights),
         adults: 2,
         child_ages: vec![],
-        rate_plan: Some("BAR".into()),
-        segment: None,
-        channel: Some("Direct".into()),
-        source: None,
-        company: None,
-        agent: None,
-        block: None,
-        guarantee: None,
+        dimensions: Texts { rate_plan: Some("BAR"), channel: Some("Direct"), ..Texts::default() }
+            .into(),
         currency: Currency::EUR,
         priced_by: PricedBy::Client,
         nights: vec![price; priced as usize],

@@ -97,8 +97,9 @@ impl House {
     fn take(&mut self, lines: &[Line], sign: i32, touched: &mut Touched) -> Result<(), String> {
         for line in lines {
             for night in &line.nights {
-                let mut units = vec![Some(night.held.clone())];
-                if !self.apart.contains(&night.held) {
+                let held = line.held(night);
+                let mut units = vec![Some(held.clone())];
+                if !self.apart.contains(held) {
                     units.push(None);
                 }
                 for unit in units {
@@ -264,8 +265,10 @@ impl House {
     /// How far the nights of lines are above their limits now.
     fn excesses(&self, before: &[Line], after: &[Line]) -> BTreeMap<(Unit, Night), i32> {
         let lines = before.iter().chain(after);
-        let nights = lines.flat_map(|line| line.nights.iter());
-        let units = nights.flat_map(|at| [(Some(at.held.clone()), at.night), (None, at.night)]);
+        let units = lines.flat_map(|line| {
+            let of = |at| (Some(line.held(at).clone()), at.night);
+            line.nights.iter().flat_map(move |at| [of(at), (None, at.night)])
+        });
         units.map(|at| (at.clone(), self.excess(&at).max(0))).collect()
     }
 }

@@ -97,6 +97,7 @@ impl Task {
                     timers: &mut self.timers,
                     meta: &meta,
                     position: at,
+                    body: reader.rest(),
                 };
                 ((entry.event.fold)(&mut reader, call).map_err(undecodable)?, true)
             }
