@@ -89,7 +89,8 @@ impl Dimensions {
 }
 
 /// The next text that may be null, unchecked.
-#[inline]
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "called out of line, its result goes through memory")]
 fn next<'a>(reader: &mut Reader<'a>) -> Result<Option<&'a [u8]>, DecodeError> {
     match reader.long()? {
         0 => Ok(None),

@@ -72,7 +72,7 @@ impl Property {
         let mut text = *b"RSV-0000-000000";
         write_digits(year.unsigned_abs(), &mut text[4..8]);
         write_digits(number, &mut text[9..]);
-        CompactString::from_utf8_lossy(&text)
+        str::from_utf8(&text).unwrap_or_default().into()
     }
 
     /// Uses up the confirmation number of a booking on a business date.

@@ -100,7 +100,8 @@ impl Call<'_> {
         let body_at = reader.position();
         let command = C::decode(&mut reader).map_err(undecodable)?;
         reader.finish().map_err(undecodable)?;
-        self.check_key(&command)?;
+        let message_key = command.key();
+        self.check_key::<C>(message_key)?;
 
         let depth = meta.source.as_ref().map_or(0, |source| source.depth);
         if self.cascades && depth >= CASCADE_DEPTH_MAX {
@@ -135,7 +136,7 @@ impl Call<'_> {
         let stamp = self.stamp(&meta, key, payload_hash, depth);
         let command = self.datum.get(body_at..).unwrap_or_default();
         let sent = (*self.parts.next_index, self.parts.output.commands.len());
-        let mut emitter = self.emitter::<C>(stamp, &meta, command);
+        let mut emitter = self.emitter::<C>(stamp, &meta, command, &message_key);
         returned.emit(&mut emitter);
         if let Some(TooLarge { message, bytes }) = emitter.too_large {
             *self.parts.next_index = sent.0;
@@ -163,9 +164,11 @@ impl Call<'_> {
         meta: Meta,
         command_meta: &'a Meta,
         command: &'a [u8],
+        key: &'a dyn Any,
     ) -> Emitter<'a, C> {
         Emitter {
             record_key: self.record_key,
+            key,
             position: self.position,
             now: self.now,
             parts: self.parts.reborrow(),
@@ -178,17 +181,16 @@ impl Call<'_> {
         }
     }
 
-    fn check_key<C: Message>(&mut self, command: &C) -> Result<(), Unfit> {
+    fn check_key<C: Message>(&mut self, key: C::Key) -> Result<(), Unfit> {
         self.parts.scratch.clear();
-        command.key().write(self.parts.scratch);
+        key.write(self.parts.scratch);
         if self.parts.scratch.as_slice() == self.record_key {
             return Ok(());
         }
         let cause = format!(
-            "the record's key is \"{}\", its {} says \"{}\"; send it with the latter",
+            "the record's key is \"{}\", its {} says \"{key}\"; send it with the latter",
             String::from_utf8_lossy(self.record_key),
             C::TYPE,
-            command.key()
         );
         Err(Unfit::new(ParkedKind::WrongKey, cause))
     }
@@ -237,7 +239,7 @@ impl Call<'_> {
         }
         let event = log_id.message_id(self.position, *self.parts.next_index);
         let stamp = self.stamp(meta, Some(key), payload_hash, 0);
-        self.emitter::<C>(stamp, meta, &[]).engine_event(&CommandConflicted {
+        self.emitter::<C>(stamp, meta, &[], &()).engine_event(&CommandConflicted {
             command: C::TYPE.into(),
             first_event_id: first_event,
         });

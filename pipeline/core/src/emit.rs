@@ -1,5 +1,6 @@
 //! Sending what a handler returned: stamped, through the processors, into the output.
 
+use std::any::Any;
 use std::marker::PhantomData;
 
 use crate::avro::{Avro, Reader};
@@ -21,6 +22,8 @@ pub struct Emitter<'a, C> {
     pub(crate) meta: Meta,
     pub(crate) command_meta: &'a Meta,
     pub(crate) record_key: &'a [u8],
+    /// The same as its type.
+    pub(crate) key: &'a dyn Any,
     pub(crate) command: &'a [u8],
     pub(crate) position: Position,
     pub(crate) now: Timestamp,
@@ -79,15 +82,7 @@ impl<C> Emitter<'_, C> {
             return;
         }
         self.next_message();
-        self.parts.scratch.clear();
-        event.key().write(self.parts.scratch);
-        assert!(
-            self.parts.scratch.as_slice() == self.record_key,
-            "{} of {} came of a message of {}: an event belongs to the key that was asked",
-            E::TYPE,
-            event.key(),
-            String::from_utf8_lossy(self.record_key),
-        );
+        self.check_key(event);
         let entry = self.parts.topology.event_of::<E>();
         let schema_id = self.parts.wire.event_id(entry.index);
         let mut body_at = 0;
@@ -110,6 +105,23 @@ impl<C> Emitter<'_, C> {
         };
         call.to(event);
         self.note_first(event.outcome_code());
+    }
+
+    /// # Panics
+    /// When the event is of another key than what led to it.
+    fn check_key<E: Message>(&mut self, event: &E) {
+        let key = event.key();
+        if self.key.downcast_ref() == Some(&key) {
+            return;
+        }
+        self.parts.scratch.clear();
+        key.write(self.parts.scratch);
+        assert!(
+            self.parts.scratch.as_slice() == self.record_key,
+            "{} of {key} came of a message of {}: an event belongs to the key that was asked",
+            E::TYPE,
+            String::from_utf8_lossy(self.record_key),
+        );
     }
 
     pub(crate) fn engine_event<T: EngineRecord>(&mut self, record: &T) {
