@@ -4,7 +4,7 @@
 //! hears of outcomes, and reads the events that say the rest.
 
 use std::collections::{HashMap, HashSet};
-use std::io::{self, Write};
+use std::io::Write;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -21,11 +21,14 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::event::AnyEvent;
-use crate::lines::{self, LINES_MAX, Lines, Parsed};
+use crate::lines::{Lines, Parsed};
 use crate::log::Names;
 use crate::outbox::Outbox;
 use crate::workers::{self, Stop};
 use crate::{output, words};
+
+/// How long it waits before it looks around.
+const GLANCE: Duration = Duration::from_millis(100);
 
 /// Answers lines.
 pub(crate) struct Desk<'a> {
@@ -39,8 +42,6 @@ pub(crate) struct Desk<'a> {
     silence: &'static str,
     /// What every command is sent with.
     headers: Vec<(&'static str, Vec<u8>)>,
-    /// Whether lines say when they were.
-    timed: bool,
     json: bool,
     names: Names,
     /// By partition: the next event that was not read.
@@ -58,7 +59,6 @@ pub(crate) struct Parts<'a> {
     pub(crate) check: &'a dyn Fn() -> Result<()>,
     pub(crate) silence: &'static str,
     pub(crate) headers: Vec<(&'static str, Vec<u8>)>,
-    pub(crate) timed: bool,
     pub(crate) json: bool,
 }
 
@@ -96,8 +96,7 @@ impl<'a> Desk<'a> {
     /// # Errors
     /// When the log cannot be read.
     pub(crate) fn open(parts: Parts<'a>) -> Result<Self> {
-        let Parts { mut reader, producer, wire, outcomes, check, silence, headers, timed, json } =
-            parts;
+        let Parts { mut reader, producer, wire, outcomes, check, silence, headers, json } = parts;
         let events_next = (0..reader.identity().partitions)
             .map(|partition| reader.end(Topic::Events, partition))
             .collect::<Result<Vec<_>, _>>()?;
@@ -110,7 +109,6 @@ impl<'a> Desk<'a> {
             check,
             silence,
             headers,
-            timed,
             json,
             names,
             events_next,
@@ -130,16 +128,10 @@ impl<'a> Desk<'a> {
     pub(crate) fn serve(&mut self, lines: &Lines, stop: &Stop) -> Result<()> {
         let mut out = output::stdout();
         loop {
-            let first = match lines.recv_timeout(Duration::from_millis(100)) {
-                Ok(line) => line,
-                Err(RecvTimeoutError::Timeout) if !stop.is_asked() => {
-                    (self.check)()?;
-                    continue;
-                }
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
-            };
-            let rest = std::iter::from_fn(|| lines.try_recv().ok());
-            let batch = std::iter::once(first).chain(rest.take(LINES_MAX - 1)).collect();
+            let Some(batch) = lines.batch(GLANCE)? else { break };
+            if batch.is_empty() {
+                (self.check)()?;
+            }
             for answer in self.decide(batch)? {
                 self.bad_lines += u64::from(answer.outcome == "error");
                 self.print(&answer, &mut out)?;
@@ -152,24 +144,11 @@ impl<'a> Desk<'a> {
         Ok(())
     }
 
-    fn decide(&mut self, batch: Vec<(u64, Result<Vec<u8>>)>) -> Result<Vec<Answer>> {
-        let mut read = Vec::new();
-        for (number, line) in batch {
-            let line = match line {
-                Err(error) if error.is::<io::Error>() => {
-                    return Err(error.context("read the commands"));
-                }
-                line => line,
-            };
-            if line.as_ref().is_ok_and(|line| line.trim_ascii().is_empty()) {
-                continue;
-            }
-            read.push((number, line.and_then(|line| lines::parse(&line, self.timed))));
-        }
+    fn decide(&mut self, batch: Vec<(u64, Result<Parsed>)>) -> Result<Vec<Answer>> {
         let headers = self.headers.iter().map(|(name, value)| Header { name, value });
         let headers: Vec<_> = headers.collect();
         let mut outbox = Outbox::default();
-        for parsed in read.iter().filter_map(|(_, parsed)| parsed.as_ref().ok()) {
+        for parsed in batch.iter().filter_map(|(_, parsed)| parsed.as_ref().ok()) {
             outbox.push(&parsed.command, &parsed.meta, parsed.at, &self.wire);
         }
         let records = outbox.commands(&headers);
@@ -178,7 +157,8 @@ impl<'a> Desk<'a> {
         let outcomes = self.outcomes_of(&positions)?;
         let events = self.new_events()?;
         let mut positions = positions.into_iter();
-        read.into_iter()
+        batch
+            .into_iter()
             .map(|(number, parsed)| match (parsed, positions.len()) {
                 (Ok(parsed), 1..) => {
                     let position = positions.next().context("a position a command")?;
@@ -197,7 +177,7 @@ impl<'a> Desk<'a> {
         let mut wanted = positions.len();
         let mut since = Instant::now();
         while wanted > 0 {
-            match self.outcomes.recv_timeout(Duration::from_millis(100)) {
+            match self.outcomes.recv_timeout(GLANCE) {
                 Ok((position, outcome)) => {
                     // What an earlier run had left undecided is told as well.
                     wanted -= usize::from(wanted_here.contains(&position));

@@ -2,7 +2,8 @@
 
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use bellhop_core::message::{Meta, Timestamp};
@@ -13,13 +14,46 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::command::AnyCommand;
 
-/// Lines that are read ahead, and that are decided together when they are there already.
-pub(crate) const LINES_MAX: usize = 1_000;
+/// Lines that are read ahead, and that are taken together when they are there already.
+const LINES_MAX: usize = 1_000;
 /// Bytes of a line; more is refused.
 const LINE_BYTES_MAX: usize = 4 << 20;
 
-/// Lines with their numbers, or why one could not be read.
-pub(crate) type Lines = Receiver<(u64, Result<Vec<u8>>)>;
+/// Lines that are read ahead by a thread of its own.
+pub(crate) struct Lines {
+    /// With their numbers, or why one could not be read.
+    read: Receiver<(u64, Result<Vec<u8>>)>,
+    /// Whether they say when they were.
+    timed: bool,
+}
+
+impl Lines {
+    /// The next lines that are not blank, each as a command or what is wrong with it: those that
+    /// are there already, none when none comes in time. `None` at the end of the input.
+    ///
+    /// # Errors
+    /// When the input cannot be read.
+    pub(crate) fn batch(&self, wait: Duration) -> Result<Option<Vec<(u64, Result<Parsed>)>>> {
+        let first = match self.read.recv_timeout(wait) {
+            Ok(line) => line,
+            Err(RecvTimeoutError::Timeout) => return Ok(Some(Vec::new())),
+            Err(RecvTimeoutError::Disconnected) => return Ok(None),
+        };
+        let mut batch = Vec::new();
+        let rest = std::iter::from_fn(|| self.read.try_recv().ok());
+        for (number, line) in std::iter::once(first).chain(rest.take(LINES_MAX - 1)) {
+            match line {
+                Ok(line) if line.trim_ascii().is_empty() => {}
+                Ok(line) => batch.push((number, parse(&line, self.timed))),
+                Err(error) if error.is::<io::Error>() => {
+                    return Err(error.context("read the commands"));
+                }
+                Err(error) => batch.push((number, Err(error))),
+            }
+        }
+        Ok(Some(batch))
+    }
+}
 
 /// A line that was read as a command.
 pub(crate) struct Parsed {
@@ -28,23 +62,24 @@ pub(crate) struct Parsed {
     pub(crate) at: Timestamp,
 }
 
-/// Lines of a file, or of standard input for `None`, read ahead by a thread of its own.
+/// Lines of a file, or of standard input for `None`; with `timed`, they say when they were.
 ///
 /// # Errors
 /// When the file is not there.
-pub(crate) fn of(file: Option<&Path>) -> Result<Lines> {
-    match file {
-        None => lines(Box::new(io::stdin())),
+pub(crate) fn of(file: Option<&Path>, timed: bool) -> Result<Lines> {
+    let read = match file {
+        None => read_ahead(Box::new(io::stdin())),
         Some(path) => {
             let file = std::fs::File::open(path).with_context(|| {
                 format!("read {}: check that the file is there and may be read", path.display())
             })?;
-            lines(Box::new(file))
+            read_ahead(Box::new(file))
         }
-    }
+    }?;
+    Ok(Lines { read, timed })
 }
 
-fn lines(input: Box<dyn io::Read + Send>) -> Result<Lines> {
+fn read_ahead(input: Box<dyn io::Read + Send>) -> Result<Receiver<(u64, Result<Vec<u8>>)>> {
     let (send, receive) = sync_channel(LINES_MAX);
     let read = move || {
         let mut input = BufReader::with_capacity(256 * 1024, input);
@@ -102,7 +137,7 @@ fn read_line(input: &mut impl BufRead) -> Result<Option<Vec<u8>>> {
 ///
 /// # Errors
 /// What is wrong with it.
-pub(crate) fn parse(line: &[u8], timed: bool) -> Result<Parsed> {
+fn parse(line: &[u8], timed: bool) -> Result<Parsed> {
     let value: Value =
         serde_json::from_slice(line).map_err(|error| anyhow!("not JSON: {error}"))?;
     let Value::Object(mut fields) = value else {

@@ -135,24 +135,25 @@ impl Site {
         }
     }
 
-    /// Its log, made when there is none.
+    /// Its log: made when there is none in the folder, `log_id` when there is no event on the topics
+    /// of the cluster. Without `timestamps` a folder takes those of the clock, and a cluster those of
+    /// the configuration.
     ///
     /// # Errors
     /// When it is another kind of log than asked for, or cannot be reached or written.
     pub(crate) fn open_or_create(
         &self,
-        timestamps: Timestamps,
+        timestamps: Option<Timestamps>,
         log_id: LogId,
         config: &Config,
     ) -> Result<OpenLog> {
         match self {
             Self::Folder(folder) => {
+                let timestamps = timestamps.unwrap_or(Timestamps::Append);
                 Ok(OpenLog::Embedded(embedded::open_or_create(folder, timestamps, log_id, config)?))
             }
-            Self::Cluster(connection, folder) => {
-                let connection =
-                    redpanda::Config { timestamps: Some(timestamps), ..(**connection).clone() };
-                Self::Cluster(Box::new(connection), folder.clone()).connect(log_id)
+            Self::Cluster(connection, _) => {
+                connect(connection, timestamps.or(connection.timestamps), log_id)
             }
         }
     }
@@ -164,26 +165,18 @@ impl Site {
     pub(crate) fn open(&self) -> Result<OpenLog> {
         match self {
             Self::Folder(folder) => Ok(OpenLog::Embedded(embedded::open(folder)?)),
-            Self::Cluster(connection, _) => {
-                let connection = redpanda::Config { timestamps: None, ..(**connection).clone() };
-                let log_id = LogId(wiring::random_id());
-                Ok(OpenLog::Redpanda(Redpanda::connect(&connection, log_id)?))
-            }
+            Self::Cluster(connection, _) => connect(connection, None, LogId(wiring::random_id())),
         }
     }
+}
 
-    /// Its log, which must be there; topics of a cluster with no event become the log `log_id`.
-    ///
-    /// # Errors
-    /// When there is none, or it cannot be reached.
-    pub(crate) fn connect(&self, log_id: LogId) -> Result<OpenLog> {
-        match self {
-            Self::Folder(folder) => Ok(OpenLog::Embedded(embedded::open(folder)?)),
-            Self::Cluster(connection, _) => {
-                Ok(OpenLog::Redpanda(Redpanda::connect(connection, log_id)?))
-            }
-        }
-    }
+fn connect(
+    connection: &redpanda::Config,
+    timestamps: Option<Timestamps>,
+    log_id: LogId,
+) -> Result<OpenLog> {
+    let connection = redpanda::Config { timestamps, ..connection.clone() };
+    Ok(OpenLog::Redpanda(Redpanda::connect(&connection, log_id)?))
 }
 
 /// A log that this process works on; clones are the same.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smallvec::SmallVec;
 
 /// Room for the dimensions of most lines.
-const BYTES: usize = 40;
+const BYTES: usize = 36;
 
 /// The dimensions of a line, which travel from the command to the ledger.
 ///

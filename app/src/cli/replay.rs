@@ -135,7 +135,7 @@ pub(crate) fn replay(
     let stop = Stop::on_signals();
     let topology = wiring::topology()?;
     let log_id = LogId(options.log_id.unwrap_or_else(wiring::random_id));
-    let log = site.open_or_create(Timestamps::Create, log_id, config)?;
+    let log = site.open_or_create(Some(Timestamps::Create), log_id, config)?;
     let (mut producer, mut reader) = (log.producer(), log.reader());
     if let Some(asked) = options.log_id
         && asked != log.identity().log_id.0

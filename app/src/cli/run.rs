@@ -46,10 +46,11 @@ pub(crate) struct Args {
     /// Answer in JSON
     #[arg(long)]
     json: bool,
-    /// Where the times of commands come from: the clock, or the field "at" of each line (for
-    /// replays); fixed when the log is made
-    #[arg(long, value_enum, default_value_t = Times::Append)]
-    timestamps: Times,
+    /// Where the times of commands come from: the clock, or who sends them (for replays; in a
+    /// folder, the field "at" of each line); fixed when the log is made [default: append; on a
+    /// cluster, `kafka.timestamps` of the configuration]
+    #[arg(long, value_enum)]
+    timestamps: Option<Times>,
     /// Id of the log, if it is made now
     #[arg(long, value_name = "UUID")]
     log_id: Option<Uuid>,
@@ -63,11 +64,12 @@ pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
 }
 
 fn answer_lines(args: &Args, site: &Site, config: &Config) -> Result<ExitCode> {
-    let input = lines::of(args.file.as_deref())?;
+    let timed = args.timestamps == Some(Times::Create);
+    let input = lines::of(args.file.as_deref(), timed)?;
     let stop = Stop::on_signals();
     let topology = wiring::topology()?;
     let log_id = LogId(args.log_id.unwrap_or_else(wiring::random_id));
-    let log = site.open_or_create(args.timestamps.into(), log_id, config)?;
+    let log = site.open_or_create(args.timestamps.map(Into::into), log_id, config)?;
     let mut producer = log.producer();
     let wire = wiring::wire(&topology, &mut *producer)?;
     let (send, outcomes) = sync_channel(64 * 1024);
@@ -83,7 +85,6 @@ fn answer_lines(args: &Args, site: &Site, config: &Config) -> Result<ExitCode> {
         check: &check,
         silence: "the commands are in the log, and their partition decides none",
         headers: Vec::new(),
-        timed: args.timestamps == Times::Create,
         json: args.json,
     })?;
     let answered = desk.serve(&input, &stop);
@@ -105,7 +106,7 @@ fn work(args: &Args, site: &Site, config: &Config) -> Result<ExitCode> {
     let stop = Stop::on_signals();
     let topology = wiring::topology()?;
     let log_id = LogId(args.log_id.unwrap_or_else(wiring::random_id));
-    let log = site.connect(log_id)?;
+    let log = site.open_or_create(args.timestamps.map(Into::into), log_id, config)?;
     let count = config.workers();
     let workers = Workers::start(&log, &topology, site.snapshots(), config, count)?;
     http::serve(config, &log, &workers)?;

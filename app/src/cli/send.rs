@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,14 +14,13 @@ use bellhop_core::message::{LogId, Position};
 use bellhop_core::outcome::Outcome;
 use bellhop_core::task::{CORRELATION_ID, REPLY_TO};
 use bellhop_core::topology::Wire;
-use bellhop_runtime::log::ErrorKind;
-use bellhop_runtime::log::Producer;
 use bellhop_runtime::log::redpanda::{Redpanda, Replies};
+use bellhop_runtime::log::{ErrorKind, Producer, Timestamps};
 use uuid::Uuid;
 
 use crate::config::{Config, Times};
 use crate::desk::{Desk, Parts};
-use crate::lines::{self, LINES_MAX, Lines};
+use crate::lines::{self, Lines};
 use crate::outbox::Outbox;
 use crate::site::ClusterArgs;
 use crate::workers::Stop;
@@ -52,16 +51,18 @@ pub(crate) struct Args {
     #[arg(long)]
     json: bool,
     /// Where the times of commands come from: the brokers, or the field "at" of each line (for
-    /// replays); as the topic of commands was made
-    #[arg(long, value_enum, default_value_t = Times::Append)]
-    timestamps: Times,
+    /// replays); as the topic of commands was made [default: `kafka.timestamps` of the
+    /// configuration]
+    #[arg(long, value_enum)]
+    timestamps: Option<Times>,
 }
 
 pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
     let mut connection = args.cluster.connection(config)?;
-    connection.timestamps = Some(args.timestamps.into());
+    connection.timestamps = args.timestamps.map(Into::into).or(connection.timestamps);
+    let timed = connection.timestamps == Some(Timestamps::Create);
     let replies = connection.named(REPLIES);
-    let input = lines::of(args.file.as_deref())?;
+    let input = lines::of(args.file.as_deref(), timed)?;
     let stop = Stop::on_signals();
     let topology = wiring::topology()?;
     let log = Redpanda::connect(&connection, LogId(wiring::random_id()))?;
@@ -81,7 +82,6 @@ pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
         check: &check,
         silence: "the commands are on the topic, and nobody answers: is a `bellhop run` working, and does its `reply_topics` name the topic of replies?",
         headers: vec![(REPLY_TO, replies.into_bytes()), (CORRELATION_ID, session.into_bytes())],
-        timed: args.timestamps == Times::Create,
         json: args.json,
     })?;
     desk.serve(&input, &stop)?;
@@ -100,21 +100,10 @@ fn send_only(
     let mut outbox = Outbox::default();
     let (mut sent, mut bad) = (0, 0_u64);
     while !stop.is_asked() {
-        let first = match input.recv_timeout(GLANCE) {
-            Ok(line) => line,
-            Err(RecvTimeoutError::Timeout) => continue,
-            Err(RecvTimeoutError::Disconnected) => break,
-        };
-        let rest = std::iter::from_fn(|| input.try_recv().ok());
-        for (number, line) in std::iter::once(first).chain(rest.take(LINES_MAX - 1)) {
-            if line.as_ref().is_ok_and(|line| line.trim_ascii().is_empty()) {
-                continue;
-            }
-            match line.and_then(|line| lines::parse(&line, args.timestamps == Times::Create)) {
+        let Some(batch) = input.batch(GLANCE)? else { break };
+        for (number, parsed) in batch {
+            match parsed {
                 Ok(parsed) => outbox.push(&parsed.command, &parsed.meta, parsed.at, wire),
-                Err(error) if error.is::<std::io::Error>() => {
-                    return Err(error.context("read the commands"));
-                }
                 Err(error) => {
                     bad += 1;
                     let words = format!("{error:#}");

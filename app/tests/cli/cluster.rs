@@ -118,6 +118,32 @@ fn from_a_brokers_address_to_decided_commands_and_metrics() {
     assert!(verified.contains("All is well"), "{verified}");
     let calendar = on(&["state", "Seaview", "--from", "2027-08-01", "--to", "2027-08-01"]).ok();
     assert!(calendar.contains("2027-08-01"), "{calendar}");
+    the_past_is_sent_and_decided_where_its_times_are_asked_for(&cluster);
+}
+
+/// By the configuration, or by the option, which comes first.
+fn the_past_is_sent_and_decided_where_its_times_are_asked_for(cluster: &[&str]) {
+    let past = [cluster, &["--prefix", "past"]].concat();
+    let made = command(&[&["topics", "create", "--partitions", "1"], &past[..]].concat())
+        .env("BELLHOP_KAFKA__TIMESTAMPS", "create")
+        .status();
+    assert!(made.expect("topics").success());
+    let error = bellhop(&[&["run"], &past[..]].concat()).failed(1);
+    assert!(error.contains("message.timestamp.type"), "{error}");
+
+    let of_2016 = lines().lines().next().expect("a line").replacen(
+        '{',
+        r#"{"at":"2016-08-01T09:00:00Z","#,
+        1,
+    );
+    let send = [&["send", "--timestamps", "create"], &past[..]].concat();
+    let sent = bellhop_with(&send, &of_2016);
+    assert!(sent.stdout.contains("1 command sent"), "{sent:?}");
+    let mut worker = command(&[&["run", "--timestamps", "create"], &past[..]].concat());
+    let worker = Running(worker.stderr(Stdio::null()).spawn().expect("start a worker"));
+    let lag = || bellhop(&[&["lag"], &past[..]].concat()).ok();
+    until("the past to be decided", || lag().contains("0 waiting in all"));
+    drop(worker);
 }
 
 /// The example of a producer in Python, as its page says to run it.

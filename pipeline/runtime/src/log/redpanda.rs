@@ -13,7 +13,7 @@
 //!    KIP-98 and KIP-447, no KIP-848, no topic ids.
 //!
 //! # Source
-//! KIP-98, KIP-345, KIP-429, KIP-447; what librdkafka really does: docs/measurements.md.
+//! KIP-98, KIP-345, KIP-429, KIP-447; what librdkafka really does stands where it is minded.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,8 +1,7 @@
 //! The calls of librdkafka that `rdkafka` does not wrap: records taken and given by the batch, the
 //! queues they come from, and whose member a transaction's offsets are.
 //!
-//! One record by `poll` and `send` costs twice as much as by these (docs/measurements.md): the
-//! safe interface allocates, and takes a lock, per record.
+//! The safe interface allocates, and takes a lock, for each record.
 //!
 //! # Invariants
 //! A [`Queue`], [`TopicHandle`] or [`GroupMetadata`] is dropped before the client it came from:
