@@ -197,9 +197,7 @@ impl Workers {
     /// # Errors
     /// What stopped a worker.
     pub(crate) fn check(&self) -> Result<()> {
-        if let Some(error) = self.failure.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            return Err(error);
-        }
+        self.health().check().map_err(|words| anyhow!(words))?;
         if self.threads.iter().any(JoinHandle::is_finished) && !self.stop.load(Ordering::SeqCst) {
             bail!("a worker has stopped; start again, nothing is lost");
         }

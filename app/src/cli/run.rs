@@ -37,6 +37,7 @@ A line has "type", "idempotency_key" and the fields of its type, and may have "m
 "correlation_id". `bellhop describe` lists the types. For example:
   {"type":"CreateReservation","idempotency_key":"web-1","property_id":"<uuid>","reservation_id":"<uuid>",
    "lines":[{"product":"A","units":1,"arrival":"2027-07-01","departure":"2027-07-03","adults":2,
+             "dimensions":{"segment":"Leisure","channel":"Web"},
              "currency":"EUR","priced_by":"Client","nights":[{"room":9000},{"room":9500}]}]}"#)]
 pub(crate) struct Args {
     /// The file [default: standard input]
