@@ -6,8 +6,6 @@
 //! # Invariants
 //! On every night the house has sold what its products with statistics have sold together.
 
-use std::cmp::Ordering;
-
 use bellhop_core::avro::{Avro, DecodeError, Reader, SchemaWriter};
 use bellhop_core::prelude::{Avro, State};
 use bellhop_schemas::command::ProductKind;
@@ -247,28 +245,25 @@ fn no_product(code: &ProductCode) -> ! {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Products {
     list: Vec<Product>,
-    /// Places in the list, in the order of the codes, each with the rank of its code.
+    /// Places in the list, each with the rank of its code, in the order of the ranks.
     by_code: Vec<(u64, ProductIndex)>,
 }
 
 impl Products {
     #[inline]
     fn index_of(&self, code: &ProductCode) -> Option<ProductIndex> {
-        self.search(code).ok().map(|at| self.by_code[at].1)
-    }
-
-    #[inline]
-    fn search(&self, code: &ProductCode) -> Result<usize, usize> {
         let wanted = rank(code);
-        self.by_code.binary_search_by(|(rank, index)| {
-            rank.cmp(&wanted).then_with(|| cmp_of_one_rank(&self.list[index.0 as usize].code, code))
-        })
+        let first = self.by_code.partition_point(|(rank, _)| *rank < wanted);
+        let alike = self.by_code[first..].iter().take_while(|(rank, _)| *rank == wanted);
+        let mut indices = alike.map(|(_, index)| *index);
+        indices.find(|index| same_of_one_rank(&self.list[index.0 as usize].code, code))
     }
 
     fn add(&mut self, product: Product) {
-        if let Err(at) = self.search(&product.code) {
-            let index = ProductIndex(self.list.len() as u32);
-            self.by_code.insert(at, (rank(&product.code), index));
+        if self.index_of(&product.code).is_none() {
+            let (rank, index) = (rank(&product.code), ProductIndex(self.list.len() as u32));
+            let at = self.by_code.partition_point(|(other, _)| *other <= rank);
+            self.by_code.insert(at, (rank, index));
             self.list.push(product);
         }
     }
@@ -276,9 +271,9 @@ impl Products {
 
 /// Codes of one rank and at most eight bytes are the same but for zeros at their ends.
 #[inline]
-fn cmp_of_one_rank(a: &ProductCode, b: &ProductCode) -> Ordering {
+fn same_of_one_rank(a: &ProductCode, b: &ProductCode) -> bool {
     let (a, b) = (a.as_str(), b.as_str());
-    if a.len().max(b.len()) <= 8 { a.len().cmp(&b.len()) } else { a.cmp(b) }
+    a.len() == b.len() && (a.len() <= 8 || a == b)
 }
 
 /// The first eight bytes of a code as a number: codes are in its order, and few share one.
@@ -294,7 +289,7 @@ fn rank(code: &ProductCode) -> u64 {
     }
 }
 
-/// Only the list: the order of the codes follows from it.
+/// Only the list: the order of the ranks follows from it.
 impl Avro for Products {
     fn encode(&self, out: &mut Vec<u8>) {
         self.list.encode(out);

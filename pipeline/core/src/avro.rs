@@ -208,9 +208,17 @@ impl<'a> Reader<'a> {
         self.longer()
     }
 
-    /// [`Reader::long`] of several bytes: of up to eight without a loop, the rare others one by one.
+    /// [`Reader::long`] of several bytes: days and prices have three; of up to eight without a loop,
+    /// the rare others one by one.
     #[inline(never)]
     fn longer(&mut self) -> Result<i64, DecodeError> {
+        if let [a, b, c @ 1..0x80, rest @ ..] = self.rest
+            && *b >= 0x80
+        {
+            self.rest = rest;
+            let [a, b, c] = [*a, *b, *c].map(u64::from);
+            return Ok(unzigzag((a & 0x7f) | ((b & 0x7f) << 7) | (c << 14)));
+        }
         if let Some(word) = self.rest.first_chunk() {
             let word = u64::from_le_bytes(*word);
             let ends = !word & CONTINUED;
@@ -318,9 +326,15 @@ pub fn write_long(value: i64, out: &mut Vec<u8>) {
 }
 
 /// [`write_long`] of several bytes: put together in a register, since bytes stored one by one and
-/// copied at once stall the processor.
+/// copied at once stall the processor. Days and prices have three.
 #[inline]
 fn write_longer(mut rest: u64, out: &mut Vec<u8>) {
+    if (1 << 14..1 << 21).contains(&rest) {
+        let word = (rest & 0x7f) | ((rest << 1) & 0x7f00) | ((rest << 2) & 0x7f_0000) | 0x8080;
+        let [a, b, c, ..] = word.to_le_bytes();
+        out.extend_from_slice(&[a, b, c]);
+        return;
+    }
     if rest >> 56 == 0 {
         let length = (63 - (rest | 1).leading_zeros()) / 7 + 1;
         let continued = CONTINUED & ((1 << (8 * (length - 1))) - 1);
