@@ -37,6 +37,7 @@ mod consumer;
 mod group;
 mod member;
 mod store;
+mod turns;
 mod writer;
 
 /// What a log is made with, once and for all.

@@ -8,10 +8,11 @@ use std::time::Duration;
 use bellhop_core::task::Progress;
 
 use super::group::{Change, Group, MemberId};
+use super::turns::Turns;
 use super::writer::{Failure, Job};
 use super::{Embedded, Shared, State};
 use crate::log::{
-    Batch, Each, Error, ErrorKind, Identity, Mark, NOTE_BYTES_MAX, Polled, Reader, Schema, Topic,
+    Each, Error, ErrorKind, Identity, Mark, NOTE_BYTES_MAX, Polled, Reader, Schema, Topic,
 };
 
 /// A group of consumers.
@@ -39,17 +40,7 @@ pub struct Consumer {
     group: String,
     id: MemberId,
     wake: Arc<Condvar>,
-    /// Partitions whose events may come.
-    started: BTreeMap<u32, Fetch>,
-    /// The partition that is served next, so that each has its turn.
-    turn: u32,
-}
-
-/// How far a partition has been served.
-struct Fetch {
-    next: u64,
-    /// What is left of the last stored batch.
-    rest: Option<Batch>,
+    turns: Turns,
 }
 
 impl Embedded {
@@ -66,7 +57,7 @@ impl Embedded {
         consumers.wake_all();
         drop(state);
         let (log, group) = (self.clone(), group.to_owned());
-        Consumer { log, group, id, wake, started: BTreeMap::new(), turn: 0 }
+        Consumer { log, group, id, wake, turns: Turns::of(Topic::Events) }
     }
 
     /// Throws a consumer out: its partitions go to others, and it marks nothing any more.
@@ -124,51 +115,12 @@ impl Consumer {
             state.broken.is_none()
                 && consumers
                     .is_some_and(|it| it.group.is_member(self.id) && !it.group.has_change(self.id))
-                && !(wants_events && self.next_ready(state).is_some())
+                && !(wants_events && self.turns.next_ready(state).is_some())
         };
         match self.wake.wait_timeout_while(state, wait, idle) {
             Ok((state, _)) => state,
             Err(poisoned) => PoisonError::into_inner(poisoned).0,
         }
-    }
-
-    /// The partition whose turn it is among those that have events.
-    fn next_ready(&self, state: &State) -> Option<u32> {
-        let has = |(partition, fetch): &(&u32, &Fetch)| {
-            fetch.next < state.contents.ends[**partition as usize][Topic::Events as usize]
-        };
-        let after = self.started.range(self.turn..).find(has);
-        after.or_else(|| self.started.iter().find(has)).map(|(partition, _)| *partition)
-    }
-
-    fn fetch(&mut self, partition: u32, records_max: usize) -> Result<Option<Batch>, Error> {
-        let store = &self.log.shared().store;
-        let Some(fetch) = self.started.get_mut(&partition) else { return Ok(None) };
-        let rest = match fetch.rest.take() {
-            Some(rest) => Some(rest),
-            None => store.batch_at(Topic::Events, partition, fetch.next)?,
-        };
-        let Some(mut rest) = rest else {
-            let place = format!("{}, partition {partition}", Topic::Events);
-            return Err(Error {
-                kind: ErrorKind::Corrupt,
-                tried: format!("read {place} from offset {}", fetch.next),
-                hint: "it is missing; restore the data directory from a copy, or begin a new one"
-                    .to_owned(),
-                source: None,
-            });
-        };
-        let batch = if rest.len() <= records_max {
-            rest
-        } else {
-            let batch = rest.split_to(records_max);
-            fetch.rest = Some(rest);
-            batch
-        };
-        // The offsets of an embedded log have no gap.
-        fetch.next += batch.len() as u64;
-        self.turn = partition + 1;
-        Ok(Some(batch))
     }
 }
 
@@ -228,10 +180,10 @@ impl crate::log::Consumer for Consumer {
             Some(Change::Revoked(partitions)) => return Ok(Polled::Revoked(partitions)),
             None => {}
         }
-        let partition = if records_max > 0 { self.next_ready(&state) } else { None };
+        let partition = if records_max > 0 { self.turns.next_ready(&state) } else { None };
         drop(state);
         let Some(partition) = partition else { return Ok(Polled::Idle) };
-        let batch = self.fetch(partition, records_max)?;
+        let batch = self.turns.fetch(self.log.shared(), partition, records_max, |_| None)?;
         Ok(batch.map_or(Polled::Idle, Polled::Batch))
     }
 
@@ -243,12 +195,12 @@ impl crate::log::Consumer for Consumer {
             return Err(self.fenced(&tried));
         }
         drop(state);
-        self.started.insert(partition, Fetch { next: next_offset, rest: None });
+        self.turns.start(partition, next_offset);
         Ok(())
     }
 
     fn pause(&mut self, partition: u32) -> Result<(), Error> {
-        self.started.remove(&partition);
+        self.turns.pause(partition);
         Ok(())
     }
 
@@ -303,7 +255,7 @@ impl crate::log::Consumer for Consumer {
     }
 
     fn release(&mut self, partitions: &[u32]) -> Result<(), Error> {
-        partitions.iter().for_each(|partition| drop(self.started.remove(partition)));
+        partitions.iter().for_each(|partition| self.turns.pause(*partition));
         let mut state = self.shared().lock();
         self.check(&state, "release partitions")?;
         if let Some(consumers) = state.consumers.get_mut(&self.group) {

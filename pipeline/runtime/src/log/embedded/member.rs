@@ -1,6 +1,5 @@
 //! A worker's membership in the embedded log.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,6 +7,7 @@ use bellhop_core::message::Timestamp;
 use bellhop_core::task::Progress;
 
 use super::group::{Change, MemberId};
+use super::turns::Turns;
 use super::writer::{Append, Job};
 use super::{Embedded, Shared, State};
 use crate::log::{
@@ -20,23 +20,13 @@ pub struct Member {
     log: Embedded,
     id: MemberId,
     wake: Arc<Condvar>,
-    /// Partitions whose records may come.
-    started: BTreeMap<u32, Fetch>,
-    /// The partition that is served next, so that each has its turn.
-    turn: u32,
+    turns: Turns,
     under_way: bool,
-}
-
-/// How far a partition has been served.
-struct Fetch {
-    next: u64,
-    /// What is left of the last stored batch.
-    rest: Option<Batch>,
 }
 
 impl Member {
     pub(super) fn new(log: Embedded, id: MemberId, wake: Arc<Condvar>) -> Self {
-        Self { log, id, wake, started: BTreeMap::new(), turn: 0, under_way: false }
+        Self { log, id, wake, turns: Turns::of(Topic::Commands), under_way: false }
     }
 
     /// Its name in the group.
@@ -83,53 +73,6 @@ impl Member {
             Ok((state, _)) => state,
             Err(poisoned) => PoisonError::into_inner(poisoned).0,
         }
-    }
-
-    /// The partition whose turn it is among those that have records.
-    fn next_ready(&self, state: &State) -> Option<u32> {
-        let has = |(partition, fetch): &(&u32, &Fetch)| {
-            fetch.next < state.contents.ends[**partition as usize][Topic::Commands as usize]
-        };
-        let after = self.started.range(self.turn..).find(has);
-        after.or_else(|| self.started.iter().find(has)).map(|(partition, _)| *partition)
-    }
-
-    /// The next batch of a partition that has one: what is left of the last, the newest from
-    /// memory, or else from the file.
-    fn fetch(&mut self, partition: u32, records_max: usize) -> Result<Option<Batch>, Error> {
-        let Some(fetch) = self.started.get_mut(&partition) else { return Ok(None) };
-        let mut rest = fetch.rest.take();
-        if rest.is_none() {
-            let shared = self.log.shared();
-            rest = shared.lock().take_tail(partition, fetch.next);
-            if rest.is_none() {
-                rest = shared.store.batch_at(Topic::Commands, partition, fetch.next)?;
-            }
-        }
-        let Some(mut rest) = rest else {
-            return Err(Error {
-                kind: ErrorKind::Corrupt,
-                tried: format!(
-                    "read {}, partition {partition} from offset {}",
-                    Topic::Commands,
-                    fetch.next
-                ),
-                hint: "it is missing; restore the data directory from a copy, or begin a new one"
-                    .to_owned(),
-                source: None,
-            });
-        };
-        let batch = if rest.len() <= records_max {
-            rest
-        } else {
-            let batch = rest.split_to(records_max);
-            fetch.rest = Some(rest);
-            batch
-        };
-        // The offsets of an embedded log have no gap.
-        fetch.next += batch.len() as u64;
-        self.turn = partition + 1;
-        Ok(Some(batch))
     }
 }
 
@@ -189,7 +132,7 @@ impl Log for Member {
         let ready = |state: &State| {
             state.group.has_change(self.id)
                 || state.members.get(&self.id).is_some_and(|desk| desk.ended.is_some())
-                || (records_max > 0 && self.next_ready(state).is_some())
+                || (records_max > 0 && self.turns.next_ready(state).is_some())
         };
         let mut state = self.wait(self.shared().lock(), wait, ready);
         self.check(&state, "poll the log")?;
@@ -198,10 +141,12 @@ impl Log for Member {
             Some(Change::Revoked(partitions)) => return Ok(Polled::Revoked(partitions)),
             None => {}
         }
-        let partition = if records_max > 0 { self.next_ready(&state) } else { None };
+        let partition = if records_max > 0 { self.turns.next_ready(&state) } else { None };
         drop(state);
         let Some(partition) = partition else { return Ok(Polled::Idle) };
-        let batch = self.fetch(partition, records_max)?;
+        let shared = self.log.shared();
+        let newest = |offset| shared.lock().take_tail(partition, offset);
+        let batch = self.turns.fetch(shared, partition, records_max, newest)?;
         Ok(batch.map_or(Polled::Idle, Polled::Batch))
     }
 
@@ -213,12 +158,12 @@ impl Log for Member {
             return Err(self.fenced(&tried));
         }
         drop(state);
-        self.started.insert(partition, Fetch { next: next_offset, rest: None });
+        self.turns.start(partition, next_offset);
         Ok(())
     }
 
     fn pause(&mut self, partition: u32) -> Result<(), Error> {
-        self.started.remove(&partition);
+        self.turns.pause(partition);
         Ok(())
     }
 
@@ -264,7 +209,7 @@ impl Log for Member {
     }
 
     fn release(&mut self, partitions: &[u32]) -> Result<(), Error> {
-        partitions.iter().for_each(|partition| drop(self.started.remove(partition)));
+        partitions.iter().for_each(|partition| self.turns.pause(*partition));
         let mut state = self.shared().lock();
         self.check(&state, "release partitions")?;
         state.group.release(self.id, partitions);
