@@ -72,11 +72,18 @@ fn config(world: &World) -> bellhop_clickhouse::Config {
     }
 }
 
+/// Deals the events out by property, as the key of a topic does.
 fn fill(world: &mut World, events: &[Known]) {
     let partitions = world.book.counts.len();
     let mut by_partition = vec![Vec::new(); partitions];
-    for (number, known) in events.iter().enumerate() {
-        by_partition[number % partitions].push(known.clone());
+    let mut properties = Vec::new();
+    for known in events {
+        let property = known.event.property_id();
+        let place = properties.iter().position(|it| *it == property).unwrap_or_else(|| {
+            properties.push(property);
+            properties.len() - 1
+        });
+        by_partition[place % partitions].push(known.clone());
     }
     for (partition, events) in (0..).zip(by_partition) {
         for some in events.chunks(5_000) {

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use crate::batch::Batch;
 use crate::error::Error;
 use crate::server::{Insert, Server, new_token};
-use crate::target::{self, COUNT, EVENTS, Statement};
+use crate::target::{self, COUNT, EVENTS};
 use crate::views::{self, Counts, View};
 
 /// All that an insert needs.
@@ -26,7 +26,7 @@ pub(crate) struct Flight {
     /// Seconds since 1970, by the server's clock, after which the server refuses it.
     pub(crate) until: u64,
     pub(crate) log: LogId,
-    pub(crate) statements: Arc<Vec<Statement>>,
+    pub(crate) statements: Arc<Vec<String>>,
     pub(crate) no_token: bool,
     /// No insert of an earlier try, or of an earlier owner, can reach the server any more.
     pub(crate) settled: bool,
@@ -94,8 +94,7 @@ impl Flight {
     }
 
     async fn insert(&self, server: &Server, target: usize) -> Result<(), Error> {
-        let (Some(statement), Some(rows)) =
-            (self.statements.get(target), self.batch.targets.get(target))
+        let (Some(sql), Some(rows)) = (self.statements.get(target), self.batch.targets.get(target))
         else {
             return Ok(());
         };
@@ -107,13 +106,7 @@ impl Flight {
         );
         let token =
             if self.no_token { new_token() } else { plan.token(self.log, partition, target) };
-        let insert = Insert {
-            sql: &statement.sql,
-            token: &token,
-            until: self.until,
-            head: statement.head.clone(),
-            rows: rows.bytes.clone(),
-        };
+        let insert = Insert { sql, token: &token, until: self.until, block: rows.bytes.clone() };
         server.insert(&tried, &insert).await
     }
 
