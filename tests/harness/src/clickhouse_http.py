@@ -172,11 +172,13 @@ class Handler(BaseHTTPRequestHandler):
         try:
             db = p.get('database') or self.headers.get('X-ClickHouse-Database')
             if db: self.q(conn, 'USE `%s`' % db.replace('\\', '\\\\').replace('`', '\\`'))
+            sets = []                                       # one statement: each one costs 0.1 ms
             for k, v in p.items():
                 if k in RESERVED or k in IGNORED or k.startswith('param_'): continue
                 if not re.fullmatch(r'[A-Za-z_]\w*', k):
                     raise ChError(f'Code: 115. DB::Exception: Unknown setting {k}. (UNKNOWN_SETTING)')
-                self.q(conn, "SET %s = '%s'" % (k, v.replace('\\', '\\\\').replace("'", "\\'")))
+                sets.append("%s = '%s'" % (k, v.replace('\\', '\\\\').replace("'", "\\'")))
+            if sets: self.q(conn, 'SET ' + ', '.join(sets))
             params = {k[6:]: v for k, v in p.items() if k.startswith('param_')}
             m = FORMAT.search(sql) if INSERT.match(sql) else None
             if m or (INSERT.match(sql) and not re.search(rb'\b(values|select|with|from)\b', sql, re.I) and (body is not None)):
