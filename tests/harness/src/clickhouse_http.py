@@ -4,10 +4,10 @@
   PYTHONPATH=... clickhouse_http.py [--path DIR] [--port 0] [--user U --password P] [--port-file F]
 Prints one line "READY <port> <engine version>" when it accepts connections.
 
-An INSERT is written to a file first and read from there: the engine's streamed insert says that
+An INSERT is written to a file (in memory) first and read from there: the engine's streamed insert says that
 all is well when a constraint, a default or a view has failed.
 """
-import argparse, json, os, re, secrets, struct, sys, tempfile, threading, time, uuid
+import argparse, json, os, re, secrets, struct, sys, threading, time, uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit, parse_qsl
 import chdb
@@ -198,11 +198,10 @@ class Handler(BaseHTTPRequestHandler):
         fmt = m.group(1).decode() if m else 'Values'
         stmt = sql[:m.start()] if m else sql
         tail = sql[m.end():] if m else b''
-        with tempfile.NamedTemporaryFile(suffix='.insert') as f:
+        with os.fdopen(os.memfd_create('insert'), 'wb', buffering=0) as f:   # no disk between the two
             if tail: f.write(tail)
             for c in body or (): f.write(c)
-            f.flush()
-            sql = "%s FROM INFILE '%s' FORMAT %s" % (stmt.decode(), f.name, fmt)
+            sql = "%s FROM INFILE '/proc/self/fd/%d' FORMAT %s" % (stmt.decode(), f.fileno(), fmt)
             r = conn_raw(conn, sql, 'TabSeparated', {})
         n = (r.rows_written(), r.bytes_written())
         self.plain(b'', [summary(*n, *n, *n, r.elapsed())])
