@@ -1,10 +1,11 @@
-//! The project's own commands: `cargo xtask test`, `lint`, `bench`, `simulate`, `audit`.
+//! The project's own commands: `cargo xtask test`, `lint`, `bench`, `simulate`, `soak`, `audit`.
 #![allow(clippy::print_stdout, reason = "a command-line tool talks")]
 
 mod audit;
 mod bench;
 mod cargo;
 mod licences;
+mod soak;
 
 use clap::{Parser, Subcommand};
 
@@ -33,6 +34,10 @@ enum Command {
         #[arg(long, conflicts_with = "seeds")]
         seed: Option<u64>,
     },
+    /// Kills processes at random moments for as long as told; prints what that came to.
+    ///
+    /// Example: `cargo xtask soak --minutes 30 clickhouse`
+    Soak(soak::Arguments),
     /// Measures, in release mode, and holds the numbers against their gates.
     Bench(bench::Arguments),
     /// Replays the real data, lands it in ClickHouse and audits it there: starts all it needs.
@@ -61,6 +66,7 @@ fn main() -> anyhow::Result<()> {
             cargo::run(&[arguments.as_slice(), &only].concat(), &[variable])
         }
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Soak(arguments) => soak::run(&arguments),
         Command::Audit { what } => audit::run(&what),
         Command::Lint => {
             cargo::run(&["fmt", "--all", "--check"], &[])?;

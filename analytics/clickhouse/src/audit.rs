@@ -18,9 +18,9 @@ use serde::Deserialize;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::batch::{Building, parked_event};
-use crate::binary::without_columns;
 use crate::decode::Decoder;
 use crate::error::Error;
+use crate::payload::without_columns;
 use crate::server::Server;
 
 /// The audit that needs nothing but ClickHouse.

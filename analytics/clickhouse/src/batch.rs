@@ -1,4 +1,4 @@
-//! Rows on their way: encoded as they come, in one buffer for each target.
+//! Rows on their way: encoded as they come, in one block for each target.
 
 use bellhop_core::message::{Position, Timestamp};
 use bellhop_core::record::Record;
@@ -6,8 +6,8 @@ use bellhop_ledger::events::Event;
 use bellhop_ledger::{Id, Put as _, Row, Table, Take};
 use bytes::Bytes;
 
-use crate::binary::Binary;
 use crate::decode::{Decoded, Decoder, Parked, nothing_known};
+use crate::native::Block;
 use crate::plan::Plan;
 use crate::target::{COUNT, EVENTS, PARKED};
 
@@ -50,9 +50,9 @@ impl Batch {
 }
 
 /// Encoded rows, and what the event that is being encoded has given so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Rows {
-    targets: [Target; COUNT],
+    targets: [Block; COUNT],
     at: Option<Position>,
     /// Offset of the event before.
     previous: i64,
@@ -60,12 +60,10 @@ struct Rows {
     problem: Option<String>,
 }
 
-#[derive(Debug, Default)]
-struct Target {
-    bytes: Vec<u8>,
-    count: u64,
-    /// Both before this event.
-    before: (usize, u64),
+impl Default for Rows {
+    fn default() -> Self {
+        Self { targets: std::array::from_fn(Block::of), at: None, previous: 0, problem: None }
+    }
 }
 
 impl Take for Rows {
@@ -74,27 +72,26 @@ impl Take for Rows {
         let given = if R::TABLE == Table::Events { self.given() } else { [0; COUNT] };
         let Self { targets, at, previous, problem, .. } = self;
         let Some(target) = targets.get_mut(R::TABLE as usize) else { return };
-        target.count += 1;
-        let mut binary = Binary { out: &mut target.bytes, problem };
+        let mut values = target.row(problem);
         match R::TABLE {
             Table::Events => {
-                row.put(&mut binary);
-                binary.long(*previous);
+                row.put(&mut values);
+                values.long(*previous);
                 for count in
                     Table::ALL.iter().zip(given).filter(|(table, _)| **table != Table::Events)
                 {
-                    binary.int(count.1);
+                    values.int(count.1);
                 }
-                binary.int(given[PARKED]);
+                values.int(given[PARKED]);
             }
             Table::Properties | Table::Products => {
-                row.put(&mut binary);
+                row.put(&mut values);
                 let at = at.unwrap_or(Position { partition: 0, offset: 0 });
-                binary.int(at.partition.cast_signed());
-                binary.long(at.offset.cast_signed());
+                values.int(at.partition.cast_signed());
+                values.long(at.offset.cast_signed());
             }
             Table::RoomNights | Table::Bookings | Table::Supply | Table::Refusals => {
-                row.put(&mut binary);
+                row.put(&mut values);
             }
         }
     }
@@ -105,39 +102,32 @@ impl Rows {
     fn given(&self) -> [i32; COUNT] {
         let mut given = [0; COUNT];
         for (given, target) in given.iter_mut().zip(&self.targets) {
-            *given = i32::try_from(target.count - target.before.1).unwrap_or(i32::MAX);
+            *given = i32::try_from(target.given()).unwrap_or(i32::MAX);
         }
         given
     }
 
     fn begin(&mut self, at: Position, previous: i64) {
         (self.at, self.previous, self.problem) = (Some(at), previous, None);
-        for target in &mut self.targets {
-            target.before = (target.bytes.len(), target.count);
-        }
+        self.targets.iter_mut().for_each(Block::begin);
     }
 
     /// Drops what this event has given.
     fn undo(&mut self) {
-        for target in &mut self.targets {
-            target.bytes.truncate(target.before.0);
-            target.count = target.before.1;
-        }
+        self.targets.iter_mut().for_each(Block::undo);
         self.problem = None;
     }
 
     fn park(&mut self, at: Position, record: &Record<'_>, parked: &Parked) {
         self.undo();
-        let target = &mut self.targets[PARKED];
-        target.count += 1;
-        let mut binary = Binary { out: &mut target.bytes, problem: &mut self.problem };
-        binary.int(at.partition.cast_signed());
-        binary.long(at.offset.cast_signed());
-        binary.text(&parked.name);
-        binary.text(&parked.cause);
-        binary.instant(parked.meta.occurred_at);
-        binary.bytes(record.key.unwrap_or_default());
-        binary.bytes(record.value.unwrap_or_default());
+        let mut values = self.targets[PARKED].row(&mut self.problem);
+        values.int(at.partition.cast_signed());
+        values.long(at.offset.cast_signed());
+        values.text(&parked.name);
+        values.text(&parked.cause);
+        values.instant(parked.meta.occurred_at);
+        values.bytes(record.key.unwrap_or_default());
+        values.bytes(record.value.unwrap_or_default());
         self.row(&parked_event(at, parked, &Id::of(parked.meta.message_id)));
     }
 }
@@ -175,11 +165,11 @@ impl Building {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.rows.targets.iter().map(|target| target.bytes.len()).sum()
+        self.rows.targets.iter().map(Block::bytes).sum()
     }
 
     pub(crate) fn count(&self) -> usize {
-        self.rows.targets.iter().map(|target| target.count as usize).sum()
+        self.rows.targets.iter().map(Block::count).sum()
     }
 
     /// Adds the event of a record; gives why where it was parked.
@@ -218,9 +208,11 @@ impl Building {
         let plan = Plan { first, last: self.last, previous: self.previous, burnt: [0; COUNT] };
         self.previous = self.last.cast_signed();
         let rows = std::mem::take(&mut self.rows);
-        let events = rows.targets[EVENTS].count;
-        let targets =
-            rows.targets.map(|target| Encoded { count: target.count, bytes: target.bytes.into() });
+        let events = rows.targets[EVENTS].count() as u64;
+        let targets = rows.targets.map(|block| match block.count() as u64 {
+            0 => Encoded::default(),
+            count => Encoded { count, bytes: block.seal().into() },
+        });
         Some(Batch { plan, targets, events })
     }
 }

@@ -81,8 +81,8 @@ impl Default for Config {
 impl Default for Batching {
     fn default() -> Self {
         Self {
-            rows_max: 100_000,
-            bytes_max: 16 << 20,
+            rows_max: 200_000,
+            bytes_max: 32 << 20,
             age_max: Duration::from_millis(400),
             interval_min: Duration::from_millis(100),
         }

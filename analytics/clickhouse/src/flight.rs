@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use crate::batch::Batch;
 use crate::error::Error;
 use crate::server::{Insert, Server, new_token};
-use crate::target::{self, COUNT, EVENTS, Statement};
+use crate::target::{self, COUNT, EVENTS};
 use crate::views::{self, Counts, View};
 
 /// All that an insert needs.
@@ -26,7 +26,7 @@ pub(crate) struct Flight {
     /// Seconds since 1970, by the server's clock, after which the server refuses it.
     pub(crate) until: u64,
     pub(crate) log: LogId,
-    pub(crate) statements: Arc<Vec<Statement>>,
+    pub(crate) statements: Arc<Vec<String>>,
     pub(crate) no_token: bool,
     /// No insert of an earlier try, or of an earlier owner, can reach the server any more.
     pub(crate) settled: bool,
@@ -86,7 +86,7 @@ impl Flight {
             }
         }
         for view in views::ALL.iter().filter(|view| view.source == table) {
-            if !self.complete(server, view).await? {
+            if !self.complete(server, target, view).await? {
                 return Ok(Landed::Unsettled);
             }
         }
@@ -94,8 +94,7 @@ impl Flight {
     }
 
     async fn insert(&self, server: &Server, target: usize) -> Result<(), Error> {
-        let (Some(statement), Some(rows)) =
-            (self.statements.get(target), self.batch.targets.get(target))
+        let (Some(sql), Some(rows)) = (self.statements.get(target), self.batch.targets.get(target))
         else {
             return Ok(());
         };
@@ -107,13 +106,7 @@ impl Flight {
         );
         let token =
             if self.no_token { new_token() } else { plan.token(self.log, partition, target) };
-        let insert = Insert {
-            sql: &statement.sql,
-            token: &token,
-            until: self.until,
-            head: statement.head.clone(),
-            rows: rows.bytes.clone(),
-        };
+        let insert = Insert { sql, token: &token, until: self.until, block: rows.bytes.clone() };
         server.insert(&tried, &insert).await
     }
 
@@ -148,9 +141,11 @@ impl Flight {
 
     /// Sees to it that a view has what its table has of this batch; says whether it has.
     ///
-    /// A view lacks a batch when the server died between the two. Then the batch is added to the
-    /// view alone, but not before every insert that could bring it as well is out of date.
-    async fn complete(&self, server: &Server, view: &View) -> Result<bool, Error> {
+    /// A view lacks a batch when the server died between the two. It has one too often when the
+    /// server died with the view filled and the table's name used up without its rows: the other
+    /// name fills the view again. Then the batch is added to the view alone, or taken off it; but
+    /// not before every insert that could change it as well is out of date.
+    async fn complete(&self, server: &Server, target: usize, view: &View) -> Result<bool, Error> {
         let tried = format!("see whether the view {} is complete", view.name);
         let partition = format!("`partition` = {}", self.partition);
         let counts: Vec<Counts> = server.ask_async(&tried, &view.counts(&partition), &[]).await?;
@@ -164,26 +159,52 @@ impl Flight {
             format!("SELECT toUInt64(sum(`rows`)) AS count FROM ({})", view.select(&self.range()));
         let of_batch: Vec<Counted> = server.ask_async(&tried, &sql, &[]).await?;
         let of_batch = of_batch.first().map_or(0, |row| row.count.cast_signed());
-        if counts.wanted - counts.had != of_batch {
+        let burnt = self.batch.plan.burnt.get(target).copied().unwrap_or(0);
+        let Some(times) = times_to_add(counts.wanted - counts.had, of_batch, burnt) else {
             tracing::warn!(
                 view = view.name,
                 partition = self.partition,
-                "the view differs from its table by more than one batch; run `bellhop rebuild views`"
+                "the view differs from its table by more than this batch; run `bellhop rebuild views`"
             );
             return Ok(true);
-        }
-        let sql = format!(
-            "INSERT INTO {} SELECT * FROM ({}) WHERE throwIf(toUnixTimestamp(now('UTC')) > {}) = 0",
-            view.name,
-            view.select(&self.range()),
-            self.until
-        );
+        };
+        let sql = view.add(times, &self.range(), self.until);
+        // A name of its own: all earlier tries are settled, and what they did is counted.
         let token = self.batch.plan.token(self.log, self.partition, COUNT);
         let settings = [
-            ("insert_deduplication_token", format!("{token}/view")),
+            ("insert_deduplication_token", format!("{token}/view/{}", self.until)),
             ("max_threads", "1".to_owned()),
         ];
         server.run_async(&format!("complete the view {}", view.name), &sql, &settings).await?;
-        Ok(true)
+        // It is counted once more.
+        Ok(false)
+    }
+}
+
+/// How often a view has to get a batch of so many rows, less than never where it has it too often;
+/// nothing where the difference is not of this batch.
+fn times_to_add(difference: i64, of_batch: i64, burnt: u32) -> Option<i64> {
+    let times = difference.checked_div(of_batch)?;
+    (times * of_batch == difference && times <= 1 && -times <= i64::from(burnt)).then_some(times)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_is_mended_only_where_it_is_of_the_batch() {
+        for (difference, of_batch, burnt, times) in [
+            (10, 10, 0, Some(1)),
+            (-10, 10, 1, Some(-1)),
+            (-20, 10, 2, Some(-2)),
+            (-10, 10, 0, None),
+            (-20, 10, 1, None),
+            (20, 10, 1, None),
+            (7, 10, 1, None),
+            (10, 0, 1, None),
+        ] {
+            assert_eq!(times_to_add(difference, of_batch, burnt), times, "{difference} {of_batch}");
+        }
     }
 }

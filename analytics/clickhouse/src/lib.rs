@@ -27,7 +27,6 @@ pub mod migrate;
 pub mod views;
 
 mod batch;
-mod binary;
 mod circuit;
 mod config;
 mod decode;
@@ -35,6 +34,8 @@ mod error;
 mod flight;
 mod json;
 mod lane;
+mod native;
+mod payload;
 mod plan;
 mod pool;
 mod server;

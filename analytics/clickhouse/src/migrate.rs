@@ -49,6 +49,9 @@ migrations! {
     14 "0014_daily_pickup_view",
     15 "0015_daily_refusals",
     16 "0016_daily_refusals_view",
+    17 "0017_events_merges",
+    18 "0018_room_nights_merges",
+    19 "0019_bookings_merges",
 }
 
 /// What a run did.
@@ -60,6 +63,7 @@ pub struct Migrated {
     pub newer: Vec<u32>,
 }
 
+const MODIFY_SETTING: &str = " MODIFY SETTING ";
 const LOCK: &str = "migrating";
 /// Longer than any migration takes.
 const STALE_SECONDS: u32 = 120;
@@ -124,7 +128,8 @@ async fn apply(server: &Server) -> Result<Migrated, Error> {
             continue;
         }
         let tried = format!("apply migration {}", migration.name);
-        server.run_async(&tried, migration.sql, &[]).await?;
+        let run = server.run_async(&tried, migration.sql, &[]).await;
+        run.map_err(|error| not_ours(migration, error))?;
         if at == 0 {
             // The first one makes the table that tells of all others.
             known = applied(server).await?;
@@ -153,6 +158,17 @@ async fn apply(server: &Server) -> Result<Migrated, Error> {
 async fn applied(server: &Server) -> Result<Vec<Applied>, Error> {
     let sql = "SELECT number, name, checksum FROM migrations FINAL ORDER BY number";
     server.ask_async("see which migrations were applied", sql, &[]).await
+}
+
+/// A setting that a table does not take says that the table is of another engine.
+fn not_ours(migration: &Migration, error: Error) -> Error {
+    const UNKNOWN_SETTING: u32 = 115;
+    if error.code() != Some(UNKNOWN_SETTING) || !migration.sql.contains(MODIFY_SETTING) {
+        return error;
+    }
+    let found = format!("migration {} sets what its table does not know", migration.name);
+    let hint = "if somebody else made that table, name another database; ClickHouse 25.8 or later is needed";
+    Error::tables(found, hint)
 }
 
 fn check(migration: &Migration, applied: &Applied) -> Result<(), Error> {
@@ -187,7 +203,9 @@ mod tests {
             assert_eq!(migration.number, number);
             assert!(migration.name.starts_with(&format!("{number:04}_")), "{}", migration.name);
             assert!(!migration.sql.contains(';'), "{} is one statement", migration.name);
-            assert!(migration.sql.contains("IF NOT EXISTS"), "{} may run again", migration.name);
+            let again = ["IF NOT EXISTS", MODIFY_SETTING];
+            let is_again = again.iter().any(|words| migration.sql.contains(words));
+            assert!(is_again, "{} may run again", migration.name);
         }
     }
 }

@@ -39,9 +39,8 @@ pub(crate) struct Insert<'a> {
     pub(crate) token: &'a str,
     /// Seconds since 1970, by the server's clock, after which it is refused.
     pub(crate) until: u64,
-    /// The block.
-    pub(crate) head: Bytes,
-    pub(crate) rows: Bytes,
+    /// The block, in the Native format.
+    pub(crate) block: Bytes,
 }
 
 impl Server {
@@ -146,11 +145,10 @@ impl Server {
         request = request.with_setting("log_comment", format!("bellhop until={}", insert.until));
         request = request.with_setting("insert_deduplication_token", insert.token);
         let sent = async {
-            request.send(insert.head.clone()).await?;
             let mut at = 0;
-            while at < insert.rows.len() {
-                let end = (at + CHUNK).min(insert.rows.len());
-                request.send(insert.rows.slice(at..end)).await?;
+            while at < insert.block.len() {
+                let end = (at + CHUNK).min(insert.block.len());
+                request.send(insert.block.slice(at..end)).await?;
                 at = end;
             }
             request.end().await
@@ -191,9 +189,11 @@ impl Server {
     }
 }
 
-/// What makes one insert one block, checked by its token in the table and in every view.
+/// What makes one insert one block, checked by its token in the table and in every view, and
+/// refused where a column is of another type than it was sent as.
 const BLOCK_SETTINGS: &[(&str, &str)] = &[
     ("async_insert", "0"),
+    ("input_format_native_allow_types_conversion", "0"),
     ("insert_deduplicate", "1"),
     ("deduplicate_blocks_in_dependent_materialized_views", "1"),
     ("materialized_views_ignore_errors", "0"),

@@ -19,7 +19,7 @@ use crate::lane::{Lane, Planned, State};
 use crate::plan::Note;
 use crate::pool::{Job, Pool};
 use crate::server::{self, Server, blocking};
-use crate::target::{self, Statement};
+use crate::target;
 
 mod answers;
 mod owning;
@@ -55,7 +55,7 @@ pub struct Sink {
     config: Config,
     consumer: Box<dyn Consumer>,
     pool: Pool,
-    statements: Arc<Vec<Statement>>,
+    statements: Arc<Vec<String>>,
     decoder: Decoder,
     lanes: BTreeMap<u32, Lane>,
     circuit: Circuit,

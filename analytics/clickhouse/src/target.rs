@@ -21,11 +21,16 @@ pub(crate) struct Column {
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,
     pub(crate) nullable: bool,
+    /// Text of which a block has few.
+    pub(crate) repeats: bool,
 }
 
 const fn plain(name: &'static str, kind: Kind) -> Column {
-    Column { name, kind, nullable: false }
+    Column { name, kind, nullable: false, repeats: false }
 }
+
+/// Columns whose text seldom repeats; a column of few texts may be among them, it is larger then.
+const UNLIKE: [&str; 4] = ["idempotency_key", "payload", "code", "time_zone"];
 
 /// Columns that the sink adds to those of the ledger.
 pub(crate) fn added(target: usize) -> &'static [Column] {
@@ -69,16 +74,9 @@ pub(crate) fn columns(target: usize) -> Vec<Column> {
         name: column.name,
         kind: column.kind,
         nullable: column.nullable,
+        repeats: column.kind == Kind::Text && !UNLIKE.contains(&column.name),
     });
     of_ledger.chain(added(target).iter().cloned()).collect()
-}
-
-/// How a target is written on this server: statement, and the head of every block.
-#[derive(Debug, Clone)]
-pub(crate) struct Statement {
-    pub(crate) sql: String,
-    /// Names and types of the columns, so that the server refuses what it would misread.
-    pub(crate) head: bytes::Bytes,
 }
 
 #[derive(Debug, Deserialize)]
@@ -108,7 +106,7 @@ const VIEWS: [&str; 6] = [
 
 /// Checks all tables against what is written, and gives how to write each. Columns that are not
 /// written are left to their defaults, so a newer schema is no obstacle.
-pub(crate) async fn check(server: &Server, window: u64) -> Result<Vec<Statement>, Error> {
+pub(crate) async fn check(server: &Server, window: u64) -> Result<Vec<String>, Error> {
     let tried = "look at the tables";
     let database = server.database().to_owned();
     let parameters = [("database", database.clone())];
@@ -181,15 +179,9 @@ fn statement(
     database: &str,
     target: usize,
     types: &BTreeMap<(String, String), String>,
-) -> Result<Statement, Error> {
+) -> Result<String, Error> {
     let (table, columns) = (name(target), columns(target));
     let mut names = Vec::with_capacity(columns.len());
-    let mut head = Vec::new();
-    write_length(columns.len(), &mut head);
-    for column in &columns {
-        names.push(format!("`{}`", column.name));
-        write_text(column.name, &mut head);
-    }
     for column in &columns {
         let Some(found) = types.get(&(table.to_owned(), column.name.to_owned())) else {
             return Err(Error::tables(
@@ -198,20 +190,20 @@ fn statement(
             ));
         };
         let wanted = wire_type(column);
+        let wanted = plain_type(&wanted);
         if plain_type(found) != wanted {
             return Err(Error::tables(
                 format!("{database}.{table}: column {} is {found}, not {wanted}", column.name),
                 "somebody has altered it; put the type back, nothing was lost",
             ));
         }
-        write_text(found, &mut head);
+        names.push(format!("`{}`", column.name));
     }
-    let names = names.join(", ");
-    let sql = format!("INSERT INTO `{table}` ({names}) FORMAT RowBinaryWithNamesAndTypes");
-    Ok(Statement { sql, head: head.into() })
+    Ok(format!("INSERT INTO `{table}` ({}) FORMAT Native", names.join(", ")))
 }
 
-fn wire_type(column: &Column) -> String {
+/// The type that a column is sent as.
+pub(crate) fn wire_type(column: &Column) -> String {
     let ty = match column.kind {
         Kind::Uuid => "UUID",
         Kind::Text => "String",
@@ -221,25 +213,12 @@ fn wire_type(column: &Column) -> String {
         Kind::Instant => "DateTime64(6, 'UTC')",
         Kind::Flag => "Bool",
     };
-    if column.nullable { format!("Nullable({ty})") } else { ty.to_owned() }
+    let ty = if column.nullable { format!("Nullable({ty})") } else { ty.to_owned() };
+    if column.repeats { format!("LowCardinality({ty})") } else { ty }
 }
 
-/// A type without what does not change its bytes in a row.
+/// A type without what the server converts by itself.
 fn plain_type(found: &str) -> &str {
     let inner = found.strip_prefix("LowCardinality(").and_then(|rest| rest.strip_suffix(')'));
     inner.unwrap_or(found)
-}
-
-pub(crate) fn write_length(length: usize, out: &mut Vec<u8>) {
-    let mut rest = length;
-    while rest >= 0x80 {
-        out.push(rest as u8 | 0x80);
-        rest >>= 7;
-    }
-    out.push(rest as u8);
-}
-
-pub(crate) fn write_text(text: &str, out: &mut Vec<u8>) {
-    write_length(text.len(), out);
-    out.extend_from_slice(text.as_bytes());
 }

@@ -70,6 +70,19 @@ impl View {
         select.replace(&from, &format!("FROM (SELECT * FROM {} WHERE {of})\n", self.source))
     }
 
+    /// Adds some rows of its table so many times, but not after a time (seconds since 1970).
+    pub(crate) fn add(&self, times: i64, of: &str, until: u64) -> String {
+        let sums = self.sums.iter().map(|sum| format!("toInt64({sum} * {times}) AS {sum}"));
+        let values = self.keys.iter().map(|key| (*key).to_owned()).chain(sums);
+        format!(
+            "INSERT INTO {} ({}) SELECT {} FROM ({}) WHERE throwIf(toUnixTimestamp(now('UTC')) > {until}) = 0",
+            self.name,
+            [self.keys, self.sums].concat().join(", "),
+            values.collect::<Vec<_>>().join(", "),
+            self.select(of)
+        )
+    }
+
     /// How many rows it should have added up of some, by partition, and how many it has.
     pub(crate) fn counts(&self, partitions: &str) -> String {
         let Self { name, source, filter, .. } = self;

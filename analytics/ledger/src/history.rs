@@ -9,6 +9,7 @@ use bellhop_schemas::event::{
     ReservationCancelled, ReservationCheckedIn, ReservationCheckedOut, ReservationCreated,
     ReservationNoShow, ReservationRejected,
 };
+use bellhop_schemas::ids::PropertyId;
 
 /// Microseconds of a day.
 pub const DAY_US: i64 = 86_400_000_000;
@@ -32,6 +33,14 @@ macro_rules! events {
                     $($name::NAME => Some(Self::$name($name::decode(&mut reader)?)),)*
                     _ => None,
                 })
+            }
+
+            /// The property that it belongs to.
+            #[must_use]
+            pub fn property_id(&self) -> PropertyId {
+                match self {
+                    $(Self::$name(event) => event.property_id,)*
+                }
             }
 
             fn name(&self) -> &'static str {

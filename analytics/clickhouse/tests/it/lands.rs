@@ -235,3 +235,32 @@ fn enormous_text_lands() {
     world.assert_whole();
     assert!(world.number("SELECT max(length(payload)) FROM events") > 1_200_000);
 }
+
+#[test]
+fn a_field_added_to_an_event_does_not_stop_a_sink_that_does_not_know_it() {
+    let mut world = World::with_bookings(1, 600);
+    let mut sink = world.sink();
+    sink.run_until(until_all(&world.book.counts)).unwrap();
+    // A newer program has brought the column, and the newer schema.
+    let sql = "ALTER TABLE bookings ADD COLUMN mood LowCardinality(Nullable(String)) AFTER reason";
+    world.server.run("a newer migration", sql).unwrap();
+    let mut newer: serde_json::Value = serde_json::from_str(&KNOWN_CREATED()).unwrap();
+    let field = serde_json::json!({"name": "mood", "type": ["null", "string"], "default": null});
+    newer["fields"].as_array_mut().unwrap().push(field);
+    let id = world.book.schema_id("bellhop.event.ReservationCreated", &newer.to_string());
+    let is_created = |known: &&Known| known.name() == "bellhop.event.ReservationCreated";
+    let created = bookings()[600..].iter().find(is_created).unwrap();
+    let mut value = Vec::new();
+    frame(id, &mut value);
+    created.meta(600).encode(&mut value);
+    value.extend_from_slice(&created.datum());
+    value.extend_from_slice(b"\x02\x08gute");
+    world.book.append_raw(0, vec![(created.at, value)]);
+    world.append_bookings(50);
+    let status = sink.run_until(until_all(&world.book.counts)).unwrap();
+    drop(sink);
+    assert_eq!((status.events, status.parked), (651, 0));
+    let landed = "SELECT count() FROM bookings WHERE offset = 600 AND booked = 1 AND mood IS NULL";
+    assert_eq!(world.number(landed), 1);
+    world.assert_whole();
+}
