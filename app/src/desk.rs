@@ -21,7 +21,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::event::AnyEvent;
-use crate::lines::{Lines, Parsed};
+use crate::lines::{Line, Lines, Parsed};
 use crate::log::Names;
 use crate::outbox::Outbox;
 use crate::workers::{self, Stop};
@@ -144,7 +144,7 @@ impl<'a> Desk<'a> {
         Ok(())
     }
 
-    fn decide(&mut self, batch: Vec<(u64, Result<Parsed>)>) -> Result<Vec<Answer>> {
+    fn decide(&mut self, batch: Vec<Line>) -> Result<Vec<Answer>> {
         let headers = self.headers.iter().map(|(name, value)| Header { name, value });
         let headers: Vec<_> = headers.collect();
         let mut outbox = Outbox::default();

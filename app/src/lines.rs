@@ -19,6 +19,9 @@ const LINES_MAX: usize = 1_000;
 /// Bytes of a line; more is refused.
 const LINE_BYTES_MAX: usize = 4 << 20;
 
+/// A line by its number: a command, or what is wrong with it.
+pub(crate) type Line = (u64, Result<Parsed>);
+
 /// Lines that are read ahead by a thread of its own.
 pub(crate) struct Lines {
     /// With their numbers, or why one could not be read.
@@ -33,7 +36,7 @@ impl Lines {
     ///
     /// # Errors
     /// When the input cannot be read.
-    pub(crate) fn batch(&self, wait: Duration) -> Result<Option<Vec<(u64, Result<Parsed>)>>> {
+    pub(crate) fn batch(&self, wait: Duration) -> Result<Option<Vec<Line>>> {
         let first = match self.read.recv_timeout(wait) {
             Ok(line) => line,
             Err(RecvTimeoutError::Timeout) => return Ok(Some(Vec::new())),

@@ -273,7 +273,7 @@ fn land(args: &Args, log: &OpenLog, config: &Config) -> Result<Option<String>> {
     let target = config.clickhouse.target(Some(url));
     migrate::run(&Server::new(&target)?)?;
     let started = Instant::now();
-    let landed = sink::land(log, &target, true, &Stop::default())?;
+    let landed = sink::land(log, &target, true, &Stop::default(), &output::progress("landing", 0))?;
     let seconds = started.elapsed().as_secs_f64();
     Ok(Some(format!(
         "{} landed in ClickHouse as {} in {seconds:.1} s; `bellhop audit clickhouse` shows that nothing is missing or twice.",

@@ -9,6 +9,7 @@ use anyhow::Result;
 use bellhop_core::message::LogId;
 use uuid::Uuid;
 
+use crate::cli::sink::{self, Beside};
 use crate::config::{Config, Times};
 use crate::desk::{Desk, Parts};
 use crate::site::{Site, SiteArgs};
@@ -31,6 +32,7 @@ const GLANCE: Duration = Duration::from_millis(100);
 #[command(after_help = r#"Examples:
   bellhop run --data ./data commands.jsonl
   bellhop run --broker localhost:9092 --registry http://localhost:8081 --data ./data
+  bellhop run --data ./data --sink clickhouse commands.jsonl
   echo '{"type":"SetPhysicalCount","idempotency_key":"k1","property_id":"..","count":10}' | bellhop run --data ./data
 
 A line has "type", "idempotency_key" and the fields of its type, and may have "message_id" and
@@ -52,6 +54,9 @@ pub(crate) struct Args {
     /// cluster, `kafka.timestamps` of the configuration]
     #[arg(long, value_enum)]
     timestamps: Option<Times>,
+    /// Land the events elsewhere as well, while they are decided
+    #[arg(long, value_enum)]
+    sink: Option<sink::Kind>,
     /// Id of the log, if it is made now
     #[arg(long, value_name = "UUID")]
     log_id: Option<Uuid>,
@@ -88,11 +93,15 @@ fn answer_lines(args: &Args, site: &Site, config: &Config) -> Result<ExitCode> {
         headers: Vec::new(),
         json: args.json,
     })?;
+    let sink = args.sink.map(|kind| Beside::start(kind, &log, config)).transpose()?;
     let answered = desk.serve(&input, &stop);
     let bad_lines = desk.bad_lines();
     drop(desk);
     // What was appended is decided before anything else is said.
     workers.stop()?;
+    if let Some(sink) = sink {
+        sink.stop((!stop.is_asked()).then_some(&stop))?;
+    }
     answered?;
     Ok(if bad_lines > 0 { ExitCode::from(crate::FAILURE) } else { ExitCode::SUCCESS })
 }
@@ -112,11 +121,13 @@ fn work(args: &Args, site: &Site, config: &Config) -> Result<ExitCode> {
     let workers = Workers::start(&log, &topology, site.snapshots(), config, count)?;
     http::serve(config, &log, &workers)?;
     tracing::info!(workers = count, log = %log.identity().log_id.0, "working");
+    let sink = args.sink.map(|kind| Beside::start(kind, &log, config)).transpose()?;
     while !stop.is_asked() {
         workers.check()?;
         std::thread::sleep(GLANCE);
     }
     tracing::info!("stopping: what is decided is committed first");
     workers.stop()?;
+    sink.map_or(Ok(()), |sink| sink.stop(None))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -2,12 +2,14 @@
 
 use std::io::Write as _;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use bellhop_clickhouse::{Error, ErrorKind, Sink, Status};
 use bellhop_runtime::log::Topic;
 use clap::Subcommand;
+use indicatif::ProgressBar;
 
 use crate::config::Config;
 use crate::log::end_of_records;
@@ -18,6 +20,15 @@ use crate::{output, words};
 /// Group of the sinks that land in ClickHouse.
 const GROUP: &str = "bellhop-clickhouse";
 const AGAIN: Duration = Duration::from_millis(500);
+/// How long a sink beside workers waits for somebody to act.
+const MENDED: Duration = Duration::from_secs(30);
+
+/// Where events can land while they are decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Kind {
+    /// The ClickHouse of the configuration
+    Clickhouse,
+}
 
 /// Lands every event in another system, each of them once.
 #[derive(Debug, clap::Args)]
@@ -49,7 +60,8 @@ pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
     let stop = Stop::on_signals();
     let log = site.site(config)?.open()?;
     let target = config.clickhouse.target(clickhouse.as_deref());
-    let status = land(&log, &target, *until_caught_up, &stop)?;
+    let bar = output::progress("landing", 0);
+    let status = land(&log, &target, *until_caught_up, &stop, &bar)?;
     let mut out = output::stdout();
     writeln!(
         out,
@@ -74,6 +86,7 @@ pub(crate) fn land(
     target: &bellhop_clickhouse::Config,
     until_caught_up: bool,
     stop: &Stop,
+    bar: &ProgressBar,
 ) -> Result<Status> {
     let mut reader = log.reader();
     let ends = (0..log.identity().partitions)
@@ -81,7 +94,9 @@ pub(crate) fn land(
         .collect::<Result<Vec<_>>>()?;
     drop(reader);
     let total: u64 = ends.iter().map(|(_, end)| end).sum();
-    let bar = output::progress("landing", if until_caught_up { total } else { 0 });
+    if until_caught_up {
+        bar.set_length(total);
+    }
     let mut all = Status::default();
     while !stop.is_asked() {
         let done = |before: u64, status: &Status| {
@@ -102,6 +117,64 @@ pub(crate) fn land(
     }
     bar.finish_and_clear();
     Ok(all)
+}
+
+/// A sink beside the workers of this process. Whatever happens to it holds back no decision.
+pub(crate) struct Beside {
+    log: OpenLog,
+    target: bellhop_clickhouse::Config,
+    stop: Stop,
+    thread: JoinHandle<()>,
+}
+
+impl Beside {
+    /// Lands events in a thread of its own.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub(crate) fn start(kind: Kind, log: &OpenLog, config: &Config) -> Result<Self> {
+        let Kind::Clickhouse = kind;
+        let (log, target, stop) = (log.clone(), config.clickhouse.target(None), Stop::default());
+        let run = {
+            let (log, target, stop) = (log.clone(), target.clone(), stop.clone());
+            move || land_on(&log, &target, &stop)
+        };
+        let thread = std::thread::Builder::new().name("bellhop-sink".to_owned());
+        let thread = thread.spawn(run).context("start the thread of the sink")?;
+        Ok(Self { log, target, stop, thread })
+    }
+
+    /// Stops it; with `catch_up`, all that is there lands before.
+    ///
+    /// # Errors
+    /// When it cannot catch up; what did not land does when a sink runs again.
+    pub(crate) fn stop(self, catch_up: Option<&Stop>) -> Result<()> {
+        self.stop.ask();
+        if self.thread.join().is_err() {
+            tracing::error!("the sink panicked: what did not land does when a sink runs again");
+        }
+        if let Some(stop) = catch_up {
+            land(&self.log, &self.target, true, stop, &output::progress("landing", 0))
+                .context("land the last events: `bellhop sink clickhouse` does, once it can")?;
+        }
+        Ok(())
+    }
+}
+
+/// Lands events until it is asked to stop. What somebody has to mend is said, and tried again.
+fn land_on(log: &OpenLog, target: &bellhop_clickhouse::Config, stop: &Stop) {
+    while !stop.is_asked() {
+        let Err(error) = land(log, target, false, stop, &ProgressBar::hidden()) else { continue };
+        tracing::error!(
+            error = &*error as &dyn std::error::Error,
+            "no event lands; trying again in {} s",
+            MENDED.as_secs()
+        );
+        let failed = Instant::now();
+        while !stop.is_asked() && failed.elapsed() < MENDED {
+            std::thread::sleep(AGAIN);
+        }
+    }
 }
 
 /// One membership in the group of sinks.

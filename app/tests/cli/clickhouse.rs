@@ -44,6 +44,19 @@ fn the_real_data_lands_once_and_all_engines_agree_on_every_kpi() {
     let (code, told) = on(&clickhouse, &["rebuild", "views"]);
     assert!(code == Some(0) && told.contains("was right"), "{told}");
 
+    // What is decided from now on lands as well.
+    let commands = folder.path().join("commands.jsonl");
+    let define = r#"{"type":"DefineProperty","at":"2018-01-01T00:00:00Z","idempotency_key":"p","property_id":"7b0c7e52-6f5e-4a54-9d1c-3f2a8a6b1c01","code":"Seaview","time_zone":"Europe/Lisbon","roll_hour":0,"currency":"EUR","physical":2}"#;
+    std::fs::write(&commands, define).expect("write the commands");
+    let run =
+        ["run", text(&commands), "--data", data, "--timestamps", "create", "--sink", "clickhouse"];
+    let (code, told) = on(&clickhouse, &run);
+    assert!(code == Some(0) && told.contains("1: accepted DefineProperty"), "{told}");
+    let (code, told) = on(&clickhouse, &["audit", "clickhouse", "--data", data]);
+    assert!(code == Some(0) && told.contains("0 missing, 0 twice, 0 differences"), "{told}");
+    let seaview = "SELECT count() FROM properties WHERE code = 'Seaview'";
+    assert_eq!(clickhouse.query(seaview).expect("the property").trim(), "1");
+
     // What is wrong is found.
     clickhouse
         .query("INSERT INTO room_nights SELECT * FROM room_nights LIMIT 1")
