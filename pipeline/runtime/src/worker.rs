@@ -62,8 +62,8 @@ pub struct Config {
     pub reply_topics: Vec<String>,
     /// Records of a transaction; more wait for the next.
     pub batch_records_max: usize,
-    /// How long a decided record may wait for company before its transaction is submitted; zero
-    /// submits as soon as no other is under way.
+    /// How long a decided record waits, while more keep coming, before its transaction is
+    /// submitted. When nothing more has come, it is submitted as soon as no other is under way.
     pub batch_wait: Duration,
     /// Events of a partition between two of its snapshots; 0 for none but the one at the end.
     pub snapshot_events: u64,
@@ -161,6 +161,8 @@ pub struct Worker {
     /// Decided and not submitted: records, and since when.
     buffered: usize,
     buffered_since: Duration,
+    /// The last poll gave nothing: what is buffered has no company to wait for.
+    dry: bool,
     commit: Commit,
     /// Owned, and still to be restored.
     assigned: Vec<u32>,
@@ -198,6 +200,7 @@ impl Worker {
             waiting: VecDeque::new(),
             buffered: 0,
             buffered_since: Duration::ZERO,
+            dry: false,
             commit: Commit::default(),
             assigned: Vec::new(),
             revoked: Vec::new(),
@@ -264,6 +267,7 @@ impl Worker {
         let wait = self.wait_at_most(wait);
         let polled = self.log.poll(records_max, wait)?;
         self.ownership_changes = !matches!(polled, Polled::Batch(_) | Polled::Idle);
+        self.dry = matches!(polled, Polled::Idle);
         match polled {
             Polled::Batch(batch) => self.waiting.push_back(batch),
             Polled::Assigned(partitions) => {
@@ -372,15 +376,14 @@ impl Worker {
         if !self.waiting.is_empty() && self.room() > 0 {
             return Duration::ZERO;
         }
-        let now = self.clock.elapsed();
         if let Some(until) = self.commit.resubmit_at() {
-            return wait.min(until.saturating_sub(now));
+            return wait.min(until.saturating_sub(self.clock.elapsed()));
         }
         if self.buffered == 0 || self.commit.is_under_way() {
             return wait;
         }
-        let due = self.buffered_since.saturating_add(self.config.batch_wait);
-        wait.min(due.saturating_sub(now))
+        // A look whether there is company, no wait for it.
+        Duration::ZERO
     }
 
     /// Restores what was assigned; what the log refuses for now stays to be restored.

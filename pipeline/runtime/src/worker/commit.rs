@@ -95,7 +95,8 @@ impl Worker {
         }
     }
 
-    /// Submits what is decided when it is time and nothing is under way.
+    /// Submits what is decided when it is time and nothing is under way: a command that comes alone
+    /// is not kept, and while one transaction commits the next one gathers (group commit).
     pub(super) fn submit_if_due(&mut self) -> Result<(), Error> {
         match &self.commit.state {
             State::Idle => {}
@@ -108,7 +109,7 @@ impl Worker {
         let full = self.buffered >= self.config.batch_records_max;
         let closing = self.stopping || !self.revoked.is_empty();
         let age = self.clock.elapsed().saturating_sub(self.buffered_since);
-        if !full && !closing && age < self.config.batch_wait {
+        if !full && !closing && !self.dry && age < self.config.batch_wait {
             return Ok(());
         }
         let mut transaction = Transaction::default();

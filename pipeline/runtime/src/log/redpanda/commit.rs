@@ -2,11 +2,11 @@
 //!
 //! Two producers take turns: after a commit the broker still writes its markers, and the same
 //! producer's next transaction would meet CONCURRENT_TRANSACTIONS, for which librdkafka sleeps
-//! 20 ms. The thread hands over all records of a transaction, waits until they are delivered, adds
-//! the offsets and commits, while the worker decides on.
+//! 20 ms. The thread hands over all records of a transaction, adds the offsets, waits until the records
+//! are delivered and commits, while the worker decides on.
 //!
 //! ```text
-//! begin ─▶ produce ─▶ drain ─▶ offsets ─▶ commit ─▶ Committed
+//! begin ─▶ produce ─▶ offsets ─▶ drain ─▶ commit ─▶ Committed
 //!             └──────────┴─────────┴─────────┴────▶ abort ─▶ Aborted
 //!                                  in time neither nor ────▶ Unknown
 //! ```
@@ -36,6 +36,9 @@ use crate::log::{Ended, Error, ErrorKind, Timestamps, Topic, Transaction};
 
 /// How long a topic of replies that is not there is not looked for again.
 const MISSING_FOR: Duration = Duration::from_secs(10);
+
+/// How long records that are on their way are waited for before a transaction is aborted.
+const ON_ITS_WAY: Duration = Duration::from_secs(1);
 
 /// A transaction to commit.
 pub(super) struct Job {
@@ -172,7 +175,13 @@ impl Desk {
     /// Aborts; `None` when nobody knows whether it did.
     pub(super) fn abort(&self, most: Duration) -> Result<Option<()>, TransactionError> {
         let until = Instant::now() + most;
-        self.producer.purge(PurgeConfig::default().queue().inflight());
+        // What is not sent yet never will be; what is on its way is waited for: purged in flight, it
+        // would leave librdkafka waiting, and hold up the producer's next transaction for all of
+        // its time.
+        self.producer.purge(PurgeConfig::default().queue());
+        if !self.drain(Instant::now() + ON_ITS_WAY) {
+            self.producer.purge(PurgeConfig::default().queue().inflight());
+        }
         loop {
             // The abort waits for reports that only this thread takes, so it is asked in steps.
             self.drain(Instant::now() + Duration::from_millis(20));
@@ -353,15 +362,17 @@ impl Turn<'_> {
             return self.failed("begin a transaction", error::transaction(e));
         }
         self.produce(transaction)?;
-        if !self.desk.drain(until) {
-            return self.abort("deliver the records of a transaction", "no answer in time");
-        }
+        // While the records are on their way, so that their two round trips and those of the
+        // offsets are not one after another.
         let offsets = self.offsets(transaction);
         let sent = offsets
             .map_err(error::transaction)
             .and_then(|offsets| self.send_offsets(&offsets, member, until));
         if let Err(failed) = sent {
             return self.failed("add the offsets to a transaction", failed);
+        }
+        if !self.desk.drain(until) {
+            return self.abort("deliver the records of a transaction", "no answer in time");
         }
         match self.desk.commit(until + most) {
             Ok(()) => Ok(Ended::Committed),
