@@ -204,9 +204,13 @@ impl Source {
         while !reading.done && reading.failed.is_none() {
             // Errors of the whole client come here.
             drop(client.consumer.poll(Duration::ZERO));
-            let taken = client.records.consume(Duration::from_millis(100), TAKE, |consumed| {
-                reading.take(partition, consumed, each);
-            });
+            let mut take = |consumed: Consumed<'_>| reading.take(partition, consumed, each);
+            // The call waits until it has all that it is asked for, or its time is over: so it is
+            // never asked to wait for more than one.
+            let mut taken = client.records.consume(Duration::ZERO, TAKE, &mut take);
+            if taken == 0 {
+                taken = client.records.consume(Duration::from_millis(100), 1, &mut take);
+            }
             if taken > 0 {
                 since = Instant::now();
             } else if since.elapsed() > most {
