@@ -86,8 +86,10 @@ pub struct Task {
     timers: Timers,
     dedupe: Dedupe,
     progress: Progress,
-    /// The events of records before this offset are in the snapshot that the state came from.
-    held: u64,
+    /// Source (offset, index) of the first event that the fold has not seen.
+    held: (u64, u16),
+    /// Events of records from this offset on are not folded.
+    folds_before: u64,
     output: Output,
     scratch: Vec<u8>,
     transcoded: Vec<u8>,
@@ -102,7 +104,8 @@ impl Task {
             timers: Timers::default(),
             dedupe: Dedupe::new(config.idempotency_hours),
             progress: Progress { next_offset: 0, stream_time: Timestamp::MIN },
-            held: 0,
+            held: (0, 0),
+            folds_before: u64::MAX,
             output: Output::default(),
             scratch: Vec::new(),
             transcoded: Vec::new(),

@@ -172,6 +172,41 @@ proptest! {
         prop_assert_eq!(live.first_difference(&restored), None);
     }
 
+    /// As an at-least-once log has it: a batch whose offset was not committed is decided again.
+    #[test]
+    fn events_that_come_again_change_nothing(steps in steps(), back in any::<prop::sample::Index>(), at in any::<prop::sample::Index>()) {
+        std::panic::set_hook(Box::new(|_| {}));
+        let world = World::new();
+        let (live, events) = run(&world, &steps, &[1]);
+        let events: Vec<_> = events.iter().collect();
+        let at = at.index(events.len() + 1);
+        let back = back.index(at + 1);
+        let mut folded = world.task();
+        for event in events[..at].iter().chain(&events[back..]) {
+            folded.fold(event.key, event.value).expect("our own events");
+        }
+        folded.resume(live.progress());
+        prop_assert_eq!(live.first_difference(&folded), None);
+    }
+
+    #[test]
+    fn what_is_not_folded_is_decided_again_to_the_same_events(steps in steps(), cut in 0..60_usize) {
+        std::panic::set_hook(Box::new(|_| {}));
+        let world = World::new();
+        let (live, events) = run(&world, &steps, &[1]);
+        let cut = cut.min(steps.len());
+        let (at_cut, before) = run(&world, &steps[..cut], &[1]);
+        let mut restored = world.task();
+        restored.fold_only_before(cut as u64);
+        for event in events.iter() {
+            restored.fold(event.key, event.value).expect("our own events");
+        }
+        restored.resume(at_cut.progress());
+        prop_assert_eq!(at_cut.first_difference(&restored), None);
+        prop_assert_eq!(live.progress().next_offset, steps.len() as u64);
+        prop_assert!(events.iter().zip(before.iter()).all(|(one, other)| one == other));
+    }
+
     #[test]
     fn a_damaged_snapshot_is_an_error_and_never_a_panic(steps in steps(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
         std::panic::set_hook(Box::new(|_| {}));

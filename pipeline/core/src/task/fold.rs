@@ -81,7 +81,8 @@ impl Task {
             return self.check_genesis(&genesis);
         };
         let at = source.position();
-        if at.offset < self.held {
+        let event = (at.offset, source.index);
+        if event < self.held || at.offset >= self.folds_before {
             return Ok(());
         }
         if at.offset >= self.progress.next_offset {
@@ -119,7 +120,13 @@ impl Task {
                 self.dedupe.insert(print, first, meta.occurred_at);
             }
         }
+        self.held = (at.offset, source.index.saturating_add(1));
         Ok(())
+    }
+
+    /// Folds no events of records from an offset on: they are decided again, to the same events.
+    pub fn fold_only_before(&mut self, offset: u64) {
+        self.folds_before = offset;
     }
 
     fn check_genesis(&self, genesis: &Genesis) -> Result<(), FoldError> {
@@ -140,6 +147,7 @@ impl Task {
     /// Brings a folded state to the committed progress: time may have passed without an event.
     pub fn resume(&mut self, committed: Progress) {
         self.progress.next_offset = self.progress.next_offset.max(committed.next_offset);
+        self.held = self.held.max((self.progress.next_offset, 0));
         let to = committed.stream_time;
         advance(&mut self.progress, &mut self.dedupe, &mut self.timers, to);
     }

@@ -55,7 +55,7 @@ impl Task {
             return Err(SnapshotError::Mismatch { found, wanted });
         }
         self.progress.next_offset = i64::decode(&mut reader)?.cast_unsigned();
-        self.held = self.progress.next_offset;
+        self.held = (self.progress.next_offset, 0);
         self.progress.stream_time = Timestamp::decode(&mut reader)?;
         let count = reader.long()?;
         if count != self.topology.stores.len() as i64 {
