@@ -12,6 +12,7 @@ use anyhow::{Context, bail, ensure};
 use tempfile::TempDir;
 
 use crate::cache::fetched;
+use crate::proxy::Proxy;
 use crate::server::{Server, free_port};
 
 const VERSION: &str = "4.3.1";
@@ -57,10 +58,22 @@ pub struct Kafka {
     _folder: TempDir,
 }
 
+/// What a broker coordinates, by name.
+#[derive(Debug, Clone, Copy)]
+pub enum Coordinator<'a> {
+    /// A group of consumers.
+    Group(&'a str),
+    /// The transactions of a transactional id.
+    Transactions(&'a str),
+}
+
 struct Node {
     folder: PathBuf,
     port: u16,
     controller_port: u16,
+    /// Listens for those who come by the proxy.
+    far_port: u16,
+    proxy: Proxy,
     server: Option<Server>,
 }
 
@@ -84,8 +97,10 @@ impl Kafka {
         for number in 1..=options.nodes {
             let folder = temp.path().join(format!("n{number}"));
             fs::create_dir(&folder).context("make a folder for a broker")?;
-            let (port, controller_port) = (free_port()?, free_port()?);
-            nodes.push(Node { folder, port, controller_port, server: None });
+            let (port, controller_port, far_port) = (free_port()?, free_port()?, free_port()?);
+            let (proxy, target) = Proxy::start()?;
+            target.carry_to(far_port)?;
+            nodes.push(Node { folder, port, controller_port, far_port, proxy, server: None });
         }
         let mut kafka = Self { jars, options, nodes, _folder: temp };
         for index in 0..kafka.nodes.len() {
@@ -108,6 +123,55 @@ impl Kafka {
         let all: Vec<_> =
             self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
         all.join(",")
+    }
+
+    /// As [`Kafka::brokers`], for clients whose network can be cut: whatever they ask of any node
+    /// goes through the node's proxy. Brokers among themselves do not.
+    #[must_use]
+    pub fn far_brokers(&self) -> String {
+        let all: Vec<_> =
+            self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.proxy.port())).collect();
+        all.join(",")
+    }
+
+    /// The network between the far clients and all nodes.
+    pub fn proxies(&self) -> impl Iterator<Item = &Proxy> {
+        self.nodes.iter().map(|node| &node.proxy)
+    }
+
+    /// What a node (from 0) has logged.
+    ///
+    /// # Errors
+    /// When there is no such node, or no log.
+    pub fn log_of(&self, node: usize) -> anyhow::Result<String> {
+        let node = self.nodes.get(node).context("there is no such broker")?;
+        let bytes = fs::read(node.folder.join("log")).context("read a broker's log")?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// The node (from 0) that coordinates a group or a transactional id, as another node knows it.
+    ///
+    /// # Errors
+    /// When no node that runs can be asked, or it does not know.
+    pub fn coordinator(&self, of: Coordinator<'_>) -> anyhow::Result<usize> {
+        let asked = self.nodes.iter().find(|node| node.server.is_some());
+        let port = asked.context("there is no broker that runs")?.port;
+        let (kind, name) = match of {
+            Coordinator::Group(name) => (0, name),
+            Coordinator::Transactions(name) => (1, name),
+        };
+        // FindCoordinator, version 1: a name and its kind.
+        let mut body = u16::try_from(name.len())?.to_be_bytes().to_vec();
+        body.extend_from_slice(name.as_bytes());
+        body.push(kind);
+        let answer = request(port, 10, 1, &body)?;
+        // Throttle time, error, its text (none: a length of -1), the node's id.
+        let code = answer.get(4..6).map_or(-1, |code| i16::from_be_bytes([code[0], code[1]]));
+        ensure!(code == 0, "find the coordinator of {name}: error {code}");
+        let text = answer.get(6..8).map_or(-1, |len| i16::from_be_bytes([len[0], len[1]]));
+        let at = 8 + usize::try_from(text).unwrap_or(0);
+        let id = answer.get(at..).and_then(<[u8]>::first_chunk).context("read the answer")?;
+        usize::try_from(i32::from_be_bytes(*id) - 1).context("read the node's id")
     }
 
     /// The process id of a node (from 0).
@@ -223,7 +287,8 @@ impl Kafka {
     }
 
     fn properties(&self, index: usize) -> String {
-        let Node { folder, port, controller_port, .. } = &self.nodes[index];
+        let Node { folder, port, controller_port, far_port, proxy, .. } = &self.nodes[index];
+        let proxy_port = proxy.port();
         let nodes = self.nodes.len();
         let (copies, insync) = if nodes >= 3 { (3, 2) } else { (1, 1) };
         let voters: Vec<_> = (1..)
@@ -234,11 +299,11 @@ impl Kafka {
             "process.roles=broker,controller
 node.id={}
 controller.quorum.voters={}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listeners=PLAINTEXT://127.0.0.1:{port},FAR://127.0.0.1:{far_port},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},FAR://127.0.0.1:{proxy_port}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,FAR:PLAINTEXT,CONTROLLER:PLAINTEXT
 log.dirs={}
 default.replication.factor={copies}
 min.insync.replicas={insync}

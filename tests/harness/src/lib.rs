@@ -4,11 +4,15 @@
 mod cache;
 mod clickhouse;
 mod kafka;
+mod proxy;
 mod registry;
+mod s3;
 mod server;
 
 pub use cache::{cache, fetched, python_packages};
 pub use clickhouse::ClickHouse;
-pub use kafka::{Kafka, Options as KafkaOptions, java_class_path, signal};
+pub use kafka::{Coordinator, Kafka, Options as KafkaOptions, java_class_path, signal};
+pub use proxy::{Proxy, ProxyTarget};
 pub use registry::Registry;
+pub use s3::S3;
 pub use server::{Server, free_port};
