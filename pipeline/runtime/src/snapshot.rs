@@ -20,8 +20,8 @@ use xxhash_rust::xxh3::Xxh3;
 const MAGIC: [u8; 8] = *b"bhsnap\0\x01";
 /// Bytes before the state.
 const HEADER: usize = 8 + 8 + 16 + 4 + 8 + 8;
-/// Files kept of a partition.
-const KEPT: usize = 2;
+/// Snapshots kept of a partition.
+pub const KEPT: usize = 2;
 
 /// The state of a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,7 +100,7 @@ impl Folder {
     /// The file of a snapshot.
     #[must_use]
     pub fn file(&self, log_id: LogId, partition: u32, events_offset: u64) -> PathBuf {
-        self.of_log(log_id).join(format!("{partition:04}-{events_offset:020}.snapshot"))
+        self.of_log(log_id).join(Snapshot::name(partition, events_offset))
     }
 }
 
@@ -115,7 +115,7 @@ impl SnapshotStore for Folder {
             move |source| Error::Io { tried, path, source }
         };
         fs::create_dir_all(&folder).map_err(failed("make the folder", &folder))?;
-        let header = header(snapshot);
+        let header = snapshot.header();
         let write = || -> io::Result<()> {
             let mut file = File::create(&aside)?;
             file.write_all(&header)?;
@@ -141,12 +141,8 @@ impl SnapshotStore for Folder {
                 return Err(Error::Io { tried: "list the snapshots in", path: folder, source });
             }
         };
-        let offset_of = |entry: fs::DirEntry| {
-            let name = entry.file_name();
-            let stem = name.to_str()?.strip_suffix(".snapshot")?;
-            let (of, offset) = stem.split_once('-')?;
-            (of.parse() == Ok(partition)).then(|| offset.parse().ok())?
-        };
+        let offset_of =
+            |entry: fs::DirEntry| Snapshot::offset_in(entry.file_name().to_str()?, partition);
         let mut offsets: Vec<u64> = entries.filter_map(|entry| offset_of(entry.ok()?)).collect();
         offsets.sort_unstable_by(|one, other| other.cmp(one));
         Ok(offsets)
@@ -158,35 +154,64 @@ impl SnapshotStore for Folder {
             Ok(bytes) => bytes,
             Err(source) => return Err(Error::Io { tried: "read the snapshot", path, source }),
         };
-        let Some((found, state)) = bytes.split_at_checked(HEADER) else {
-            return Err(Error::Damaged { path, what: "it is too short" });
-        };
-        let snapshot = Snapshot { log_id, partition, events_offset, state: state.to_vec() };
-        let expected = header(&snapshot);
-        if found.get(..8) != expected.get(..8) {
-            return Err(Error::Damaged { path, what: "it is no snapshot, or of another version" });
-        }
-        if found != expected {
-            return Err(Error::Damaged { path, what: "its checksum differs" });
-        }
-        Ok(snapshot)
+        Snapshot::read(log_id, partition, events_offset, bytes)
+            .map_err(|what| Error::Damaged { path, what })
     }
 }
 
-/// Magic, checksum of all that follows, log id, partition, events offset, bytes of the state.
-fn header(snapshot: &Snapshot) -> Vec<u8> {
-    let Snapshot { log_id, partition, events_offset, state } = snapshot;
-    let mut fields = log_id.0.as_bytes().to_vec();
-    fields.extend_from_slice(&partition.to_le_bytes());
-    fields.extend_from_slice(&events_offset.to_le_bytes());
-    fields.extend_from_slice(&(state.len() as u64).to_le_bytes());
-    let mut hash = Xxh3::new();
-    hash.update(&fields);
-    hash.update(state);
-    let mut header = MAGIC.to_vec();
-    header.extend_from_slice(&hash.digest().to_le_bytes());
-    header.extend_from_slice(&fields);
-    header
+impl Snapshot {
+    /// What is written before the state: magic, checksum of all that follows, log id, partition,
+    /// events offset, bytes of the state.
+    #[must_use]
+    pub fn header(&self) -> Vec<u8> {
+        let Self { log_id, partition, events_offset, state } = self;
+        let mut fields = log_id.0.as_bytes().to_vec();
+        fields.extend_from_slice(&partition.to_le_bytes());
+        fields.extend_from_slice(&events_offset.to_le_bytes());
+        fields.extend_from_slice(&(state.len() as u64).to_le_bytes());
+        let mut hash = Xxh3::new();
+        hash.update(&fields);
+        hash.update(state);
+        let mut header = MAGIC.to_vec();
+        header.extend_from_slice(&hash.digest().to_le_bytes());
+        header.extend_from_slice(&fields);
+        header
+    }
+
+    /// The snapshot that was written as these bytes: its header, then its state.
+    ///
+    /// # Errors
+    /// When they are not that snapshot: what is wrong.
+    pub fn read(
+        log_id: LogId,
+        partition: u32,
+        events_offset: u64,
+        mut bytes: Vec<u8>,
+    ) -> Result<Self, &'static str> {
+        if bytes.len() < HEADER {
+            return Err("it is too short");
+        }
+        let state = bytes.split_off(HEADER);
+        let snapshot = Self { log_id, partition, events_offset, state };
+        let expected = snapshot.header();
+        if bytes.get(..8) != expected.get(..8) {
+            return Err("it is no snapshot, or of another version");
+        }
+        if bytes != expected { Err("its checksum differs") } else { Ok(snapshot) }
+    }
+
+    /// The name under which it is kept, among those of its log.
+    #[must_use]
+    pub fn name(partition: u32, events_offset: u64) -> String {
+        format!("{partition:04}-{events_offset:020}.snapshot")
+    }
+
+    /// The events offset in a name, if it is of that partition.
+    #[must_use]
+    pub fn offset_in(name: &str, partition: u32) -> Option<u64> {
+        let (of, offset) = name.strip_suffix(".snapshot")?.split_once('-')?;
+        (of.parse() == Ok(partition)).then(|| offset.parse().ok())?
+    }
 }
 
 /// Writes snapshots on a thread of its own.
