@@ -20,7 +20,8 @@ pub(crate) use self::kafka::{Kafka, Times};
 /// The file that is read when none is named.
 const FILE: &str = "bellhop.toml";
 /// Variables of the project's own tools that have the same prefix and configure nothing.
-const TOOLS: [&str; 6] = ["cache", "seed", "seeds", "bless", "release", "write_golden"];
+const TOOLS: [&str; 8] =
+    ["cache", "seed", "seeds", "bless", "release", "write_golden", "test_kills", "test_seed"];
 
 /// What can be configured.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +46,13 @@ pub(crate) struct Config {
     pub(crate) value_bytes_max: usize,
     /// Events of a partition between two snapshots; 0 for none but the one at the end.
     pub(crate) snapshot_events: u64,
+    /// Address of S3-like storage for the snapshots, `s3://bucket/prefix`, so that any machine finds
+    /// them; keys and endpoint come from the `AWS_*` variables. Without, they lie in `data`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) snapshots: Option<String>,
+    /// Whether this process keeps copies of the partitions that it does not own, to take them over
+    /// in less than a second; it costs their memory.
+    pub(crate) standby: bool,
     /// Topics that commands may ask to be answered on.
     pub(crate) reply_topics: Vec<String>,
     /// Address, as `127.0.0.1:9464`, of metrics, health and readiness; none without.
@@ -68,6 +76,8 @@ impl Default for Config {
             idempotency_hours: 168,
             value_bytes_max: 1 << 20,
             snapshot_events: 1_000_000,
+            snapshots: None,
+            standby: false,
             reply_topics: vec!["bellhop.replies".to_owned()],
             http: None,
             kafka: Kafka::default(),

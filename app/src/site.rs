@@ -2,13 +2,15 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
+use bellhop_bucket::Bucket;
 use bellhop_core::message::LogId;
 use bellhop_runtime::log::embedded::Embedded;
 use bellhop_runtime::log::redpanda::{self, Redpanda};
 use bellhop_runtime::log::{Consumer, Error, Identity, Log, Producer, Reader, Timestamps};
-use bellhop_runtime::snapshot::Folder;
+use bellhop_runtime::snapshot::{Folder, SnapshotStore};
 
 use crate::config::Config;
 use crate::{embedded, wiring};
@@ -119,9 +121,17 @@ impl Site {
         }
     }
 
-    /// Where snapshots of this machine lie; a cluster may be worked on without.
-    pub(crate) fn snapshots(&self) -> Option<Folder> {
-        self.folder().ok().map(|folder| Folder::at(&folder.join(SNAPSHOTS)))
+    /// Where snapshots lie: in a bucket, or on this machine; a cluster may be worked on without.
+    ///
+    /// # Errors
+    /// When the bucket's address or a setting cannot be used.
+    pub(crate) fn snapshots(&self, config: &Config) -> Result<Option<Arc<dyn SnapshotStore>>> {
+        if let Some(url) = &config.snapshots {
+            let bucket = Bucket::open(url, std::env::vars());
+            return Ok(Some(Arc::new(bucket.context("keep snapshots")?)));
+        }
+        let folder = self.folder().ok();
+        Ok(folder.map(|folder| Arc::new(Folder::at(&folder.join(SNAPSHOTS))) as _))
     }
 
     /// A reader of its log.

@@ -12,7 +12,8 @@ use bellhop_core::outcome::Outcome;
 use bellhop_core::topology::Topology;
 use bellhop_runtime::clock::SystemClock;
 use bellhop_runtime::log::{Reader, Topic};
-use bellhop_runtime::snapshot::{Folder, Saver};
+use bellhop_runtime::snapshot::{Saver, SnapshotStore};
+use bellhop_runtime::standby::{self, Standby};
 use bellhop_runtime::worker::{self, Join, Observer, Parts, Worker};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag::{register, register_conditional_shutdown};
@@ -103,7 +104,7 @@ impl Workers {
     pub(crate) fn start(
         log: &OpenLog,
         topology: &Arc<Topology>,
-        snapshots: Option<Folder>,
+        snapshots: Option<Arc<dyn SnapshotStore>>,
         config: &Config,
         count: usize,
     ) -> Result<Self> {
@@ -117,7 +118,7 @@ impl Workers {
     pub(crate) fn observed(
         log: &OpenLog,
         topology: &Arc<Topology>,
-        snapshots: Option<Folder>,
+        snapshots: Option<Arc<dyn SnapshotStore>>,
         config: &Config,
         count: usize,
         outcomes: SyncSender<(Position, Outcome)>,
@@ -139,19 +140,36 @@ impl Workers {
     fn spawn(
         log: &OpenLog,
         topology: &Arc<Topology>,
-        snapshots: Option<Folder>,
+        snapshots: Option<Arc<dyn SnapshotStore>>,
         config: &Config,
         count: usize,
         mut observer: impl FnMut() -> Option<Observer>,
     ) -> Result<Self> {
         let partitions = log.identity().partitions as usize;
         let resolve = crate::wiring::resolve(topology)?;
-        let saver = match snapshots {
-            Some(folder) => {
-                let saver = Saver::threaded(Arc::new(folder)).context("start the snapshots")?;
+        let saver = match &snapshots {
+            Some(store) => {
+                let saver = Saver::threaded(store.clone()).context("start the snapshots")?;
                 Some(Arc::new(saver))
             }
             None => None,
+        };
+        let standby = match log {
+            OpenLog::Redpanda(_) if config.standby => {
+                let parts = standby::Parts {
+                    reader: log.reader(),
+                    topology: Arc::clone(topology),
+                    resolve: resolve.clone(),
+                    snapshots,
+                };
+                let standby = Standby::threaded(&worker_config(config), parts);
+                let standby = standby.context("start the standby copies")?;
+                // Warm before it joins, so that what it is assigned at once is taken over quickly.
+                standby.step();
+                Some(standby)
+            }
+            // Workers of a folder are all in one process, which owns everything.
+            OpenLog::Redpanda(_) | OpenLog::Embedded(_) => None,
         };
         let mut workers = Self {
             threads: Vec::new(),
@@ -167,6 +185,7 @@ impl Workers {
                 resolve: resolve.clone(),
                 clock: Arc::new(SystemClock::default()),
                 saver: saver.clone(),
+                standby: standby.clone(),
                 observer: observer(),
             };
             let worker = Worker::new(worker_config(config), parts)?;

@@ -57,6 +57,7 @@ fn main() {
                 resolve: Arc::new(OwnSchemas::of(&topology)),
                 clock,
                 saver: None,
+                standby: None,
                 observer: None,
             },
         )

@@ -59,6 +59,7 @@ fn worker(log: &Embedded, dir: &Path) -> Worker {
         topology,
         clock: Arc::new(SystemClock::default()),
         saver: Some(Arc::new(Saver::threaded(store).unwrap())),
+        standby: None,
         observer: None,
     };
     Worker::new(config(), parts).unwrap()

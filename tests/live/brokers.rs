@@ -1,10 +1,11 @@
 //! Brokers that are killed and come back.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bellhop_harness::{Kafka, KafkaOptions as Options};
+use bellhop_harness::{Coordinator, Kafka, KafkaOptions as Options};
 
-use crate::house::{House, Running, alone};
+use crate::house::{House, Running, alone, worker_that_tells};
 
 /// How long the cluster takes to believe that a broker is gone.
 const BROKER_SESSION: Duration = Duration::from_secs(4);
@@ -32,24 +33,34 @@ fn wait(house: &House, since: Instant) {
     eprintln!("decided {} ms after", since.elapsed().as_millis());
 }
 
+/// Whichever of three it is; the second and third are the ones that coordinate the group and a
+/// worker's transactions, which move to another.
 #[test]
 fn one_of_three_brokers_killed_in_the_middle_of_transactions_loses_nothing_and_doubles_nothing() {
     // Its brokers would take the time of others.
     let others = alone();
     let mut kafka = Kafka::start_with(options(3)).unwrap();
     let mut house = House::on(&kafka.brokers(), &others.registry.url());
-    let workers = [Running::start(&house.log), Running::start(&house.log)];
+    let ids = Arc::default();
+    let workers = [Running::of(worker_that_tells(&house.log, &ids)), Running::start(&house.log)];
     house.send(1_000);
     house.wait_decided();
-    // The commands are there before; the transactions on them are what is cut.
-    for _ in 0..6 {
+    let group = house.config.group.clone();
+    for nth in 0..3 {
+        let id = ids.lock().unwrap().clone();
+        let of = [Coordinator::Group(&group), Coordinator::Transactions(&id)];
+        let killed = if nth == 0 { 0 } else { kafka.coordinator(of[nth - 1]).unwrap() };
+        // The commands are there before; the transactions on them are what is cut.
+        house.send_and_meet(3_000);
+        kafka.kill9(killed);
+        wait(&house, Instant::now());
+        if nth > 0 {
+            assert_ne!(kafka.coordinator(of[nth - 1]).unwrap(), killed, "it has not moved");
+        }
+        kafka.restart(killed).unwrap();
         house.send(400);
+        house.wait_decided();
     }
-    kafka.kill9(0);
-    wait(&house, Instant::now());
-    kafka.restart(0).unwrap();
-    house.send(400);
-    house.wait_decided();
     workers.into_iter().for_each(Running::stop);
     house.check();
 }

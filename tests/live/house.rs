@@ -1,10 +1,10 @@
 //! A set of topics on the cluster, what runs on it, and the count at the end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::process::Command as Process;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -15,19 +15,23 @@ use bellhop_core::topology::Topology;
 use bellhop_harness::{Kafka, Registry, Server};
 use bellhop_runtime::clock::SystemClock;
 use bellhop_runtime::log::redpanda::topics::{self, Wanted};
-use bellhop_runtime::log::redpanda::{Config, Redpanda, Sender};
-use bellhop_runtime::log::{Reader, Topic};
+use bellhop_runtime::log::redpanda::{Config, Guarantee, Redpanda, Sender};
+use bellhop_runtime::log::{Error, Log, Reader, Topic};
+use bellhop_runtime::standby::{self, Standby};
 use bellhop_runtime::verify;
 use bellhop_runtime::wiring::{OwnSchemas, Wiring};
-use bellhop_runtime::worker::{self, Parts, Worker};
+use bellhop_runtime::worker::{self, Join, Parts, Worker};
 use bellhop_tests::hands::{Pen, append, counter_in, read};
 use bellhop_tests::toy::Add;
 use tempfile::TempDir;
 use uuid::Uuid;
 
+use crate::embedded;
+
 pub(crate) const PARTITIONS: u32 = 4;
 /// What a process that is a worker is told.
 const CHILD: &str = "BELLHOP_TEST_LIVE_WORKER";
+const AT_LEAST_ONCE: &str = "at-least-once";
 /// Longer than anything here takes.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 
@@ -70,13 +74,47 @@ pub(crate) fn worker_config() -> worker::Config {
 
 /// A worker over a log, with no snapshots: what it knows, it has from the events.
 pub(crate) fn worker(log: &Redpanda) -> Worker {
-    let (log, topology) = (log.clone(), topology());
+    worker_with(log, None)
+}
+
+/// Copies of the partitions of a log that this one's workers do not own.
+pub(crate) fn standby(log: &Redpanda) -> Arc<Standby> {
+    let topology = topology();
+    let parts = standby::Parts {
+        reader: Box::new(log.reader()),
+        resolve: Arc::new(OwnSchemas::of(&topology)),
+        topology,
+        snapshots: None,
+    };
+    Standby::threaded(&worker_config(), parts).unwrap()
+}
+
+pub(crate) fn worker_with(log: &Redpanda, standby: Option<Arc<Standby>>) -> Worker {
+    let log = log.clone();
+    worker_of(Box::new(move || Ok(Box::new(log.join()?))), standby)
+}
+
+/// A worker that tells a transactional id of its present membership.
+pub(crate) fn worker_that_tells(log: &Redpanda, id: &Arc<Mutex<String>>) -> Worker {
+    let (log, id) = (log.clone(), id.clone());
+    let join = move || -> Result<Box<dyn Log>, Error> {
+        let member = log.join()?;
+        let [first, _] = member.transactional_ids();
+        *id.lock().unwrap() = first;
+        Ok(Box::new(member))
+    };
+    worker_of(Box::new(join), None)
+}
+
+fn worker_of(join: Join, standby: Option<Arc<Standby>>) -> Worker {
+    let topology = topology();
     let parts = Parts {
-        join: Box::new(move || Ok(Box::new(log.join()?))),
+        join,
         resolve: Arc::new(OwnSchemas::of(&topology)),
         topology,
         clock: Arc::new(SystemClock::default()),
         saver: None,
+        standby,
         observer: None,
     };
     Worker::new(worker_config(), parts).unwrap()
@@ -90,7 +128,10 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(log: &Redpanda) -> Self {
-        let mut worker = worker(log);
+        Self::of(worker(log))
+    }
+
+    pub(crate) fn of(mut worker: Worker) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let told = stop.clone();
         let thread = std::thread::spawn(move || worker.run_until(&told).unwrap());
@@ -107,10 +148,13 @@ impl Running {
 pub(crate) fn work_if_child() {
     let Ok(told) = std::env::var(CHILD) else { return };
     let words: Vec<&str> = told.split('|').collect();
-    let [brokers, registry, prefix] = words.as_slice() else { panic!("{told}") };
+    let [brokers, registry, prefix, guarantee] = words.as_slice() else { panic!("{told}") };
     let mut config = Config::new(brokers, registry);
     config.prefix = (*prefix).to_owned();
     config.group.clone_from(&config.prefix);
+    if *guarantee == AT_LEAST_ONCE {
+        config.guarantee = Guarantee::AtLeastOnce;
+    }
     let log = Redpanda::connect(&config, LogId(Uuid::from_u128(0xbad))).unwrap();
     worker(&log).run_until(&AtomicBool::new(false)).unwrap();
 }
@@ -118,6 +162,7 @@ pub(crate) fn work_if_child() {
 /// A set of topics, and the commands in it.
 pub(crate) struct House {
     pub(crate) config: Config,
+    partitions: u32,
     pub(crate) log: Redpanda,
     pub(crate) pen: Pen,
     sender: Sender,
@@ -133,18 +178,22 @@ impl House {
     }
 
     pub(crate) fn on(brokers: &str, registry: &str) -> Self {
+        Self::of(PARTITIONS, brokers, registry)
+    }
+
+    pub(crate) fn of(partitions: u32, brokers: &str, registry: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let mut config = Config::new(brokers, registry);
         config.prefix = format!("live-{}", COUNT.fetch_add(1, Ordering::Relaxed));
         config.group.clone_from(&config.prefix);
-        let wanted =
-            Wanted { partitions: PARTITIONS, command_bytes: 12 << 20, ..Wanted::default() };
+        let wanted = Wanted { partitions, command_bytes: 12 << 20, ..Wanted::default() };
         topics::create(&config, &wanted).unwrap();
         let log = Redpanda::connect(&config, LogId(Uuid::from_u128(8 << 100))).unwrap();
         let mut sender = log.sender();
         let pen = Pen::of(&mut sender);
         let folder = TempDir::new().unwrap();
-        Self { config, log, pen, sender, sent: BTreeMap::new(), number: 0, folder }
+        let sent = BTreeMap::new();
+        Self { config, partitions, log, pen, sender, sent, number: 0, folder }
     }
 
     /// Sends so many commands, each with a key of its own, over all partitions.
@@ -156,7 +205,7 @@ impl House {
             .zip(&keys)
             .map(|(number, key)| {
                 let nth = (number % 11) as u32;
-                let counter = counter_in(nth % PARTITIONS, PARTITIONS, nth);
+                let counter = counter_in(nth % self.partitions, self.partitions, nth);
                 self.pen.write(key, &Add { counter, amount: 1, note: "n".repeat(100) })
             })
             .collect();
@@ -168,12 +217,16 @@ impl House {
     /// A worker in a process of its own, which runs the test of that name.
     pub(crate) fn process(&self, test: &str) -> Server {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let Config { brokers, registry, prefix, .. } = &self.config;
+        let Config { brokers, registry, prefix, guarantee, .. } = &self.config;
+        let guarantee = match guarantee {
+            Guarantee::ExactlyOnce => "exactly-once",
+            Guarantee::AtLeastOnce => AT_LEAST_ONCE,
+        };
         let nth = COUNT.fetch_add(1, Ordering::Relaxed);
         let log = self.folder.path().join(format!("worker-{nth}.log"));
         File::create(&log).unwrap();
         let mut command = Process::new(std::env::current_exe().unwrap());
-        command.env(CHILD, format!("{brokers}|{}|{prefix}", registry.url)).args([
+        command.env(CHILD, format!("{brokers}|{}|{prefix}|{guarantee}", registry.url)).args([
             "--nocapture",
             "--exact",
             test,
@@ -203,6 +256,16 @@ impl House {
         }
     }
 
+    /// Sends so many commands and waits until some of them are decided: the others are being.
+    pub(crate) fn send_and_meet(&mut self, count: u64) {
+        let before = self.events();
+        self.send(count);
+        let until = Instant::now() + LONG;
+        while self.events() == before {
+            assert!(Instant::now() < until, "nothing is decided");
+        }
+    }
+
     /// How far each partition is: last command sent, end of what is committed of the commands,
     /// progress, end of the events.
     fn standing(&self, reader: &mut dyn Reader) -> String {
@@ -220,17 +283,19 @@ impl House {
     /// How many events there are, the geneses not counted.
     pub(crate) fn events(&self) -> usize {
         let mut reader = self.log.reader();
-        let all = 0..PARTITIONS;
+        let all = 0..self.partitions;
         all.map(|partition| read(&mut reader, Topic::Events, partition, 0).len() - 1).sum()
     }
 
-    /// Every command has one outcome, in its order, and a fresh task decides the same bytes.
+    /// Every command has one outcome, in its order, and the events are those of the embedded log for
+    /// the same commands at the same positions.
     pub(crate) fn check(&self) {
         self.wait_decided();
         let mut reader = self.log.reader();
+        let expected = embedded::events(&mut reader);
         let topology = topology();
         let mut wiring = Wiring::to_read(topology.clone(), Arc::new(OwnSchemas::of(&topology)));
-        for partition in 0..PARTITIONS {
+        for (partition, expected) in (0..).zip(expected) {
             let events = read(&mut reader, Topic::Events, partition, 0);
             let sent = self.sent.get(&partition).cloned().unwrap_or_default();
             let found: Vec<(u64, String)> = events
@@ -243,9 +308,27 @@ impl House {
                 })
                 .collect();
             assert_eq!(found, sent, "partition {partition}: one outcome a command, in order");
+            let same = embedded::promised(&events) == expected;
+            assert!(same, "partition {partition}: not the events of the embedded log");
             let task = worker_config().task(self.log.identity(), partition);
             let verified = verify::decisions(&mut reader, &mut wiring, &task).unwrap();
             assert_eq!(verified.difference, None, "partition {partition}");
         }
+    }
+    /// As [`House::check`], where an event may stand twice: the first of each are the embedded
+    /// log's, in its order, and the others are the same bytes. Gives how many others there are.
+    pub(crate) fn check_at_least_once(&self) -> usize {
+        self.wait_decided();
+        let mut reader = self.log.reader();
+        let mut again = 0;
+        for (partition, expected) in (0..).zip(embedded::events(&mut reader)) {
+            let events = embedded::promised(&read(&mut reader, Topic::Events, partition, 0));
+            let mut met = HashSet::new();
+            let first: Vec<_> = events.iter().filter(|event| met.insert(*event)).collect();
+            again += events.len() - first.len();
+            let same = first.into_iter().eq(&expected);
+            assert!(same, "partition {partition}: not the events of the embedded log");
+        }
+        again
     }
 }

@@ -1,33 +1,48 @@
 //! Worker processes that are killed, and one that is stopped past its session and wakes up.
 
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use bellhop_harness::signal;
 use bellhop_runtime::log::Reader;
+use bellhop_runtime::log::simulated::Random;
 
 use crate::house::{House, LONG, Running, alone, shared, work_if_child};
+
+/// Kills of a run that nobody asked more of (`BELLHOP_TEST_KILLS`), from a seed
+/// (`BELLHOP_TEST_SEED`).
+const KILLS: usize = 10;
+const SEED: u64 = 0x5eed;
+const WORKERS: usize = 3;
+
+fn variable<T: FromStr>(name: &str) -> Option<T> {
+    std::env::var(name).ok().map(|it| it.parse().unwrap_or_else(|_| panic!("{name}={it}")))
+}
 
 #[test]
 fn processes_killed_at_any_moment_lose_nothing_and_decide_nothing_twice() {
     work_if_child();
     let name = "processes::processes_killed_at_any_moment_lose_nothing_and_decide_nothing_twice";
+    let seed = variable("BELLHOP_TEST_SEED").unwrap_or(SEED);
+    let kills = variable("BELLHOP_TEST_KILLS").unwrap_or(KILLS);
+    eprintln!("{kills} kills of seed {seed}");
     let cluster = shared();
-    let mut house = House::new(&cluster);
-    let mut random = 0x5eed_u64;
-    let mut workers = [house.process(name), house.process(name)];
-    for kill in 0..4 {
-        // What is under way when the process is killed is anything.
-        random =
-            random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    let mut house = House::of(8, &cluster.kafka.brokers(), &cluster.registry.url());
+    let mut random = Random::new(seed);
+    let mut workers: Vec<_> = (0..WORKERS).map(|_| house.process(name)).collect();
+    for kill in 0..kills {
+        // Those that are left go on meanwhile; what is under way when one is killed is anything.
         let before = house.events();
         let until = Instant::now() + LONG;
         while house.events() < before + 300 {
-            assert!(Instant::now() < until, "kill {kill}: nothing is decided");
+            assert!(Instant::now() < until, "kill {kill} of seed {seed}: nothing is decided");
             house.send(300);
         }
-        house.send(200 + (random >> 40) % 400);
-        std::thread::sleep(Duration::from_micros((random >> 33) % 40_000));
-        workers[kill % 2] = house.process(name);
+        house.send(200 + random.below(400));
+        std::thread::sleep(Duration::from_micros(random.below(40_000)));
+        let killed = random.below(WORKERS as u64) as usize;
+        workers[killed].kill();
+        workers[killed] = house.process(name);
     }
     house.wait_decided();
     drop(workers);

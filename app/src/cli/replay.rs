@@ -161,7 +161,10 @@ pub(crate) fn replay(
     let started = Instant::now();
     let count = options.workers.map_or_else(|| config.workers(), usize::from);
     let workers = match deciders {
-        Deciders::Here => Some(Workers::start(&log, &topology, site.snapshots(), config, count)?),
+        Deciders::Here => {
+            let snapshots = site.snapshots(config)?;
+            Some(Workers::start(&log, &topology, snapshots, config, count)?)
+        }
         Deciders::Elsewhere => None,
     };
     let check = || workers.as_ref().map_or(Ok(()), Workers::check);

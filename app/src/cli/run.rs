@@ -79,7 +79,7 @@ fn answer_lines(args: &Args, site: &Site, config: &Config) -> Result<ExitCode> {
     let mut producer = log.producer();
     let wire = wiring::wire(&topology, &mut *producer)?;
     let (send, outcomes) = sync_channel(64 * 1024);
-    let snapshots = site.snapshots();
+    let snapshots = site.snapshots(config)?;
     let workers = Workers::observed(&log, &topology, snapshots, config, config.workers(), send)?;
     http::serve(config, &log, &workers)?;
     let check = || workers.check();
@@ -118,7 +118,8 @@ fn work(args: &Args, site: &Site, config: &Config) -> Result<ExitCode> {
     let log_id = LogId(args.log_id.unwrap_or_else(wiring::random_id));
     let log = site.open_or_create(args.timestamps.map(Into::into), log_id, config)?;
     let count = config.workers();
-    let workers = Workers::start(&log, &topology, site.snapshots(), config, count)?;
+    let snapshots = site.snapshots(config)?;
+    let workers = Workers::start(&log, &topology, snapshots, config, count)?;
     http::serve(config, &log, &workers)?;
     tracing::info!(workers = count, log = %log.identity().log_id.0, "working");
     let sink = args.sink.map(|kind| Beside::start(kind, &log, config)).transpose()?;

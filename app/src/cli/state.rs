@@ -10,7 +10,6 @@ use bellhop_handlers::state::inventory::Inventory;
 use bellhop_handlers::state::property::Property;
 use bellhop_runtime::log::Topic;
 use bellhop_runtime::restore::restore;
-use bellhop_runtime::snapshot::SnapshotStore;
 use bellhop_runtime::wiring::Wiring;
 use bellhop_schemas::ids::PropertyId;
 use bellhop_schemas::night::Night;
@@ -132,8 +131,8 @@ fn restore_all(site: &Site, config: &Config) -> Result<Vec<Task>> {
     let reader = &mut *reader;
     let topology = wiring::topology()?;
     let mut wiring = Wiring::to_read(topology.clone(), wiring::resolve(&topology)?);
-    let snapshots = site.snapshots();
-    let snapshots = snapshots.as_ref().map(|folder| folder as &dyn SnapshotStore);
+    let snapshots = site.snapshots(config)?;
+    let snapshots = snapshots.as_deref();
     let mut tasks = Vec::new();
     for partition in 0..reader.identity().partitions {
         if reader.end(Topic::Events, partition)? == 0 {

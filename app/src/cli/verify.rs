@@ -8,7 +8,6 @@ use anyhow::{Context as _, Result};
 use bellhop_handlers::state::inventory::Inventory;
 use bellhop_runtime::log::{Reader, Topic};
 use bellhop_runtime::restore::restore;
-use bellhop_runtime::snapshot::SnapshotStore;
 use bellhop_runtime::verify;
 use bellhop_runtime::wiring::Wiring;
 use serde::Serialize;
@@ -100,8 +99,8 @@ fn check(
     let resolve = wiring::resolve(&topology)?;
     let mut wiring = Wiring::to_read(topology, resolve);
     let task_config = worker_config(config).task(reader.identity(), partition);
-    let snapshots = site.snapshots();
-    let snapshots = snapshots.as_ref().map(|folder| folder as &dyn SnapshotStore);
+    let snapshots = site.snapshots(config)?;
+    let snapshots = snapshots.as_deref();
     let line = |check, verified: verify::Verified| Line {
         partition,
         check,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use bellhop_runtime::log::Timestamps;
-use bellhop_runtime::log::redpanda::{self, Sasl, Secret, Security, Settings};
+use bellhop_runtime::log::redpanda::{self, Guarantee, Sasl, Secret, Security, Settings};
 use bellhop_runtime::registry;
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +33,9 @@ pub(crate) struct Kafka {
     /// Whether the topic of commands takes the time of the brokers (live), or that of the
     /// producers (replays of the past).
     timestamps: Times,
+    /// What is promised of a batch: `exactly_once`, a transaction; or `at_least_once`, whose events
+    /// may come twice after a worker was lost.
+    processing_guarantee: Processing,
     /// Group of the workers.
     group: String,
     /// Name of this process among the workers, for static membership.
@@ -89,6 +92,23 @@ impl From<Times> for Timestamps {
     }
 }
 
+/// What is promised of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Processing {
+    ExactlyOnce,
+    AtLeastOnce,
+}
+
+impl From<Processing> for Guarantee {
+    fn from(processing: Processing) -> Self {
+        match processing {
+            Processing::ExactlyOnce => Self::ExactlyOnce,
+            Processing::AtLeastOnce => Self::AtLeastOnce,
+        }
+    }
+}
+
 impl Default for Kafka {
     fn default() -> Self {
         Self {
@@ -98,6 +118,7 @@ impl Default for Kafka {
             registry_password: None,
             prefix: "bellhop".to_owned(),
             timestamps: Times::Append,
+            processing_guarantee: Processing::ExactlyOnce,
             group: "bellhop".to_owned(),
             instance: None,
             tls: false,
@@ -136,6 +157,7 @@ impl Kafka {
         };
         connection.prefix.clone_from(&self.prefix);
         connection.timestamps = Some(self.timestamps.into());
+        connection.guarantee = self.processing_guarantee.into();
         connection.group.clone_from(&self.group);
         connection.instance.clone_from(&self.instance);
         connection.security = Security {

@@ -141,6 +141,7 @@ fn worker(log: &Embedded, topology: &Arc<Topology>, done: &Arc<AtomicU64>) -> Wo
         resolve: Arc::new(OwnSchemas::of(topology)),
         clock: Arc::new(SystemClock::default()),
         saver: None,
+        standby: None,
         observer: Some(Box::new(move |_, _, _| {
             done.fetch_add(1, Ordering::Relaxed);
         })),

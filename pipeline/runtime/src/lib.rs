@@ -12,6 +12,7 @@ pub mod parked;
 pub mod registry;
 pub mod restore;
 pub mod snapshot;
+pub mod standby;
 pub mod verify;
 pub mod wiring;
 pub mod worker;

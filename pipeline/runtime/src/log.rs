@@ -273,6 +273,12 @@ pub trait Log: Reader {
     /// By [`ErrorKind`].
     fn release(&mut self, partitions: &[u32]) -> Result<(), Error>;
 
+    /// Whether events may lie in the log whose batch was not committed. They are decided again, so
+    /// a restored state ends where the committed progress does.
+    fn events_run_ahead(&self) -> bool {
+        false
+    }
+
     /// Appends a tick to an owned partition of the commands topic; no transaction waits for it.
     ///
     /// # Errors

@@ -8,13 +8,16 @@ use crate::log::{Error as LogError, Reader, Topic};
 use crate::snapshot::SnapshotStore;
 use crate::wiring::Wiring;
 
+/// How many events are folded between two looks whether to stop.
+const STOP_EVERY: u32 = 1_024;
+
 /// What a restored partition came from.
 pub struct Restored {
     /// The task; [`Task::resume`] is still to be called with the committed progress.
     pub task: Task,
     /// Events offset of the snapshot, if there was a good one.
     pub snapshot: Option<u64>,
-    /// The offset behind the last event.
+    /// The offset behind the last event that was folded.
     pub events_end: u64,
 }
 
@@ -53,6 +56,21 @@ pub fn restore(
     config: &Config,
     snapshots: Option<&dyn SnapshotStore>,
 ) -> Result<Restored, Error> {
+    let mut restored = begin(reader, wiring, config, snapshots)?;
+    restored.go_on(reader, wiring, &mut || false)?;
+    Ok(restored)
+}
+
+/// What [`restore`] begins with: the newest good snapshot, or nothing.
+///
+/// # Errors
+/// When the log cannot be read.
+pub fn begin(
+    reader: &mut dyn Reader,
+    wiring: &mut Wiring,
+    config: &Config,
+    snapshots: Option<&dyn SnapshotStore>,
+) -> Result<Restored, Error> {
     let new = |wiring: &Wiring| {
         let (topology, wire) = (wiring.topology().clone(), wiring.wire().clone());
         Task::new(config.clone(), topology, wire)
@@ -60,28 +78,51 @@ pub fn restore(
     let end = reader.end(Topic::Events, config.partition);
     let end = end.map_err(|source| Error::Log { partition: config.partition, source })?;
     let found = snapshots.and_then(|store| newest(store, config, end, &|| new(wiring)));
-    let (mut task, snapshot) = match found {
+    let (task, snapshot) = match found {
         Some((task, offset)) => (task, Some(offset)),
         None => (new(wiring), None),
     };
-    let events_end = fold(reader, wiring, &mut task, snapshot.unwrap_or(0), u64::MAX)?;
-    Ok(Restored { task, snapshot, events_end })
+    Ok(Restored { task, snapshot, events_end: snapshot.unwrap_or(0) })
 }
 
-/// Folds the events from one offset on and before another; gives the offset to go on from.
+impl Restored {
+    /// Folds the events that have come since, until there are no more or `stop` says so.
+    ///
+    /// # Errors
+    /// As [`restore`].
+    pub fn go_on(
+        &mut self,
+        reader: &mut dyn Reader,
+        wiring: &mut Wiring,
+        stop: &mut dyn FnMut() -> bool,
+    ) -> Result<(), Error> {
+        let mut count = 0_u32;
+        self.events_end = fold(reader, wiring, &mut self.task, self.events_end, &mut |_| {
+            count = count.wrapping_add(1);
+            count.is_multiple_of(STOP_EVERY) && stop()
+        })?;
+        Ok(())
+    }
+}
+
+/// Folds the events from one offset on, up to one at which `stop` says so; gives the offset to go
+/// on from.
 pub(crate) fn fold(
     reader: &mut dyn Reader,
     wiring: &mut Wiring,
     task: &mut Task,
     from: u64,
-    before: u64,
+    stop: &mut dyn FnMut(u64) -> bool,
 ) -> Result<u64, Error> {
     let partition = task.config().partition;
+    // It may have been restored before the wiring learned a schema.
+    task.set_wire(wiring.wire().clone());
     let (mut next, mut learned) = (from, None);
     loop {
-        let mut stuck = None;
+        let (mut stuck, mut stopped) = (None, None);
         let read = reader.read(Topic::Events, partition, next, &mut |event| {
-            if event.offset >= before {
+            if stop(event.offset) {
+                stopped = Some(event.offset);
                 return ControlFlow::Break(());
             }
             let folded = task.fold(event.key.unwrap_or_default(), event.value.unwrap_or_default());
@@ -94,7 +135,7 @@ pub(crate) fn fold(
             }
         });
         let end = read.map_err(|source| Error::Log { partition, source })?;
-        let Some((offset, source)) = stuck else { return Ok(end.min(before)) };
+        let Some((offset, source)) = stuck else { return Ok(stopped.unwrap_or(end)) };
         // Folding an event of an unknown schema has changed nothing: learn it and go on.
         let mut why = String::new();
         if let FoldError::Unknown { schema_id, .. } = &source

@@ -49,7 +49,7 @@ pub fn state(
     let mut difference = None;
     if let Some(offset) = snapshot {
         // First as far as the snapshot goes: a difference there names the snapshot, not the tail.
-        fold(reader, wiring, &mut anew, 0, offset)?;
+        fold(reader, wiring, &mut anew, 0, &mut |at| at >= offset)?;
         let mut held = new_task(wiring, config);
         let loaded = snapshots.map(|store| store.load(config.log_id, config.partition, offset));
         if let Some(Ok(loaded)) = loaded
@@ -60,7 +60,7 @@ pub fn state(
             difference = held.first_difference(&anew).map(|what| Difference { offset, what });
         }
     }
-    fold(reader, wiring, &mut anew, snapshot.unwrap_or(0), events_end)?;
+    fold(reader, wiring, &mut anew, snapshot.unwrap_or(0), &mut |at| at >= events_end)?;
     if difference.is_none() {
         anew.resume(live.progress());
         let what = live.first_difference(&anew);
@@ -78,7 +78,7 @@ pub fn state(
 pub fn live(reader: &mut dyn Reader, wiring: &mut Wiring, task: &Task) -> Result<Verified, Error> {
     let config = task.config().clone();
     let mut anew = new_task(wiring, &config);
-    let events = fold(reader, wiring, &mut anew, 0, u64::MAX)?;
+    let events = fold(reader, wiring, &mut anew, 0, &mut |_| false)?;
     anew.resume(task.progress());
     let what = task.first_difference(&anew);
     let difference = what.map(|what| Difference { offset: events, what });

@@ -40,8 +40,9 @@ use self::commit::Commit;
 use self::partition::Partition;
 use crate::clock::Clock;
 use crate::log::{Batch, Error, ErrorKind, Identity, Log, Polled, Timestamps, Topic};
-use crate::restore::{self, Restored, restore};
+use crate::restore::{self, Restored};
 use crate::snapshot::{Saver, Snapshot};
+use crate::standby::Standby;
 use crate::wiring::{Resolve, Wiring};
 
 /// How often due timers of idle partitions are looked for.
@@ -121,6 +122,9 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Keeps snapshots; without, all events are folded at the start.
     pub saver: Option<Arc<Saver>>,
+    /// Copies of the partitions that no worker of this process owns; without, a partition that is
+    /// assigned is restored.
+    pub standby: Option<Arc<Standby>>,
     /// Hears of outcomes.
     pub observer: Option<Observer>,
 }
@@ -150,6 +154,7 @@ pub struct Worker {
     resolve: Arc<dyn Resolve>,
     clock: Arc<dyn Clock>,
     saver: Option<Arc<Saver>>,
+    standby: Option<Arc<Standby>>,
     observer: Option<Observer>,
     join: Join,
     log: Box<dyn Log>,
@@ -182,7 +187,7 @@ impl Worker {
     /// # Errors
     /// When the log cannot be joined or does not take the program's schemas.
     pub fn new(config: Config, parts: Parts) -> Result<Self, Error> {
-        let Parts { mut join, topology, resolve, clock, saver, observer } = parts;
+        let Parts { mut join, topology, resolve, clock, saver, standby, observer } = parts;
         let mut log = join()?;
         let wiring = Wiring::of(log.as_mut(), topology.clone(), resolve.clone())?;
         Ok(Self {
@@ -191,6 +196,7 @@ impl Worker {
             resolve,
             clock,
             saver,
+            standby,
             observer,
             join,
             log,
@@ -281,7 +287,12 @@ impl Worker {
             }
             Polled::Lost(partitions) => {
                 self.assigned.retain(|assigned| !partitions.contains(assigned));
-                partitions.iter().for_each(|partition| self.drop_partition(*partition));
+                for partition in partitions {
+                    self.drop_partition(partition);
+                    if let Some(standby) = &self.standby {
+                        standby.leave(partition, None);
+                    }
+                }
             }
             Polled::Idle => {}
         }
@@ -399,8 +410,7 @@ impl Worker {
         self.drop_partition(id);
         let committed = self.log.committed(id)?;
         let config = self.config.task(self.log.identity(), id);
-        let snapshots = self.saver.as_ref().map(|saver| saver.store());
-        let restored = restore(self.log.as_mut(), &mut self.wiring, &config, snapshots);
+        let restored = self.restore(&config, committed);
         self.epochs += 1;
         let mut partition = match restored {
             Ok(Restored { task, snapshot, events_end }) => {
@@ -442,6 +452,45 @@ impl Worker {
         Ok(())
     }
 
+    /// State and events of a partition, up to where its next record is decided.
+    fn restore(
+        &mut self,
+        config: &TaskConfig,
+        committed: Option<Progress>,
+    ) -> Result<Restored, restore::Error> {
+        let id = config.partition;
+        let runs_ahead = committed.filter(|_| self.log.events_run_ahead());
+        let is_ahead = |copy: &Restored| {
+            runs_ahead.is_some_and(|it| copy.task.progress().next_offset > it.next_offset)
+        };
+        let copy = self.standby.as_ref().and_then(|standby| standby.take(id));
+        let mut restored = match copy.filter(|copy| !is_ahead(copy)) {
+            Some(copy) => copy,
+            None => {
+                let snapshots = self.saver.as_ref().map(|saver| saver.store());
+                restore::begin(self.log.as_mut(), &mut self.wiring, config, snapshots)?
+            }
+        };
+        if let Some(committed) = runs_ahead {
+            restored.task.fold_only_before(committed.next_offset);
+        }
+        let warm_from = restored.events_end;
+        match restored.go_on(self.log.as_mut(), &mut self.wiring, &mut || false) {
+            Ok(()) => {
+                tracing::debug!(partition = id, warm_from, "caught up");
+                Ok(restored)
+            }
+            Err(error) => {
+                // The next try need not begin anew.
+                if let Some(standby) = &self.standby {
+                    restored.task.fold_only_before(u64::MAX);
+                    standby.leave(id, Some(restored));
+                }
+                Err(error)
+            }
+        }
+    }
+
     /// Of a partition that is owned no more, or restored anew.
     fn drop_partition(&mut self, id: u32) {
         self.revoked.retain(|revoked| *revoked != id);
@@ -459,6 +508,9 @@ impl Worker {
     /// give records, of which nobody holds the state.
     fn rejoin(&mut self) -> Result<(), Error> {
         self.fenced = true;
+        if let Some(standby) = &self.standby {
+            self.partitions.keys().for_each(|partition| standby.leave(*partition, None));
+        }
         self.partitions.clear();
         self.waiting.clear();
         self.assigned.clear();
@@ -582,10 +634,51 @@ impl Worker {
         if self.revoked.is_empty() || !settled {
             return Ok(());
         }
+        let left = self.states_to_leave();
         self.log.release(&self.revoked)?;
         let revoked = std::mem::take(&mut self.revoked);
-        revoked.iter().for_each(|partition| self.drop_partition(*partition));
+        for id in revoked {
+            let state = left.get(&id).copied().and_then(|events_end| {
+                let partition = self.partitions.remove(&id)?;
+                let snapshot = events_end.checked_sub(partition.events_since_snapshot);
+                let mut task = partition.into_task();
+                // A genesis that waited for company; and what it decided is what a fold would have
+                // applied.
+                task.output().clear();
+                task.resume(task.progress());
+                task.fold_only_before(u64::MAX);
+                Some(Restored { task, snapshot, events_end })
+            });
+            self.drop_partition(id);
+            if let Some(standby) = &self.standby {
+                standby.leave(id, state);
+            }
+        }
         Ok(())
+    }
+
+    /// Where the events end of revoked partitions that can be followed further; all is committed,
+    /// and nobody else owns them yet.
+    fn states_to_leave(&mut self) -> BTreeMap<u32, u64> {
+        let mut ends = BTreeMap::new();
+        if self.standby.is_none() {
+            return ends;
+        }
+        for id in &self.revoked {
+            let whole = self.partitions.get(id).is_some_and(|it| it.failure.is_none());
+            if whole && let Ok(end) = self.log.end(Topic::Events, *id) {
+                ends.insert(*id, end);
+            }
+        }
+        ends
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if let Some(standby) = &self.standby {
+            self.partitions.keys().for_each(|partition| standby.leave(*partition, None));
+        }
     }
 }
 

@@ -30,6 +30,7 @@ pub(crate) fn run(config: &Config, for_ever: bool) {
         topology,
         clock: Arc::new(SystemClock::default()),
         saver: None,
+        standby: None,
         observer: None,
     };
     let mut reader = log.reader();

@@ -16,6 +16,7 @@ use bellhop_runtime::clock::{Clock, ManualClock};
 use bellhop_runtime::log::simulated::{Crash, Faults, Random, Sender, Setup, Simulated, Tool};
 use bellhop_runtime::log::{Command, Error, ErrorKind, Log, Producer, Reader, Timestamps, Topic};
 use bellhop_runtime::snapshot::Saver;
+use bellhop_runtime::standby::{self, Standby};
 use bellhop_runtime::wiring::{OwnSchemas, Resolve, Wiring};
 use bellhop_runtime::worker::{Parts, Worker};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -51,6 +52,7 @@ struct Hand {
     worker: Worker,
     /// Its present membership.
     member: Arc<AtomicUsize>,
+    standby: Option<Arc<Standby>>,
     stopping: bool,
     /// Turns that it lets pass.
     frozen: u64,
@@ -272,6 +274,17 @@ impl<'a> Crew<'a> {
         let (log, mutant) = (self.simulated.clone(), self.mutant);
         let member = Arc::new(AtomicUsize::new(usize::MAX));
         let present = Arc::clone(&member);
+        let standby = self.plan.standby.then(|| {
+            Arc::new(Standby::inline(
+                &self.plan.config,
+                standby::Parts {
+                    reader: Box::new(self.simulated.reader()),
+                    topology: Arc::clone(&self.topology),
+                    resolve: Arc::clone(&self.resolve),
+                    snapshots: self.plan.snapshots.then(|| Arc::new(self.simulated.shelf()) as _),
+                },
+            ))
+        });
         let parts = Parts {
             join: Box::new(move || {
                 let joined = log.member();
@@ -283,12 +296,14 @@ impl<'a> Crew<'a> {
             resolve: Arc::clone(&self.resolve),
             clock: Arc::<ManualClock>::clone(&self.clock),
             saver: self.saver.clone(),
+            standby,
             observer: None,
         };
         let config = self.plan.config.clone();
+        let standby = parts.standby.clone();
         match catch_unwind(AssertUnwindSafe(|| Worker::new(config, parts))) {
             Ok(Ok(worker)) => {
-                self.hands.push(Hand { worker, member, stopping: false, frozen: 0 });
+                self.hands.push(Hand { worker, member, standby, stopping: false, frozen: 0 });
             }
             // Another try comes with another turn.
             Ok(Err(_)) => {}
@@ -322,6 +337,16 @@ impl<'a> Crew<'a> {
         if hand.frozen > 0 {
             hand.frozen -= 1;
             return true;
+        }
+        if let Some(standby) = &hand.standby
+            && self.random.chance(1_000)
+        {
+            let followed = catch_unwind(AssertUnwindSafe(|| standby.step()));
+            if let Err(panic) = followed {
+                self.hands.swap_remove(at);
+                self.unwound(panic.as_ref());
+                return false;
+            }
         }
         match step(hand) {
             Stepped::On => true,

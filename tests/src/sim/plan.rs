@@ -35,6 +35,8 @@ pub struct Plan {
     pub config: Config,
     /// Whether snapshots are kept.
     pub snapshots: bool,
+    /// Whether workers keep copies of partitions that they do not own.
+    pub standby: bool,
 }
 
 impl Plan {
@@ -75,6 +77,7 @@ impl Plan {
             freeze: rate(&mut random, 75),
             config,
             snapshots: random.chance(7_000),
+            standby: random.chance(3_000),
         }
     }
 }

@@ -23,7 +23,7 @@ use uuid::Uuid;
 
 #[doc(hidden)]
 pub use self::config::Sabotage;
-pub use self::config::{Config, Sasl, Secret, Security, Settings};
+pub use self::config::{Config, Guarantee, Sasl, Secret, Security, Settings};
 pub use self::member::Member;
 pub use self::producer::Sender;
 pub use self::replies::Replies;

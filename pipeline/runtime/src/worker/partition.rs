@@ -69,6 +69,10 @@ impl Partition {
         &mut self.task
     }
 
+    pub(super) fn into_task(self) -> Task {
+        self.task
+    }
+
     pub(super) fn decided(&self) -> usize {
         self.decided
     }

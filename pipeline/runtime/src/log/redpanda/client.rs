@@ -1,5 +1,6 @@
 //! What all clients share: where librdkafka's words go, and the bell that wakes a worker.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -17,6 +18,8 @@ use crate::log::{Error, ErrorKind};
 #[derive(Default)]
 pub(super) struct Watch {
     last: Mutex<Option<(RDKafkaErrorCode, String)>>,
+    /// A record was not delivered.
+    failed: AtomicBool,
 }
 
 impl Watch {
@@ -30,6 +33,13 @@ impl Watch {
             }
             _ => error,
         }
+    }
+}
+
+impl Watch {
+    /// Whether a record was given up. Only a producer of no transactions need ask.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::SeqCst)
     }
 }
 
@@ -53,6 +63,7 @@ impl ProducerContext for Watch {
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
         if let Err((error, _)) = result {
             tracing::debug!(%error, "a record was not delivered");
+            self.failed.store(true, Ordering::SeqCst);
         }
     }
 }

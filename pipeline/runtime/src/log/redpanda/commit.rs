@@ -25,13 +25,15 @@ use compact_str::CompactString;
 use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, PurgeConfig};
-use rdkafka::{Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::client::{Bell, Watch};
-use super::config::{Config, Sabotage};
+use super::config::{Config, Guarantee, Sabotage};
 use super::error;
+use super::group::Marker;
 use super::native::{GroupMetadata, TopicHandle, TransactionError, send_offsets};
 use super::note::Note;
+use super::source::Committed;
 use crate::log::{Ended, Error, ErrorKind, Timestamps, Topic, Transaction};
 
 /// How long a topic of replies that is not there is not looked for again.
@@ -69,6 +71,8 @@ pub(super) struct Setup {
     pub(super) partitions: u32,
     pub(super) timestamps: Timestamps,
     pub(super) bell: Arc<Bell>,
+    /// Commits offsets where there are no transactions.
+    pub(super) marker: Marker,
 }
 
 /// The transactional ids of an owner.
@@ -87,16 +91,8 @@ pub(super) struct Desk {
 impl Desk {
     /// Makes a producer and ends whatever was left undecided under its id.
     pub(super) fn open(config: &Config, id: &str) -> Result<Self, Error> {
-        let tried = || format!("make the producer {id}");
-        let producer: BaseProducer<Watch> = config
-            .producer(Some(id))
-            .create_with_context(Watch::default())
-            .map_err(|e| error::of(tried(), e))?;
-        let native = producer.client().native_ptr();
-        let topics = Topic::ALL.map(|topic| TopicHandle::new(native, &config.topic(topic)));
-        let [Some(commands), Some(events), Some(parked)] = topics else {
-            return Err(error::fix(tried(), "librdkafka gives no topic"));
-        };
+        let desk = Self::make(config, &config.producer(Some(id)), &format!("the producer {id}"))?;
+        let producer = &desk.producer;
         let until = Instant::now() + config.request_timeout;
         loop {
             let left = until.saturating_duration_since(Instant::now());
@@ -111,6 +107,23 @@ impl Desk {
                 }
             }
         }
+        Ok(desk)
+    }
+
+    /// Makes a producer of no transactions.
+    fn open_plain(config: &Config) -> Result<Self, Error> {
+        Self::make(config, &config.plain_producer(), "the producer")
+    }
+
+    fn make(config: &Config, client: &ClientConfig, what: &str) -> Result<Self, Error> {
+        let tried = || format!("make {what}");
+        let producer: BaseProducer<Watch> =
+            client.create_with_context(Watch::default()).map_err(|e| error::of(tried(), e))?;
+        let native = producer.client().native_ptr();
+        let topics = Topic::ALL.map(|topic| TopicHandle::new(native, &config.topic(topic)));
+        let [Some(commands), Some(events), Some(parked)] = topics else {
+            return Err(error::fix(tried(), "librdkafka gives no topic"));
+        };
         Ok(Self { topics: [commands, events, parked], replies: HashMap::new(), producer })
     }
 
@@ -219,18 +232,12 @@ impl Desk {
 }
 
 impl Committer {
-    /// Makes both producers, which ends what was left undecided under their ids.
+    /// Makes the producers, which ends what was left undecided under their ids.
     pub(super) fn start(setup: Setup) -> Result<Self, Error> {
-        let [first, second] = ids(&setup.owner);
-        let opened = std::thread::scope(|scope| {
-            let first = scope.spawn(|| Desk::open(&setup.config, &first));
-            let second = Desk::open(&setup.config, &second);
-            (first.join(), second)
-        });
-        let (Ok(first), second) = opened else {
-            return Err(error::fix("make the producers", "a thread of this program panicked"));
+        let desks = match setup.config.guarantee {
+            Guarantee::ExactlyOnce => open_both(&setup)?,
+            Guarantee::AtLeastOnce => vec![Desk::open_plain(&setup.config)?],
         };
-        let desks = [first?, second?];
         let patience = setup.config.transaction_timeout * 3 / 2;
         let (jobs, work) = channel();
         let done = Arc::new(Mutex::new(None));
@@ -333,14 +340,31 @@ impl Drop for Committer {
     }
 }
 
-fn run(setup: Setup, desks: [Desk; 2], work: &Receiver<Job>, done: &Mutex<Option<Done>>) {
-    let [mut next, mut other] = desks;
+fn open_both(setup: &Setup) -> Result<Vec<Desk>, Error> {
+    let [first, second] = ids(&setup.owner);
+    let opened = std::thread::scope(|scope| {
+        let first = scope.spawn(|| Desk::open(&setup.config, &first));
+        let second = Desk::open(&setup.config, &second);
+        (first.join(), second)
+    });
+    let (Ok(first), second) = opened else {
+        return Err(error::fix("make the producers", "a thread of this program panicked"));
+    };
+    Ok(vec![first?, second?])
+}
+
+fn run(setup: Setup, mut desks: Vec<Desk>, work: &Receiver<Job>, done: &Mutex<Option<Done>>) {
     while let Ok(Job { transaction, member }) = work.recv() {
-        let ended = Turn { setup: &setup, desk: &mut next }.commit(&transaction, &member);
+        let Some(desk) = desks.first_mut() else { return };
+        let mut turn = Turn { setup: &setup, desk };
+        let ended = match setup.config.guarantee {
+            Guarantee::ExactlyOnce => turn.commit(&transaction, &member),
+            Guarantee::AtLeastOnce => turn.deliver(&transaction),
+        };
         let ended = ended.map(|ended| (transaction, ended));
         *done.lock().unwrap_or_else(PoisonError::into_inner) = Some(ended);
         setup.bell.ring();
-        std::mem::swap(&mut next, &mut other);
+        desks.rotate_left(1);
     }
 }
 
@@ -381,6 +405,52 @@ impl Turn<'_> {
                 Ok(Ended::Unknown)
             }
             Err(failed) => self.failed("commit a transaction", failed),
+        }
+    }
+
+    /// At least once: first all records are delivered, then the offsets say so. Whatever goes wrong
+    /// in between, the batch is decided or sent again.
+    fn deliver(&mut self, transaction: &Transaction) -> Result<Ended, Error> {
+        let until = Instant::now() + self.setup.config.transaction_timeout;
+        self.produce(transaction)?;
+        let drained = self.desk.drain(until);
+        let client = self.desk.producer().client();
+        if let Some((code, text)) = client.fatal_error() {
+            let error = error::of_code("deliver the records of a batch", code, &text);
+            if error.kind == ErrorKind::FixInput {
+                return Err(error);
+            }
+        }
+        if !drained || self.desk.producer().context().has_failed() {
+            tracing::warn!("a batch is not delivered: it is sent again");
+            self.desk.producer().purge(PurgeConfig::default().queue().inflight());
+            return Ok(Ended::Unknown);
+        }
+        let marks: Vec<_> = transaction
+            .parts
+            .iter()
+            .map(|part| {
+                let (offset, text) = marked(part.after.or(part.before), None);
+                (part.partition, Committed { offset, text })
+            })
+            .collect();
+        let tried = "commit the offsets of a batch";
+        loop {
+            match self.setup.marker.commit(&marks) {
+                Some(Ok(())) => return Ok(Ended::Committed),
+                Some(Err(error)) => {
+                    let error = error::of(tried, error);
+                    if error.kind != ErrorKind::Retry {
+                        return Err(error);
+                    }
+                    // While the group is rebalanced; the batch would be written once more.
+                    if Instant::now() > until {
+                        return Ok(Ended::Unknown);
+                    }
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                None => return Err(error::retry(tried, "the membership is gone")),
+            }
         }
     }
 
@@ -507,8 +577,10 @@ impl Turn<'_> {
     /// again.
     fn refused(&self, topic: Topic, code: Code, bytes: usize) -> Error {
         let name = self.setup.config.topic(topic);
-        let aborted = self.desk.abort(self.setup.config.transaction_timeout);
-        tracing::debug!(?aborted, "a record was refused");
+        if self.setup.config.guarantee == Guarantee::ExactlyOnce {
+            let aborted = self.desk.abort(self.setup.config.transaction_timeout);
+            tracing::debug!(?aborted, "a record was refused");
+        }
         error::of_code(format!("produce a record of {bytes} bytes to {name}"), code, "")
     }
 
@@ -553,7 +625,7 @@ impl Turn<'_> {
         let name = self.setup.config.topic(Topic::Commands);
         let mut offsets = TopicPartitionList::with_capacity(transaction.parts.len());
         for part in &transaction.parts {
-            let (offset, text) = marked(part.after.or(part.before), &self.setup.owner);
+            let (offset, text) = marked(part.after.or(part.before), Some(&self.setup.owner));
             let partition = part.partition.cast_signed();
             offsets.add_partition_offset(&name, partition, Offset::Offset(offset.cast_signed()))?;
             if let Some(mut element) = offsets.find_partition(&name, partition) {
@@ -565,8 +637,8 @@ impl Turn<'_> {
 }
 
 /// Offset and text that say how far a partition has come and who owns it.
-pub(super) fn marked(progress: Option<Progress>, owner: &str) -> (u64, String) {
+pub(super) fn marked(progress: Option<Progress>, owner: Option<&str>) -> (u64, String) {
     let time = progress.map(|progress| progress.stream_time);
-    let note = Note { time, owner: Some(owner.to_owned()) };
+    let note = Note { time, owner: owner.map(str::to_owned) };
     (progress.map_or(0, |progress| progress.next_offset), note.write())
 }

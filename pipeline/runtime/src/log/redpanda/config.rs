@@ -61,6 +61,18 @@ impl fmt::Debug for Settings {
     }
 }
 
+/// What is promised of a batch that a worker did not bring to its end.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Guarantee {
+    /// It is visible once, as a whole, or never: a transaction.
+    #[default]
+    ExactlyOnce,
+    /// It is decided again by whoever comes next, to the same events with the same ids, which then
+    /// stand in the log twice; readers see events one by one, as they are written. A restored state
+    /// counts each once; readers must do that for themselves.
+    AtLeastOnce,
+}
+
 /// What a connection to a cluster is told once.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -81,6 +93,8 @@ pub struct Config {
     pub instance: Option<String>,
     /// How connections are secured.
     pub security: Security,
+    /// What is promised of a batch.
+    pub guarantee: Guarantee,
     /// A member that is silent for so long loses its partitions.
     pub session_timeout: Duration,
     /// A transaction that is open for so long is aborted by the broker.
@@ -118,6 +132,7 @@ impl Config {
             group: "bellhop".to_owned(),
             instance: None,
             security: Security::default(),
+            guarantee: Guarantee::default(),
             session_timeout: Duration::from_secs(6),
             transaction_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(10),
@@ -282,6 +297,18 @@ impl Config {
             }
         };
         self.with_extra(config)
+    }
+
+    /// A producer of batches that are no transactions.
+    pub(super) fn plain_producer(&self) -> ClientConfig {
+        let mut config = self.producer(None);
+        config
+            .set("delivery.report.only.error", "true")
+            // Of a batch that fails, a prefix is written and nothing behind it: a record that is
+            // given up would leave a gap.
+            .set("enable.gapless.guarantee", "true")
+            .set("message.timeout.ms", "0");
+        config
     }
 }
 

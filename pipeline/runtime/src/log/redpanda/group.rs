@@ -14,7 +14,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::CString;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use rdkafka::config::RDKafkaLogLevel;
@@ -138,7 +138,7 @@ pub(super) struct Group {
     records: Queue,
     /// Changes and errors.
     news: Queue,
-    consumer: BaseConsumer<Ear>,
+    consumer: Arc<BaseConsumer<Ear>>,
 }
 
 impl Group {
@@ -170,7 +170,7 @@ impl Group {
             bell,
             records,
             news,
-            consumer,
+            consumer: Arc::new(consumer),
         })
     }
 
@@ -468,22 +468,49 @@ impl Group {
 
     /// Commits offsets of owned partitions, at once, as the member that this is.
     pub(super) fn commit(&self, offsets: &[(u32, Committed)]) -> Result<(), KafkaError> {
-        let mut marks = TopicPartitionList::new();
-        for (partition, committed) in offsets {
-            let partition = partition.cast_signed();
-            let offset = Offset::Offset(committed.offset.cast_signed());
-            marks.add_partition_offset(&self.topic, partition, offset)?;
-            if let Some(mut mark) = marks.find_partition(&self.topic, partition) {
-                mark.set_metadata(committed.text.as_str());
-            }
-        }
-        self.consumer.commit(&marks, rdkafka::consumer::CommitMode::Sync)?;
-        marks.elements().iter().try_for_each(|mark| mark.error())
+        commit(&self.consumer, &self.topic, offsets)
+    }
+
+    /// Commits from another thread.
+    pub(super) fn marker(&self) -> Marker {
+        Marker { topic: self.topic.clone(), consumer: Arc::downgrade(&self.consumer) }
     }
 
     /// Whether the broker has thrown the member out.
     pub(super) fn is_lost(&self) -> bool {
         self.consumer.assignment_lost()
+    }
+}
+
+fn commit(
+    consumer: &BaseConsumer<Ear>,
+    topic: &str,
+    offsets: &[(u32, Committed)],
+) -> Result<(), KafkaError> {
+    let mut marks = TopicPartitionList::new();
+    for (partition, committed) in offsets {
+        let partition = partition.cast_signed();
+        let offset = Offset::Offset(committed.offset.cast_signed());
+        marks.add_partition_offset(topic, partition, offset)?;
+        if let Some(mut mark) = marks.find_partition(topic, partition) {
+            mark.set_metadata(committed.text.as_str());
+        }
+    }
+    consumer.commit(&marks, rdkafka::consumer::CommitMode::Sync)?;
+    marks.elements().iter().try_for_each(|mark| mark.error())
+}
+
+/// Commits offsets as a member, from a thread that may outlive the membership.
+pub(super) struct Marker {
+    topic: String,
+    consumer: Weak<BaseConsumer<Ear>>,
+}
+
+impl Marker {
+    /// As [`Group::commit`]; `None` when the membership is gone.
+    pub(super) fn commit(&self, offsets: &[(u32, Committed)]) -> Option<Result<(), KafkaError>> {
+        let consumer = self.consumer.upgrade()?;
+        Some(commit(&consumer, &self.topic, offsets))
     }
 }
 

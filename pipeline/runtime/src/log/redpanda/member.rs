@@ -10,12 +10,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bellhop_core::message::Timestamp;
 use bellhop_core::task::Progress;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 
 use super::client::Watch;
 use super::commit::{Committer, Desk, Job, Setup, ids, marked};
+use super::config::Guarantee;
 use super::error;
 use super::group::Group;
 use super::note::Note;
@@ -24,6 +26,9 @@ use super::{Number, Shared};
 use crate::log::{
     Each, Ended, Error, ErrorKind, Identity, Log, Polled, Reader, Schema, Topic, Transaction,
 };
+
+/// Where a partition that was never decided begins.
+const BEGINNING: Progress = Progress { next_offset: 0, stream_time: Timestamp::MIN };
 
 /// How often, while a partition is read, it is heard whether the group has changed.
 const LISTEN_EVERY: u32 = 65_536;
@@ -86,6 +91,7 @@ impl Member {
             partitions,
             timestamps,
             bell: self.group.bell.clone(),
+            marker: self.group.marker(),
         })?);
         Ok(())
     }
@@ -171,7 +177,12 @@ impl Member {
         });
         let claims: Vec<_> = wanted
             .map(|(partition, committed)| {
-                let (offset, text) = marked(*committed, &self.owner);
+                let (offset, text) = match self.shared.config.guarantee {
+                    Guarantee::ExactlyOnce => marked(*committed, Some(&self.owner)),
+                    // Without a transaction there is nobody to be named: it says where decisions
+                    // begin, so that a batch that does not end is decided again.
+                    Guarantee::AtLeastOnce => marked(committed.or(Some(BEGINNING)), None),
+                };
                 (partition, Committed { offset, text })
             })
             .collect();
@@ -325,6 +336,10 @@ impl Log for Member {
             }
             tracing::info!(partition, low, "a new partition begins behind what retention deleted");
             from = low;
+            if self.events_run_ahead() {
+                let begun = Progress { next_offset: low, ..BEGINNING };
+                self.known.insert(partition, Claim::Wanted(Some(begun)));
+            }
         }
         self.group.start(partition, from)
     }
@@ -410,6 +425,10 @@ impl Log for Member {
         }
         self.forget(partitions);
         self.group.release(partitions)
+    }
+
+    fn events_run_ahead(&self) -> bool {
+        self.shared.config.guarantee == Guarantee::AtLeastOnce
     }
 
     fn append_tick(&mut self, partition: u32, value: &[u8]) -> Result<(), Error> {
