@@ -197,6 +197,15 @@ fn avail(arguments: &Arguments) -> anyhow::Result<Measured> {
         at_most("end to end at 10,000/s, p95", "/latency_ms/ours_10000/p95", "ms", 25.0)?,
         at_most("end to end at 10,000/s, p99", "/latency_ms/ours_10000/p99", "ms", 50.0)?,
     ];
+    let name = "exactly once against own at-least-once, a core";
+    rows.push(at_least(name, "/ratios/alo/median", "x", 0.85)?);
+    // The longest that a command waited for its event, of those due from then on.
+    let name = "take-over after kill -9, the longest wait";
+    rows.push(at_most(name, "/takeover_ms/kill/median", "ms", 8_000.0)?);
+    let name = "take-over from a worker that leaves, with standby";
+    rows.push(at_most(name, "/takeover_ms/leave_standby/median", "ms", 1_000.0)?);
+    let name = "handover at load to a worker that joins, with standby";
+    rows.push(at_most(name, "/takeover_ms/join_standby/median", "ms", 1_000.0)?);
     let (ours, raw) = ("/latency_ms/ours_10000/p99", "/latency_ms/p1_10000/p99");
     let value = number(&detail, ours)? / number(&detail, raw)?;
     let name = "end to end at 10,000/s, p99 against bare P1";

@@ -2,16 +2,21 @@
 //! each is measured from the time at which it should have been sent to the arrival of its event at
 //! a `read_committed` reader.
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::Child;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bellhop_runtime::log::Topic;
+use bellhop_runtime::log::redpanda::Config;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::producer::Producer as _;
 use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
 
-use crate::world::{PARTITIONS, World, send, sender};
+use crate::world::{PARTITIONS, World, is_raw, send, sender};
 
 /// What is left out at the start: the contender's first transactions.
 const WARM: Duration = Duration::from_secs(1);
@@ -25,85 +30,243 @@ pub(crate) struct Quantiles {
     pub(crate) p50: f64,
     pub(crate) p95: f64,
     pub(crate) p99: f64,
+    pub(crate) max: f64,
 }
 
-/// Sends at a rate for a time.
+/// What happens in the middle of a run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Incident {
+    /// One of two workers is killed (signal 9).
+    Kill,
+    /// One of two workers is told to stop, and leaves in order.
+    Leave,
+    /// A second worker joins the first.
+    Join,
+}
+
+/// Sends at a rate for a time, after the catalog.
 pub(crate) fn measure(world: &World, contender: &str, rate: u64, length: Duration) -> Quantiles {
     let config = world.topics();
-    world.preload(&config, world.catalog.iter().copied());
-    let mut running = world.spawn(contender, &config, true);
-    let events = match contender {
-        "ours" => config.topic(Topic::Events),
-        // The topics that `spawn` made last.
-        _ => world.last_topics().topic(Topic::Events),
-    };
-    // Events that are there when a command is decided; a raw loop writes one for each.
-    let after = |partition: usize, command: usize| match contender {
-        "ours" => world.oracle.events_after[partition][command],
-        _ => command as u32 + 1,
-    };
-    let seen: Arc<Vec<AtomicU64>> = Arc::new((0..PARTITIONS).map(|_| AtomicU64::new(0)).collect());
-    let stop = Arc::new(AtomicBool::new(false));
-    let reader = {
-        let (brokers, seen, stop) = (world.brokers(), seen.clone(), stop.clone());
-        std::thread::spawn(move || read(&brokers, &events, &seen, &stop))
-    };
-    let wait_for = |wanted: &dyn Fn(usize) -> u64| {
-        let until = Instant::now() + LONG;
-        while (0..PARTITIONS as usize).any(|it| seen[it].load(Ordering::Relaxed) < wanted(it)) {
-            assert!(Instant::now() < until, "{contender} does not come to an end");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    };
-    let wanted = |partition: usize, commands: usize| match commands {
-        0 => 0,
-        _ => u64::from(after(partition, commands - 1)),
-    };
-    wait_for(&|partition| wanted(partition, world.catalog[partition]));
+    let begun = world.catalog.clone();
+    let mut run = Run::begin(world, &config, contender, begun);
+    let _running = run.spawn(contender);
+    run.catch_up();
+    let took = run.load(rate, length, None);
+    quantiles(took)
+}
 
-    // The load in its order over all partitions.
+/// Sends at a rate while workers change, after the catalog and all commands that are not sent then;
+/// gives how long those took that were due from the incident on. The longest is how long a
+/// partition stood still.
+pub(crate) fn interrupted(
+    world: &World,
+    heir: &str,
+    incident: Incident,
+    rate: u64,
+    length: Duration,
+) -> Quantiles {
+    let config = world.topics();
+    let sent = (rate as f64 * length.as_secs_f64()) as usize;
+    let order = order(world, &world.catalog);
+    let before = order.len().saturating_sub(sent);
+    let mut begun = world.catalog.clone();
+    order[..before].iter().for_each(|(partition, n)| begun[*partition] = n + 1);
+    let mut run = Run::begin(world, &config, "ours", begun);
+    let mut first = run.spawn("ours");
+    run.catch_up();
+    let all = PARTITIONS as usize;
+    let mut second = None;
+    if !matches!(incident, Incident::Join) {
+        let heir = run.spawn(heir);
+        heir.wait_owns(all / 2);
+        first.wait_owns(all / 2);
+        second = Some(heir);
+    }
+    let mut happen = || match incident {
+        Incident::Kill => first.kill(),
+        Incident::Leave => first.stop(),
+        Incident::Join => second = Some(Contender::start(world, &config, heir)),
+    };
+    let took = run.load(rate, length, Some(&mut happen));
+    quantiles(took)
+}
+
+/// A contender's process, killed when dropped.
+struct Contender {
+    child: Child,
+    owns: Receiver<usize>,
+}
+
+impl Contender {
+    fn start(world: &World, config: &Config, contender: &str) -> Self {
+        let mut child = world.spawn(contender, config, true);
+        let out = BufReader::new(child.stdout.take().expect("an output"));
+        let (send, owns) = channel();
+        std::thread::spawn(move || {
+            for line in out.lines().map_while(Result::ok) {
+                let owned = line.strip_prefix("owns ").and_then(|count| count.parse().ok());
+                if owned.is_some_and(|owned| send.send(owned).is_err()) {
+                    return;
+                }
+            }
+        });
+        Self { child, owns }
+    }
+
+    fn wait_owns(&self, count: usize) {
+        while self.owns.recv_timeout(LONG).expect("a share of the partitions") != count {}
+    }
+
+    fn kill(&mut self) {
+        self.child.kill().expect("a contender that runs");
+    }
+
+    fn stop(&mut self) {
+        let mut told = self.child.stdin.take().expect("an input");
+        told.write_all(b"stop\n").expect("a contender that runs");
+    }
+}
+
+impl Drop for Contender {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Partition and number of all commands that are not begun with, in the order of their times.
+fn order(world: &World, begun: &[usize]) -> Vec<(usize, usize)> {
     let mut order: Vec<(usize, usize)> = (0..PARTITIONS as usize)
-        .flat_map(|it| (world.catalog[it]..world.commands[it].len()).map(move |n| (it, n)))
+        .flat_map(|it| (begun[it]..world.commands[it].len()).map(move |n| (it, n)))
         .collect();
     order.sort_by_key(|(partition, n)| world.commands[*partition][*n].timestamp);
-    order.truncate((rate as f64 * length.as_secs_f64()) as usize);
-    let producer = sender(&world.brokers());
-    let topic = config.topic(Topic::Commands);
-    let started = Instant::now() + Duration::from_millis(50);
-    let mut intended = Vec::with_capacity(order.len());
-    let mut sent = world.catalog.clone();
-    for (index, (partition, n)) in order.iter().enumerate() {
-        let due = started + Duration::from_nanos(1_000_000_000 / rate * index as u64);
-        let early = due.saturating_duration_since(Instant::now());
-        if !early.is_zero() {
-            producer.poll(Duration::ZERO);
-            std::thread::sleep(early);
-        }
-        send(&producer, &topic, *partition as i32, &world.commands[*partition][*n]);
-        intended.push(due);
-        sent[*partition] = n + 1;
-    }
-    producer.flush(LONG).expect("the commands are delivered");
-    wait_for(&|partition| wanted(partition, sent[partition]));
-    stop.store(true, Ordering::Relaxed);
-    let arrived = reader.join().expect("a reader");
-    running.kill().expect("the contender ran to the end");
-    running.wait().expect("the contender's end");
+    order
+}
 
-    let mut took: Vec<f64> = Vec::with_capacity(order.len());
-    for ((partition, n), due) in order.iter().zip(intended) {
-        let before = if *n == 0 { 0 } else { after(*partition, n - 1) };
-        let event = after(*partition, *n);
-        // A command that leads to no event has no arrival.
-        if due < started + WARM || event == before {
-            continue;
-        }
-        let arrived = arrived[*partition][event as usize - 1];
-        took.push(arrived.saturating_duration_since(due).as_secs_f64() * 1e3);
+/// One run on topics of its own.
+struct Run<'a> {
+    world: &'a World,
+    config: &'a Config,
+    raw: bool,
+    /// By partition: commands that were there before.
+    begun: Vec<usize>,
+    seen: Arc<Vec<AtomicU64>>,
+    stop: Arc<AtomicBool>,
+    reader: Option<JoinHandle<Vec<Vec<Instant>>>>,
+}
+
+impl<'a> Run<'a> {
+    fn begin(world: &'a World, config: &'a Config, contender: &str, begun: Vec<usize>) -> Self {
+        world.preload(config, begun.iter().copied());
+        let seen = (0..PARTITIONS).map(|_| AtomicU64::new(0)).collect();
+        let (seen, stop) = (Arc::new(seen), Arc::default());
+        let raw = is_raw(contender);
+        Self { world, config, raw, begun, seen, stop, reader: None }
     }
+
+    fn spawn(&mut self, contender: &str) -> Contender {
+        let contender = Contender::start(self.world, self.config, contender);
+        // The topics that a bare loop writes to are those that were made last.
+        let of = if self.raw { &self.world.last_topics() } else { self.config };
+        let topic = of.topic(Topic::Events);
+        let (brokers, seen, stop) = (self.world.brokers(), self.seen.clone(), self.stop.clone());
+        self.reader.get_or_insert_with(|| {
+            std::thread::spawn(move || read(&brokers, &topic, &seen, &stop))
+        });
+        contender
+    }
+
+    /// Events that are there when a command is decided; a raw loop writes one for each.
+    fn after(&self, partition: usize, command: usize) -> u32 {
+        if self.raw {
+            command as u32 + 1
+        } else {
+            self.world.oracle.events_after[partition][command]
+        }
+    }
+
+    /// Waits until so many commands of each partition are decided and read.
+    fn wait_for(&self, commands: &[usize]) {
+        let until = Instant::now() + LONG;
+        let wanted = |partition: usize| match commands[partition] {
+            0 => 0,
+            count => u64::from(self.after(partition, count - 1)),
+        };
+        while (0..PARTITIONS as usize).any(|it| self.seen[it].load(Ordering::Relaxed) < wanted(it))
+        {
+            assert!(Instant::now() < until, "it does not come to an end");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn catch_up(&self) {
+        self.wait_for(&self.begun);
+    }
+
+    /// Sends the load in its order over all partitions; gives how long each command took that was
+    /// due after the warm-up, or after the incident.
+    fn load(
+        mut self,
+        rate: u64,
+        length: Duration,
+        mut incident: Option<&mut dyn FnMut()>,
+    ) -> Vec<f64> {
+        let mut order = order(self.world, &self.begun);
+        order.truncate((rate as f64 * length.as_secs_f64()) as usize);
+        let producer = sender(&self.world.brokers());
+        let topic = self.config.topic(Topic::Commands);
+        let started = Instant::now() + Duration::from_millis(50);
+        let mut counts_from = started + WARM;
+        let mut intended = Vec::with_capacity(order.len());
+        let mut sent = self.begun.clone();
+        for (index, (partition, n)) in order.iter().enumerate() {
+            let due = started + Duration::from_nanos(1_000_000_000 / rate * index as u64);
+            let early = due.saturating_duration_since(Instant::now());
+            if !early.is_zero() {
+                producer.poll(Duration::ZERO);
+                std::thread::sleep(early);
+            }
+            if due > started + WARM
+                && let Some(happen) = incident.take()
+            {
+                counts_from = due;
+                happen();
+            }
+            send(&producer, &topic, *partition as i32, &self.world.commands[*partition][*n]);
+            intended.push(due);
+            sent[*partition] = n + 1;
+        }
+        producer.flush(LONG).expect("the commands are delivered");
+        self.wait_for(&sent);
+        self.stop.store(true, Ordering::Relaxed);
+        let reader = self.reader.take().expect("a reader");
+        let arrived = reader.join().expect("a reader");
+        let mut took = Vec::with_capacity(order.len());
+        for ((partition, n), due) in order.iter().zip(intended) {
+            let before = if *n == 0 { 0 } else { self.after(*partition, n - 1) };
+            let event = self.after(*partition, *n);
+            // A command that leads to no event has no arrival.
+            if due < counts_from || event == before {
+                continue;
+            }
+            let arrived = arrived[*partition][event as usize - 1];
+            took.push(arrived.saturating_duration_since(due).as_secs_f64() * 1e3);
+        }
+        took
+    }
+}
+
+fn quantiles(mut took: Vec<f64>) -> Quantiles {
     took.sort_by(f64::total_cmp);
     let quantile = |share: f64| took[((took.len() - 1) as f64 * share) as usize];
-    Quantiles { count: took.len(), p50: quantile(0.5), p95: quantile(0.95), p99: quantile(0.99) }
+    Quantiles {
+        count: took.len(),
+        p50: quantile(0.5),
+        p95: quantile(0.95),
+        p99: quantile(0.99),
+        max: quantile(1.0),
+    }
 }
 
 /// Notes when each record of each partition came.

@@ -3,7 +3,7 @@
 //! Every contender is a process of its own (this program, started again), pinned to one processor,
 //! the broker to another. A round preloads one set of topics and lets each contender work through
 //! it, one after another: the bellhop worker (`ours`), a passthrough of one record out for one in
-//! (`p1`), one with ours' number and sizes of records out (`p2`). Before any number counts, state
+//! (`p1`), one with ours' number and sizes of records out (`p2`), the worker at least once (`alo`). Before any number counts, state
 //! and events of ours must be those of an oracle: tasks in memory, on one thread, no log.
 //!
 //! Prints one line of JSON. `cargo xtask bench avail` pins it and shows it as a table.
@@ -22,7 +22,7 @@ mod world;
 
 use std::time::{Duration, Instant};
 
-use self::latency::Quantiles;
+use self::latency::{Incident, Quantiles};
 use self::usage::Usage;
 use self::world::World;
 
@@ -33,6 +33,7 @@ pub(crate) struct Options {
     rounds: usize,
     warm: Duration,
     latency: Duration,
+    takeovers: usize,
     cpu: usize,
     broker_cpu: usize,
 }
@@ -51,6 +52,7 @@ impl Options {
             rounds: number("--rounds", 5),
             warm: seconds("--warm", 120),
             latency: seconds("--latency", 5),
+            takeovers: number("--takeovers", 3),
             cpu: number("--cpu", 1),
             broker_cpu: number("--broker-cpu", 0),
         }
@@ -90,12 +92,17 @@ fn main() {
         let spread = |each: &dyn Fn(&world::Round) -> f64| spread(rounds.iter().map(each));
         let ratio = |raw: Pick| spread(&|round| raw(round).cpu_us / round.ours.cpu_us);
         parts.push(format!(
-            "\"ratios\":{{\"p1\":{},\"p2\":{}}}",
+            "\"ratios\":{{\"p1\":{},\"p2\":{},\"alo\":{}}}",
             ratio(|round| &round.p1),
-            ratio(|round| &round.p2)
+            ratio(|round| &round.p2),
+            ratio(|round| &round.alo)
         ));
-        let contenders: [(&str, Pick); 3] =
-            [("ours", |round| &round.ours), ("p1", |round| &round.p1), ("p2", |round| &round.p2)];
+        let contenders: [(&str, Pick); 4] = [
+            ("ours", |round| &round.ours),
+            ("alo", |round| &round.alo),
+            ("p1", |round| &round.p1),
+            ("p2", |round| &round.p2),
+        ];
         for (name, of) in contenders {
             let each = |value: fn(&Usage) -> f64| spread(&|round| value(of(round)));
             parts.push(format!(
@@ -106,7 +113,7 @@ fn main() {
                 each(|it| it.peak_kb / 1024.0),
             ));
             // A worker does not tell how many transactions it made.
-            if name != "ours" {
+            if world::is_raw(name) {
                 let each = each(|it| it.count / it.transactions);
                 parts.push(format!("\"{name}_records_per_transaction\":{each}"));
             }
@@ -115,20 +122,45 @@ fn main() {
     if !options.latency.is_zero() {
         let runs =
             [("ours", 10), ("ours", 1_000), ("ours", 10_000), ("p1", 10_000), ("ours", 50_000)];
-        let found: Vec<String> = runs
-            .into_iter()
-            .map(|(contender, rate)| {
-                let quantiles = latency::measure(&world, contender, rate, options.latency);
-                eprintln!("{contender} at {rate}/s: {quantiles:?}");
-                let Quantiles { count, p50, p95, p99 } = quantiles;
-                format!(
-                    "\"{contender}_{rate}\":{{\"count\":{count},\"p50\":{p50:.2},\"p95\":{p95:.2},\"p99\":{p99:.2}}}"
-                )
-            })
-            .collect();
-        parts.push(format!("\"latency_ms\":{{{}}}", found.join(",")));
+        let found = runs.into_iter().map(|(contender, rate)| {
+            let quantiles = latency::measure(&world, contender, rate, options.latency);
+            told(&format!("{contender}_{rate}"), &quantiles)
+        });
+        parts.push(format!("\"latency_ms\":{{{}}}", found.collect::<Vec<_>>().join(",")));
+    }
+    if options.takeovers > 0 {
+        let runs = [
+            ("kill", "ours", Incident::Kill, Duration::from_secs(12)),
+            ("kill_standby", "standby", Incident::Kill, Duration::from_secs(12)),
+            ("leave", "ours", Incident::Leave, Duration::from_secs(6)),
+            ("leave_standby", "standby", Incident::Leave, Duration::from_secs(6)),
+            ("join", "ours", Incident::Join, Duration::from_secs(10)),
+            ("join_standby", "standby", Incident::Join, Duration::from_secs(10)),
+        ];
+        let found = runs.into_iter().map(|(name, heir, incident, length)| {
+            let longest = (0..options.takeovers).map(|_| {
+                let found = latency::interrupted(&world, heir, incident, TAKEOVER_RATE, length);
+                eprintln!("{name}: {found:?}");
+                found.max
+            });
+            let longest = spread(longest);
+            format!("\"{name}\":{longest}")
+        });
+        parts.push(format!("\"takeover_ms\":{{{}}}", found.collect::<Vec<_>>().join(",")));
     }
     println!("{{{}}}", parts.join(","));
+}
+
+/// Commands a second while workers change.
+const TAKEOVER_RATE: u64 = 2_000;
+
+/// Quantiles as JSON, and in words.
+fn told(name: &str, quantiles: &Quantiles) -> String {
+    eprintln!("{name}: {quantiles:?}");
+    let Quantiles { count, p50, p95, p99, max } = quantiles;
+    format!(
+        "\"{name}\":{{\"count\":{count},\"p50\":{p50:.2},\"p95\":{p95:.2},\"p99\":{p99:.2},\"max\":{max:.2}}}"
+    )
 }
 
 /// One contender of a round.

@@ -1,13 +1,15 @@
 //! The contender under test: one worker over the log, on one thread, as `bellhop run` has it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bellhop_core::topology::Topology;
 use bellhop_runtime::clock::SystemClock;
 use bellhop_runtime::log::redpanda::{Config, Redpanda};
 use bellhop_runtime::log::{ErrorKind, Reader, Topic};
-use bellhop_runtime::wiring::OwnSchemas;
+use bellhop_runtime::standby::{self, Standby};
+use bellhop_runtime::wiring::{OwnSchemas, Resolve};
 use bellhop_runtime::worker::{self, Parts, Worker};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -19,18 +21,31 @@ pub(crate) fn worker_config() -> worker::Config {
     worker::Config { version: env!("CARGO_PKG_VERSION").to_owned(), ..worker::Config::default() }
 }
 
-/// Works until all commands are committed, or for ever.
-pub(crate) fn run(config: &Config, for_ever: bool) {
+/// Works until all commands are committed; or for ever, that is until it is killed, or told to stop
+/// by a word on its standard input. With standby it first makes copies of all partitions.
+pub(crate) fn run(config: &Config, for_ever: bool, with_standby: bool) {
     let topology = Arc::new(Topology::discover().expect("a topology"));
     let log = Redpanda::connect(config, LOG_ID).expect("a log");
     let join_log = log.clone();
+    let resolve: Arc<dyn Resolve> = Arc::new(OwnSchemas::of(&topology));
+    let standby = with_standby.then(|| {
+        let parts = standby::Parts {
+            reader: Box::new(log.reader()),
+            topology: topology.clone(),
+            resolve: resolve.clone(),
+            snapshots: None,
+        };
+        let standby = Standby::threaded(&worker_config(), parts).expect("a thread");
+        standby.step();
+        standby
+    });
     let parts = Parts {
         join: Box::new(move || Ok(Box::new(join_log.join()?))),
-        resolve: Arc::new(OwnSchemas::of(&topology)),
+        resolve,
         topology,
         clock: Arc::new(SystemClock::default()),
         saver: None,
-        standby: None,
+        standby,
         observer: None,
     };
     let mut reader = log.reader();
@@ -43,14 +58,14 @@ pub(crate) fn run(config: &Config, for_ever: bool) {
     let next = |worker: &Worker, partition: u32| {
         worker.task(partition).map_or(0, |task| task.progress().next_offset)
     };
+    if for_ever {
+        return work(&mut worker);
+    }
     let mut first = None;
     loop {
         if let Err(error) = worker.step(Duration::from_millis(50)) {
             assert_eq!(error.kind, ErrorKind::Retry, "{error}: {:?}", error.source);
             std::thread::sleep(Duration::from_millis(100));
-        }
-        if for_ever {
-            continue;
         }
         if first.is_none() && (0..PARTITIONS).any(|partition| next(&worker, partition) > 0) {
             first = Some(Instant::now());
@@ -68,6 +83,36 @@ pub(crate) fn run(config: &Config, for_ever: bool) {
         state
     }));
     println!("{}", usage.write());
+}
+
+/// Tells how many partitions it owns whenever that changes.
+fn work(worker: &mut Worker) {
+    let stop = Arc::new(AtomicBool::new(false));
+    let told = stop.clone();
+    std::thread::spawn(move || {
+        let mut word = String::new();
+        if std::io::stdin().read_line(&mut word).is_ok_and(|bytes| bytes > 0) {
+            told.store(true, Ordering::Relaxed);
+        }
+    });
+    let mut owned = 0;
+    loop {
+        if stop.load(Ordering::Relaxed) {
+            worker.stop();
+            if worker.is_settled() {
+                return;
+            }
+        }
+        if let Err(error) = worker.step(Duration::from_millis(50)) {
+            assert_eq!(error.kind, ErrorKind::Retry, "{error}: {:?}", error.source);
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        let owns = worker.status().partitions.len();
+        if owns != owned {
+            owned = owns;
+            println!("owns {owned}");
+        }
+    }
 }
 
 /// Hash of the states of all partitions, in their order.

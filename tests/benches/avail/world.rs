@@ -14,7 +14,7 @@ use bellhop_core::topology::{Topology, Wire};
 use bellhop_handlers as _;
 use bellhop_harness::{Kafka, KafkaOptions, Registry};
 use bellhop_runtime::log::redpanda::topics::{self, Wanted};
-use bellhop_runtime::log::redpanda::{Config, Redpanda};
+use bellhop_runtime::log::redpanda::{Config, Guarantee, Redpanda};
 use bellhop_runtime::log::{Identity, Reader, Timestamps, Topic};
 use bellhop_tests::avail::{Commands, Load};
 use rdkafka::ClientConfig;
@@ -140,16 +140,17 @@ pub(crate) struct World {
     _folder: tempfile::TempDir,
 }
 
-/// One pair of each: ours and the two baselines over the same commands.
+/// One of each: ours, ours at least once, and the two baselines over the same commands.
 pub(crate) struct Round {
     pub(crate) ours: Usage,
+    pub(crate) alo: Usage,
     pub(crate) p1: Usage,
     pub(crate) p2: Usage,
 }
 
 impl Round {
     pub(crate) fn describe(&self) -> String {
-        let each = [("ours", &self.ours), ("p1", &self.p1), ("p2", &self.p2)];
+        let each = [("ours", &self.ours), ("alo", &self.alo), ("p1", &self.p1), ("p2", &self.p2)];
         let texts = each.map(|(name, usage)| {
             let Usage { count, cpu_us, wall_us, .. } = usage;
             format!("{name} {:.2} us, {:.0} k/s", cpu_us / count, count / wall_us * 1e3)
@@ -247,13 +248,17 @@ impl World {
         let ours = self.run("ours", &config);
         self.check(&config, &ours);
         let (p1, p2) = (self.run("p1", &config), self.run("p2", &config));
-        Round { ours, p1, p2 }
+        // It writes events as ours does, so it has topics of its own.
+        let config = self.topics();
+        self.preload(&config, self.commands.iter().map(Vec::len));
+        let alo = self.run("alo", &config);
+        self.check(&config, &alo);
+        Round { ours, alo, p1, p2 }
     }
 
     /// Starts a contender on the commands of a set of topics.
     pub(crate) fn spawn(&self, contender: &str, config: &Config, for_ever: bool) -> Child {
-        let to =
-            if contender == "ours" { String::new() } else { self.topics().topic(Topic::Events) };
+        let to = if is_raw(contender) { self.topics().topic(Topic::Events) } else { String::new() };
         let mut command = Command::new("taskset");
         command
             .args(["-c", &self.cpu.to_string()])
@@ -261,6 +266,7 @@ impl World {
             .args(["child", contender, &self.brokers(), &self.registry.url(), &config.prefix, &to])
             .arg(&self.sizes_file)
             .arg(if for_ever { "for-ever" } else { "once" })
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         command.spawn().expect("taskset (package util-linux)")
     }
@@ -344,6 +350,11 @@ pub(crate) fn send(producer: &BaseProducer, topic: &str, partition: i32, command
     }
 }
 
+/// Whether a contender is a bare loop, which writes to a topic that it is told.
+pub(crate) fn is_raw(contender: &str) -> bool {
+    matches!(contender, "p1" | "p2")
+}
+
 /// A contender's process.
 pub(crate) fn child(arguments: &[String]) {
     let [contender, brokers, registry, prefix, to, sizes, how_long] = arguments else {
@@ -354,7 +365,11 @@ pub(crate) fn child(arguments: &[String]) {
     let from = config.topic(Topic::Commands);
     let sizes = (contender == "p2").then(|| read_sizes(&PathBuf::from(sizes)));
     match contender.as_str() {
-        "ours" => ours::run(&config, for_ever),
+        "ours" | "standby" => ours::run(&config, for_ever, contender == "standby"),
+        "alo" => {
+            let config = Config { guarantee: Guarantee::AtLeastOnce, ..config };
+            ours::run(&config, for_ever, false);
+        }
         _ => raw::run(&Plan { brokers, from: &from, to, sizes, for_ever }),
     }
 }
