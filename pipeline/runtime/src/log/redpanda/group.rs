@@ -37,10 +37,16 @@ const PROMPT: Duration = Duration::from_secs(10);
 /// How long after a revocation the assignment that belongs to it is waited for.
 const FOLLOWS: Duration = Duration::from_millis(100);
 
+/// How long partitions that are asked back are kept, and worked on, before that is told.
+///
+/// librdkafka joins a group at most once a second (`rkcg_join_intvl`): the member that has just come,
+/// for which they are asked back, could not take them earlier, and they would stand still meanwhile.
+const KEPT: Duration = Duration::from_millis(600);
+
 /// What the group has decided and nobody has heard yet.
 enum Change {
     Assigned(Vec<u32>),
-    Revoked { partitions: Vec<u32>, lost: bool },
+    Revoked { partitions: Vec<u32>, lost: bool, since: Instant },
     Failed(Code, String),
 }
 
@@ -63,6 +69,13 @@ impl Ear {
 
     fn next(&self) -> Option<Change> {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+
+    /// When the next change is to be told, if it is not yet.
+    fn kept_until(&self) -> Option<Instant> {
+        let changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(Change::Revoked { lost: false, since, .. }) = changes.front() else { return None };
+        Some(*since + KEPT).filter(|until| *until > Instant::now())
     }
 }
 
@@ -109,7 +122,7 @@ impl ConsumerContext for Ear {
         self.push(if assigned {
             Change::Assigned(partitions)
         } else {
-            Change::Revoked { partitions, lost: consumer.assignment_lost() }
+            Change::Revoked { partitions, lost: consumer.assignment_lost(), since: Instant::now() }
         });
     }
 }
@@ -231,7 +244,9 @@ impl Group {
             if let Some(batch) = self.next_batch(records_max)? {
                 return Ok(Polled::Batch(batch));
             }
-            if interrupted() || !self.bell.wait_until(until) {
+            let kept = self.consumer.context().kept_until();
+            let wake = kept.map_or(until, |kept| kept.min(until));
+            if interrupted() || (!self.bell.wait_until(wake) && Instant::now() >= until) {
                 return Ok(Polled::Idle);
             }
         }
@@ -247,7 +262,10 @@ impl Group {
             self.give_up(&given)?;
             return Ok(Some(Polled::Lost(revoking)));
         }
-        while let Some(change) = self.consumer.context().next() {
+        let ear = self.consumer.context().clone();
+        while (ear.kept_until().is_none() || self.consumer.assignment_lost())
+            && let Some(change) = ear.next()
+        {
             match change {
                 Change::Assigned(partitions) => {
                     self.stale = true;
@@ -256,7 +274,7 @@ impl Group {
                         return Ok(Some(Polled::Assigned(partitions)));
                     }
                 }
-                Change::Revoked { partitions, lost } => {
+                Change::Revoked { partitions, lost, .. } => {
                     self.stale = true;
                     if lost || partitions.is_empty() {
                         self.give_up(&partitions)?;
