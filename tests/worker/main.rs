@@ -175,28 +175,41 @@ fn every_command_has_one_outcome_and_a_partition_begins_with_its_genesis() {
     house.verify();
 }
 
-#[test]
-fn a_batch_is_as_large_as_asked_and_waits_as_long_as_asked() {
+/// How many outcomes each transaction has, of commands of all partitions that wait for a worker.
+fn transactions(records_max: usize, wait: Duration) -> Vec<usize> {
     let mut house = House::new();
-    house.config.batch_records_max = 7;
-    house.config.batch_wait = Duration::from_secs(3_600);
-    let counter = counter_in(0, PARTITIONS, 1);
+    house.config.batch_records_max = records_max;
+    house.config.batch_wait = wait;
+    let counters: Vec<_> = (0..PARTITIONS).map(|it| counter_in(it, PARTITIONS, 1)).collect();
+    let commands: Vec<_> =
+        (0..8).map(|n| house.add(&format!("{n}"), counters[n % counters.len()], 1)).collect();
+    house.send(&commands);
     let mut worker = house.worker();
-    let commands: Vec<_> = (0..10).map(|n| house.add(&format!("{n}"), counter, 1)).collect();
-    let positions = house.send(&commands);
-    for _ in 0..20 {
-        worker.step(Duration::ZERO).unwrap();
+    let (mut before, mut sizes) = (0, Vec::new());
+    // The clock stands still.
+    while before < commands.len() {
+        worker.step(Duration::from_millis(20)).unwrap();
+        let now = house.outcomes.lock().unwrap().len();
+        if now > before {
+            sizes.push(now - before);
+        }
+        before = now;
     }
-    while house.outcomes.lock().unwrap().len() < 7 {
-        worker.step(Duration::from_millis(1)).unwrap();
-    }
-    for _ in 0..20 {
-        worker.step(Duration::ZERO).unwrap();
-    }
-    assert_eq!(house.outcomes.lock().unwrap().len(), 7, "three wait for an hour");
-    house.clock.advance(Duration::from_secs(3_600));
-    drain(&mut worker, &mut house.log);
-    assert_eq!(house.outcomes.lock().unwrap().len(), positions.len());
+    sizes
+}
+
+#[test]
+fn a_batch_is_as_large_as_asked() {
+    let sizes = transactions(3, Duration::from_secs(3_600));
+    assert!(sizes.iter().all(|size| *size <= 3) && sizes.contains(&3), "{sizes:?}");
+}
+
+#[test]
+fn a_batch_waits_while_more_comes_and_no_longer() {
+    let hour = Duration::from_secs(3_600);
+    assert_eq!(transactions(100, hour), [8], "nothing more comes");
+    let sizes = transactions(100, Duration::ZERO);
+    assert!(sizes.len() > 1, "none waits for another partition's: {sizes:?}");
 }
 
 #[test]
