@@ -25,7 +25,6 @@ fn processes_killed_at_any_moment_lose_nothing_and_decide_nothing_twice() {
     let name = "processes::processes_killed_at_any_moment_lose_nothing_and_decide_nothing_twice";
     let seed = variable("BELLHOP_TEST_SEED").unwrap_or(SEED);
     let kills = variable("BELLHOP_TEST_KILLS").unwrap_or(KILLS);
-    eprintln!("{kills} kills of seed {seed}");
     let cluster = shared();
     let mut house = House::of(8, &cluster.kafka.brokers(), &cluster.registry.url());
     let mut random = Random::new(seed);
@@ -47,6 +46,7 @@ fn processes_killed_at_any_moment_lose_nothing_and_decide_nothing_twice() {
     house.wait_decided();
     drop(workers);
     house.check();
+    eprintln!("seed {seed}: {kills} workers killed");
 }
 
 /// How long it takes is printed.
