@@ -115,7 +115,7 @@ fn a_value_that_is_too_large_is_parked_with_its_first_64_kib() {
     running.stop();
 }
 
-fn refused(config: &Config) -> bellhop_runtime::log::Error {
+pub(crate) fn refused(config: &Config) -> bellhop_runtime::log::Error {
     let log_id = bellhop_core::message::LogId(Uuid::from_u128(1));
     match Redpanda::connect(config, log_id) {
         Ok(_) => panic!("{} was taken", config.prefix),

@@ -182,8 +182,11 @@ impl House {
     }
 
     pub(crate) fn of(partitions: u32, brokers: &str, registry: &str) -> Self {
+        Self::with(partitions, Config::new(brokers, registry))
+    }
+
+    pub(crate) fn with(partitions: u32, mut config: Config) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let mut config = Config::new(brokers, registry);
         config.prefix = format!("live-{}", COUNT.fetch_add(1, Ordering::Relaxed));
         config.group.clone_from(&config.prefix);
         let wanted = Wanted { partitions, command_bytes: 12 << 20, ..Wanted::default() };

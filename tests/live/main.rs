@@ -16,4 +16,5 @@ mod processes;
 mod rebalances;
 mod registry;
 mod sabotage;
+mod security;
 mod standbys;

@@ -41,12 +41,28 @@ pub struct Options {
     pub properties: Vec<String>,
     /// The processors that it may use, as `taskset -c` takes them.
     pub processors: Option<String>,
+    /// Whether those who come by [`Kafka::far_brokers`] need TLS and sign in, and may do what they
+    /// have a right to. The others may do all.
+    pub secure: bool,
 }
+
+/// Password of all users of a secure cluster: `plain` (PLAIN) and `scram` (SCRAM-SHA-256) have all
+/// rights, `guest` (PLAIN) has none.
+pub const PASSWORD: &str = "open sesame";
+/// Password of the brokers' own key.
+const KEY_PASSWORD: &str = "of the brokers";
 
 impl Default for Options {
     fn default() -> Self {
         let version = VERSION.to_owned();
-        Self { version, nodes: 1, heap_mb: 320, properties: Vec::new(), processors: None }
+        Self {
+            version,
+            nodes: 1,
+            heap_mb: 320,
+            properties: Vec::new(),
+            processors: None,
+            secure: false,
+        }
     }
 }
 
@@ -55,7 +71,7 @@ pub struct Kafka {
     jars: PathBuf,
     options: Options,
     nodes: Vec<Node>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// What a broker coordinates, by name.
@@ -102,7 +118,10 @@ impl Kafka {
             target.carry_to(far_port)?;
             nodes.push(Node { folder, port, controller_port, far_port, proxy, server: None });
         }
-        let mut kafka = Self { jars, options, nodes, _folder: temp };
+        let mut kafka = Self { jars, options, nodes, folder: temp };
+        if kafka.options.secure {
+            kafka.make_key()?;
+        }
         for index in 0..kafka.nodes.len() {
             let properties = kafka.properties(index);
             let node = &kafka.nodes[index];
@@ -132,6 +151,12 @@ impl Kafka {
         let all: Vec<_> =
             self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.proxy.port())).collect();
         all.join(",")
+    }
+
+    /// The certificate that the brokers of a secure cluster show, which signs itself (PEM).
+    #[must_use]
+    pub fn certificate(&self) -> PathBuf {
+        self.folder.path().join("certificate.pem")
     }
 
     /// The network between the far clients and all nodes.
@@ -251,14 +276,41 @@ impl Kafka {
         command
     }
 
+    fn keys(&self) -> PathBuf {
+        self.folder.path().join("keys.p12")
+    }
+
+    /// Makes the brokers' key and certificate.
+    fn make_key(&self) -> anyhow::Result<()> {
+        let keytool = |arguments: &[&str]| -> anyhow::Result<()> {
+            let output = Command::new("keytool")
+                .args(arguments)
+                .args(["-alias", "broker", "-storetype", "PKCS12", "-storepass", KEY_PASSWORD])
+                .arg("-keystore")
+                .arg(self.keys())
+                .output()
+                .context("start keytool: is a JDK 17 or newer installed?")?;
+            let said = [output.stdout, output.stderr].concat();
+            ensure!(output.status.success(), "keytool: {}", String::from_utf8_lossy(&said));
+            Ok(())
+        };
+        let key = ["-genkeypair", "-keyalg", "EC", "-groupname", "secp256r1"];
+        let name = ["-dname", "CN=127.0.0.1", "-ext", "san=ip:127.0.0.1", "-validity", "30"];
+        keytool(&[&key[..], &name].concat())?;
+        keytool(&["-exportcert", "-rfc", "-file", &self.certificate().display().to_string()])
+    }
+
     fn format(&self, index: usize) -> anyhow::Result<()> {
         let node = &self.nodes[index];
-        let output = self
-            .java("-Xmx128m")
+        let mut command = self.java("-Xmx128m");
+        command
             .args(["kafka.tools.StorageTool", "format", "-t", "YmVsbGhvcC10ZXN0cy0wMA", "-c"])
-            .arg(node.folder.join("server.properties"))
-            .output()
-            .context("start java: is a JDK 17 or newer installed?")?;
+            .arg(node.folder.join("server.properties"));
+        if self.options.secure {
+            let user = format!("SCRAM-SHA-256=[name=scram,password={PASSWORD}]");
+            command.args(["--add-scram", &user]);
+        }
+        let output = command.output().context("start java: is a JDK 17 or newer installed?")?;
         if !output.status.success() {
             let said = [output.stdout, output.stderr].concat();
             bail!("format a broker's storage: {}", String::from_utf8_lossy(&said));
@@ -324,12 +376,33 @@ num.io.threads=4
             voters.join(","),
             folder.join("data").display(),
         );
+        if self.options.secure {
+            text.push_str(&secure_properties(&self.keys()));
+        }
         for line in &self.options.properties {
             // Only a String is written to, which never fails.
             let _ = writeln!(text, "{line}");
         }
         text
     }
+}
+
+/// What makes the far listener of a broker a secure one.
+fn secure_properties(keys: &Path) -> String {
+    format!(
+        "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,FAR:SASL_SSL,CONTROLLER:PLAINTEXT
+listener.name.far.ssl.keystore.type=PKCS12
+listener.name.far.ssl.keystore.location={keys}
+listener.name.far.ssl.keystore.password={KEY_PASSWORD}
+listener.name.far.ssl.key.password={KEY_PASSWORD}
+listener.name.far.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256
+listener.name.far.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_plain=\"{PASSWORD}\" user_guest=\"{PASSWORD}\";
+listener.name.far.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS;User:plain;User:scram
+",
+        keys = keys.display()
+    )
 }
 
 /// Sends a signal to a process of the caller's.

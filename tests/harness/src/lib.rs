@@ -11,7 +11,7 @@ mod server;
 
 pub use cache::{cache, fetched, python_packages};
 pub use clickhouse::ClickHouse;
-pub use kafka::{Coordinator, Kafka, Options as KafkaOptions, java_class_path, signal};
+pub use kafka::{Coordinator, Kafka, Options as KafkaOptions, PASSWORD, java_class_path, signal};
 pub use proxy::{Proxy, ProxyTarget};
 pub use registry::Registry;
 pub use s3::S3;

@@ -48,10 +48,18 @@ impl ClientContext for Watch {
         log(level, facility, message);
     }
 
-    fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(%error, reason, "librdkafka");
-        let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((code, reason.to_owned()));
+    fn error(&self, said: KafkaError, reason: &str) {
+        tracing::debug!(error = %said, reason, "librdkafka");
+        let code = said.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        // A user that is refused, or TLS that fails, then shows as brokers that cannot be reached.
+        let says_why = |(known, _): &(RDKafkaErrorCode, String)| {
+            error::kind_of(*known) == ErrorKind::FixInput
+                && error::kind_of(code) == ErrorKind::Retry
+        };
+        if !last.as_ref().is_some_and(says_why) {
+            *last = Some((code, reason.to_owned()));
+        }
     }
 }
 

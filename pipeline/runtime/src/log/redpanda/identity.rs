@@ -39,7 +39,13 @@ pub(super) fn find_or_make(
     if !breaking.is_empty() {
         let named: Vec<_> = breaking.iter().map(ToString::to_string).collect();
         let missing = breaking.iter().all(|mismatch| mismatch.what == "missing");
-        let next = if missing { "run `bellhop topics create`" } else { "these break a promise" };
+        let next = match (missing, &config.security.sasl) {
+            (false, _) => "these break a promise",
+            (true, None) => "run `bellhop topics create`",
+            (true, Some(_)) => {
+                "run `bellhop topics create`, or give the user the right to see them (docs/operations.md lists the rights)"
+            }
+        };
         return Err(error::fix(tried(), format!("{}: {next}", named.join("; "))));
     }
     let Some(commands) = found.get(Topic::Commands.name()) else {

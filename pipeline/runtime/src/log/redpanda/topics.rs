@@ -12,12 +12,14 @@ use rdkafka::admin::{
     AdminClient, AdminOptions, NewTopic, OwnedResourceSpecifier, ResourceSpecifier,
     TopicReplication,
 };
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::metadata::Metadata;
 
 use super::client::Watch;
 use super::config::Config;
 use super::error;
-use crate::log::{Error, Timestamps, Topic};
+use crate::log::{Error, ErrorKind, Timestamps, Topic};
 
 /// Bytes of the largest record that bellhop writes: a parked value and its cause.
 pub const RECORD_BYTES: u64 = 4 << 20;
@@ -93,6 +95,10 @@ fn stamp_name(timestamps: Timestamps) -> &'static str {
     }
 }
 
+/// How long it is listened for why brokers cannot be reached, and to how much.
+const HEARD: Duration = Duration::from_millis(300);
+const ERRORS_HEARD: usize = 20;
+
 /// A topic that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mismatch {
@@ -161,12 +167,29 @@ impl Admin {
         self.client.inner().context().explain(error::of(tried, e))
     }
 
+    /// What the brokers say of topics. A consumer asks: nobody hears why the client of an
+    /// administrator gets no answer.
+    fn metadata(&self) -> Result<Metadata, Error> {
+        let tried = format!("ask for the topics on {}", self.config.brokers);
+        let asker: BaseConsumer<Watch> = self
+            .config
+            .reader(&self.config.group)
+            .create_with_context(Watch::default())
+            .map_err(|e| error::of(tried.clone(), e))?;
+        asker.fetch_metadata(None, self.config.request_timeout).map_err(|e| {
+            // A user that is refused, or TLS that fails, shows as brokers that cannot be reached.
+            let until = Instant::now() + HEARD;
+            let said = || asker.poll(until.saturating_duration_since(Instant::now()));
+            let errors = std::iter::from_fn(said).take(ERRORS_HEARD).filter_map(Result::err);
+            let mut errors = errors.map(|e| error::of(tried.clone(), e));
+            let why = errors.find(|error| error.kind == ErrorKind::FixInput);
+            why.unwrap_or_else(|| error::of(tried.clone(), e))
+        })
+    }
+
     /// The topics of bellhop that are there, by their plain names.
     pub(super) fn find(&self) -> Result<BTreeMap<&'static str, Found>, Error> {
-        let tried = "ask for the topics";
-        let most = self.config.request_timeout;
-        let metadata =
-            self.client.inner().fetch_metadata(None, most).map_err(|e| self.failed(tried, e))?;
+        let metadata = self.metadata()?;
         let mut found = BTreeMap::new();
         for plain in NAMES {
             let name = self.config.named(plain);
