@@ -138,6 +138,7 @@ fn measure(package: &str, bench: &str, cpu: usize, arguments: &[&str]) -> anyhow
     let build = ["bench", "--package", package, "--bench", bench, "--locked", "--no-run"];
     crate::cargo::run(&build, &[])?;
     let mut cargo = Command::new("taskset");
+    bellhop_harness::as_from_a_shell(&mut cargo);
     let output = cargo
         .args(["-c", &cpu.to_string()])
         .arg(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))

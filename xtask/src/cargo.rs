@@ -16,8 +16,7 @@ pub(crate) fn target() -> anyhow::Result<PathBuf> {
 
 /// Cargo itself, building into the cache.
 pub(crate) fn command() -> anyhow::Result<Command> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
+    let mut command = bellhop_harness::cargo();
     command.env("CARGO_TARGET_DIR", target()?);
     Ok(command)
 }

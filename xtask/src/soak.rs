@@ -1,6 +1,5 @@
 //! `cargo xtask soak`: the tests that kill processes, again and again, each time with a new seed.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -109,10 +108,9 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
 
 /// One run; gives how many processes it has killed, nothing when it failed.
 fn once(suite: &Suite, seed: u64, kills: u64) -> anyhow::Result<Option<u64>> {
-    let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let output = crate::cargo::command()?
         .args([&["test", "--quiet", "--locked"], suite.cargo].concat())
         .args(["--", "--nocapture", suite.filter])
-        .env("CARGO_TARGET_DIR", crate::cargo::target()?)
         .env("BELLHOP_TEST_SEED", seed.to_string())
         .env("BELLHOP_TEST_KILLS", kills.to_string())
         .output()

@@ -162,7 +162,7 @@ fn python() -> Command {
 
 /// The one in Rust.
 fn rust() -> Command {
-    let mut cargo = Command::new(env!("CARGO"));
+    let mut cargo = bellhop_harness::cargo();
     cargo.args([
         "run",
         "--quiet",

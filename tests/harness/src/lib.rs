@@ -2,6 +2,7 @@
 //! started on free ports in temporary folders, stopped by their process ids.
 
 mod cache;
+mod cargo;
 mod clickhouse;
 mod kafka;
 mod proxy;
@@ -10,6 +11,7 @@ mod s3;
 mod server;
 
 pub use cache::{cache, fetched, python_packages};
+pub use cargo::{as_from_a_shell, cargo};
 pub use clickhouse::ClickHouse;
 pub use kafka::{Coordinator, Kafka, Options as KafkaOptions, PASSWORD, java_class_path, signal};
 pub use proxy::{Proxy, ProxyTarget};
