@@ -318,6 +318,7 @@ impl House {
             assert_eq!(verified.difference, None, "partition {partition}");
         }
     }
+
     /// As [`House::check`], where an event may stand twice: the first of each are the embedded
     /// log's, in its order, and the others are the same bytes. Gives how many others there are.
     pub(crate) fn check_at_least_once(&self) -> usize {

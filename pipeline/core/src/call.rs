@@ -97,7 +97,7 @@ impl Call<'_> {
                 source: None,
             },
         };
-        let body_at = reader.position();
+        let body = reader.rest();
         let command = C::decode(&mut reader).map_err(undecodable)?;
         reader.finish().map_err(undecodable)?;
         let message_key = command.key();
@@ -114,7 +114,7 @@ impl Call<'_> {
         let mut fingerprint = None;
         let mut payload_hash = 0;
         if self.timer.is_none() {
-            payload_hash = self.payload_hash(&command, &reader, body_at);
+            payload_hash = self.payload_hash(&command, &reader, body);
             let own = Self::idempotency_key(&mut meta)?;
             let print = Fingerprint::of(self.record_key, own.as_bytes(), self.parts.scratch);
             if let Some(first) = self.parts.dedupe.get(print) {
@@ -124,7 +124,6 @@ impl Call<'_> {
         }
 
         let returned = {
-            let body = self.datum.get(body_at..).unwrap_or_default();
             let cx = Context { now: self.now, position: self.position, meta: &meta, body };
             let stores = &*self.parts.stores;
             let slots = self.slots;
@@ -134,9 +133,8 @@ impl Call<'_> {
         };
 
         let stamp = self.stamp(&meta, key, payload_hash, depth);
-        let command = self.datum.get(body_at..).unwrap_or_default();
         let sent = (*self.parts.next_index, self.parts.output.commands.len());
-        let mut emitter = self.emitter::<C>(stamp, &meta, command, &message_key);
+        let mut emitter = self.emitter::<C>(stamp, &meta, body, &message_key);
         returned.emit(&mut emitter);
         if let Some(TooLarge { message, bytes }) = emitter.too_large {
             *self.parts.next_index = sent.0;
@@ -197,15 +195,10 @@ impl Call<'_> {
 
     /// Hash of the payload: of the bytes as they came, unless an encoder wrote them in a form that
     /// equal values need not share.
-    fn payload_hash<C: Message>(
-        &mut self,
-        command: &C,
-        reader: &Reader<'_>,
-        body_at: usize,
-    ) -> u64 {
+    fn payload_hash<C: Message>(&mut self, command: &C, reader: &Reader<'_>, body: &[u8]) -> u64 {
         let seed = self.payload_seed;
         if reader.is_canonical() {
-            return xxh3_64_with_seed(self.datum.get(body_at..).unwrap_or_default(), seed);
+            return xxh3_64_with_seed(body, seed);
         }
         self.parts.scratch.clear();
         command.encode(self.parts.scratch);

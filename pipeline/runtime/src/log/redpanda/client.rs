@@ -34,9 +34,7 @@ impl Watch {
             _ => error,
         }
     }
-}
 
-impl Watch {
     /// Whether a record was given up. Only a producer of no transactions need ask.
     pub(super) fn has_failed(&self) -> bool {
         self.failed.load(Ordering::SeqCst)
