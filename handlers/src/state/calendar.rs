@@ -1,12 +1,13 @@
 //! The calendar of a product or of the house: what there is and what is sold, by night.
 //!
-//! Supply is a step function over all nights, so that "from now on" needs no end. Cells exist for
-//! the nights that somebody has asked for, in pages of 32, and repeat the supply of their night: a
-//! decision reads one cell.
+//! Supply is a step function over all nights, so that "from now on" needs no end. Of the nights that
+//! somebody has asked for, in pages of 32, one number is kept: the units that are left. A decision
+//! reads nothing else, and what is sold follows from it. Calendars are most of what a busy partition
+//! touches, so their size is what a decision waits for.
 //!
 //! # Invariants
-//! 1. A cell's physical count and allowance are those of the step functions at its night.
-//! 2. Pages are sorted by night and have 32 cells each.
+//! 1. What is left of a night is the limit that the step functions give it, less what is sold.
+//! 2. Pages are sorted by night.
 
 use std::ops::{Range, RangeInclusive};
 
@@ -19,8 +20,7 @@ const PAGE_NIGHTS: usize = 32;
 const PAGE_BITS: u32 = PAGE_NIGHTS.trailing_zeros();
 
 /// A night of a calendar.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Avro)]
-#[avro(name = "bellhop.state.Cell")]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Cell {
     /// Units sold and not given back. It saturates: no night has two billion.
     pub sold: i32,
@@ -69,7 +69,8 @@ impl Cell {
 struct Page {
     /// Its first night divided by 32, rounded down.
     number: i32,
-    cells: Vec<Cell>,
+    /// Units of each night that may still be sold; negative where it is oversold.
+    left: [i32; PAGE_NIGHTS],
 }
 
 impl Page {
@@ -95,14 +96,15 @@ impl Calendar {
     pub fn cell(&self, night: Night) -> Cell {
         let (number, place) = place(night);
         match self.find(number) {
-            Ok(index) => self.pages[index].cells[place],
+            Ok(index) => self.touched(night, self.pages[index].left[place]),
             Err(_) => self.untouched(night),
         }
     }
 
     /// The nights that somebody has asked for, with their neighbours of the page, in order.
     pub fn nights(&self) -> impl Iterator<Item = (Night, Cell)> {
-        self.pages.iter().flat_map(|page| page.nights().zip(page.cells.iter().copied()))
+        let left = self.pages.iter().flat_map(|page| page.nights().zip(page.left));
+        left.map(|(night, left)| (night, self.touched(night, left)))
     }
 
     /// Those of them from `first` to `last`; `None` is the beginning or end of time.
@@ -122,7 +124,7 @@ impl Calendar {
         let nights = usize::try_from(arrival.until(departure)).unwrap_or_default();
         runs(arrival, nights).all(|run| match self.find(run.page) {
             Ok(index) => {
-                self.pages[index].cells[run.places()].iter().all(|cell| cell.available() >= units)
+                self.pages[index].left[run.places()].iter().all(|left| *left >= units)
             }
             Err(_) => run.nights().all(|night| self.untouched(night).available() >= units),
         })
@@ -139,8 +141,8 @@ impl Calendar {
                     index
                 }
             };
-            for cell in &mut self.pages[index].cells[run.places()] {
-                cell.sold = cell.sold.saturating_add(units);
+            for left in &mut self.pages[index].left[run.places()] {
+                *left = left.saturating_sub(units);
             }
         }
     }
@@ -159,24 +161,12 @@ impl Calendar {
 
     /// Changes physical counts.
     pub(crate) fn change_physical(&mut self, changes: &[SupplyChange]) {
-        for change in changes {
-            let count = small(change.after);
-            self.physical.set(change.first_night, change.last_night, count);
-            for cell in self.within_mut(change.first_night, change.last_night) {
-                cell.physical = count;
-            }
-        }
+        change(&mut self.physical, &mut self.pages, changes);
     }
 
     /// Changes overbooking allowances.
     pub(crate) fn change_allowance(&mut self, changes: &[SupplyChange]) {
-        for change in changes {
-            let count = small(change.after);
-            self.allowance.set(change.first_night, change.last_night, count);
-            for cell in self.within_mut(change.first_night, change.last_night) {
-                cell.allowance = count;
-            }
-        }
+        change(&mut self.allowance, &mut self.pages, changes);
     }
 
     /// Where a page is, or belongs. Most calendars have no gap: the first guess is right.
@@ -197,21 +187,31 @@ impl Calendar {
         Cell { physical, allowance, ..Cell::default() }
     }
 
-    #[cold]
-    fn add_page(&mut self, index: usize, number: i32) {
-        let mut page = Page { number, cells: Vec::new() };
-        page.cells = page.nights().map(|night| self.untouched(night)).collect();
-        self.pages.insert(index, page);
+    fn touched(&self, night: Night, left: i32) -> Cell {
+        let cell = self.untouched(night);
+        Cell { sold: cell.limit().saturating_sub(left), ..cell }
     }
 
-    fn within_mut(
-        &mut self,
-        first: Option<Night>,
-        last: Option<Night>,
-    ) -> impl Iterator<Item = &mut Cell> {
-        let nights = range(first, last);
-        let cells = self.pages.iter_mut().flat_map(|page| page.nights().zip(&mut page.cells));
-        cells.filter_map(move |(night, cell)| nights.contains(&night).then_some(cell))
+    #[cold]
+    fn add_page(&mut self, index: usize, number: i32) {
+        let mut page = Page { number, left: [0; PAGE_NIGHTS] };
+        for (night, left) in page.nights().zip(&mut page.left) {
+            *left = self.untouched(night).limit();
+        }
+        self.pages.insert(index, page);
+    }
+}
+
+/// Changes the counts of supply, and with them what is left of the nights that were asked for.
+fn change(steps: &mut Steps, pages: &mut [Page], changes: &[SupplyChange]) {
+    for change in changes {
+        let count = small(change.after);
+        let nights = range(change.first_night, change.last_night);
+        let cells = pages.iter_mut().flat_map(|page| page.nights().zip(&mut page.left));
+        for (night, left) in cells.filter(|(night, _)| nights.contains(night)) {
+            *left = left.saturating_add(i32::from(count) - i32::from(steps.at(night)));
+        }
+        steps.set(change.first_night, change.last_night, count);
     }
 }
 

@@ -499,6 +499,31 @@ impl<T: Avro> Avro for Vec<T> {
     }
 }
 
+/// An array of so many items, in the one form that our encoder writes.
+impl<T: Avro + Copy + Default, const COUNT: usize> Avro for [T; COUNT] {
+    fn encode(&self, out: &mut Vec<u8>) {
+        write_long(COUNT as i64, out);
+        self.iter().for_each(|item| item.encode(out));
+        out.push(0);
+    }
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let mut items = [T::default(); COUNT];
+        if reader.long()? != COUNT as i64 {
+            return Err(reader.invalid("an array of another length"));
+        }
+        for item in &mut items {
+            *item = T::decode(reader)?;
+        }
+        match reader.long()? {
+            0 => Ok(items),
+            _ => Err(reader.invalid("an array of another length")),
+        }
+    }
+    fn schema(out: &mut SchemaWriter) {
+        Vec::<T>::schema(out);
+    }
+}
+
 /// Raw bytes (Avro `bytes`), apart from `Vec<u8>` so that an array of numbers stays one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Bytes(pub Vec<u8>);

@@ -16,10 +16,13 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::producer::Producer as _;
 use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
 
+use crate::usage::resident_kb;
 use crate::world::{PARTITIONS, World, is_raw, send, sender};
 
 /// What is left out at the start: the contender's first transactions.
 const WARM: Duration = Duration::from_secs(1);
+/// How long a worker is idle before its memory counts.
+const IDLE: Duration = Duration::from_secs(3);
 /// Longer than anything here takes.
 const LONG: Duration = Duration::from_secs(60);
 
@@ -89,6 +92,15 @@ pub(crate) fn interrupted(
     };
     let took = run.load(rate, length, Some(&mut happen));
     quantiles(took)
+}
+
+/// Resident memory of a worker that owns all partitions and was never asked anything, in MB.
+pub(crate) fn idle_mb(world: &World) -> f64 {
+    let config = world.topics();
+    let idle = Contender::start(world, &config, "ours");
+    idle.wait_owns(PARTITIONS as usize);
+    std::thread::sleep(IDLE);
+    resident_kb(idle.child.id()) / 1024.0
 }
 
 /// A contender's process, killed when dropped.

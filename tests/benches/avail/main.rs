@@ -17,6 +17,7 @@
 mod latency;
 mod ours;
 mod raw;
+mod restore;
 mod usage;
 mod world;
 
@@ -34,6 +35,7 @@ pub(crate) struct Options {
     warm: Duration,
     latency: Duration,
     takeovers: usize,
+    restores: usize,
     cpu: usize,
     broker_cpu: usize,
 }
@@ -53,6 +55,7 @@ impl Options {
             warm: seconds("--warm", 120),
             latency: seconds("--latency", 5),
             takeovers: number("--takeovers", 3),
+            restores: number("--restores", 5),
             cpu: number("--cpu", 1),
             broker_cpu: number("--broker-cpu", 0),
         }
@@ -119,6 +122,10 @@ fn main() {
             }
         }
     }
+    if options.restores > 0 {
+        parts.push(format!("\"restore\":{}", restores(&world, options.restores)));
+    }
+    parts.push(format!("\"idle_mb\":{:.1}", latency::idle_mb(&world)));
     if !options.latency.is_zero() {
         let runs =
             [("ours", 10), ("ours", 1_000), ("ours", 10_000), ("p1", 10_000), ("ours", 50_000)];
@@ -149,6 +156,27 @@ fn main() {
         parts.push(format!("\"takeover_ms\":{{{}}}", found.collect::<Vec<_>>().join(",")));
     }
     println!("{{{}}}", parts.join(","));
+}
+
+/// What restores took, as JSON; a GB is of what is read: values of events, or files of snapshots.
+fn restores(world: &World, rounds: usize) -> String {
+    let restores = world.restores(rounds);
+    let each = |value: &dyn Fn(&world::Restored) -> f64| spread(restores.rounds.iter().map(value));
+    let events_gb = world.oracle.event_bytes() * world.oracle.events as f64 / 1e9;
+    let snapshot_gb = restores.snapshot_bytes / 1e9;
+    let told = [
+        ("fold_over_insert", each(&|it| it.fold.cpu_us / it.insert.cpu_us)),
+        ("fold_over_insert_wall", each(&|it| it.fold.wall_us / it.insert.wall_us)),
+        ("fold_us", each(&|it| it.fold.cpu_us / it.fold.count)),
+        ("insert_us", each(&|it| it.insert.cpu_us / it.insert.count)),
+        ("fold_s_per_gb", each(&|it| it.fold.wall_us / 1e6 / events_gb)),
+        ("snapshot_s_per_gb", each(&|it| it.thaw.wall_us / 1e6 / snapshot_gb)),
+        ("snapshot_mb", format!("{:.1}", snapshot_gb * 1e3)),
+    ];
+    let told = told.map(|(name, value)| format!("\"{name}\":{value}"));
+    let told = format!("{{{}}}", told.join(","));
+    eprintln!("restore: {told}");
+    told
 }
 
 /// Commands a second while workers change.

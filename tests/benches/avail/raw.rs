@@ -106,20 +106,27 @@ impl Desk {
     }
 }
 
-/// Runs the loop until all is passed on, or for ever.
-pub(crate) fn run(plan: &Plan<'_>) {
-    let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", plan.brokers)
-        .set("group.id", plan.to)
+/// A consumer of what is committed, with the settings of the log.
+pub(crate) fn reader(brokers: &str, group: &str) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config
+        .set("bootstrap.servers", brokers)
+        .set("group.id", group)
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
         .set("auto.offset.reset", "error")
         .set("isolation.level", "read_committed")
         .set("fetch.queue.backoff.ms", "5")
         .set("fetch.wait.max.ms", "50")
-        .set("queued.max.messages.kbytes", "32768")
-        .create()
-        .expect("a consumer");
+        .set("queued.min.messages", "10000")
+        .set("max.partition.fetch.bytes", "262144")
+        .set("queued.max.messages.kbytes", "32768");
+    config
+}
+
+/// Runs the loop until all is passed on, or for ever.
+pub(crate) fn run(plan: &Plan<'_>) {
+    let consumer: BaseConsumer = reader(plan.brokers, plan.to).create().expect("a consumer");
     let mut desks =
         ["0", "1"].map(|n| Desk::open(plan.brokers, &format!("{}.{n}", plan.to), plan.to));
     let mut assignment = TopicPartitionList::new();

@@ -92,11 +92,19 @@ pub(crate) fn cpu_of(pid: u32) -> Duration {
 }
 
 /// The high-water mark of this process's resident memory, in KiB.
-///
-/// # Source
-/// Linux, proc(5): `VmHWM`.
 fn peak_kb() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").expect("a status");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("VmHWM");
+    memory_kb("self", "VmHWM:")
+}
+
+/// Resident memory of another process, in KiB.
+pub(crate) fn resident_kb(pid: u32) -> f64 {
+    memory_kb(&pid.to_string(), "VmRSS:")
+}
+
+/// # Source
+/// Linux, proc(5): `VmHWM` and `VmRSS` of `status`.
+fn memory_kb(process: &str, field: &str) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("a status");
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("a field");
     line.split_whitespace().next().and_then(|word| word.parse().ok()).expect("KiB")
 }

@@ -1,7 +1,7 @@
 //! Broker, registry, the load, the oracle, and the processes of the contenders.
 
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -25,7 +25,7 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::ours::{state_hash, worker_config};
 use crate::raw::{self, Plan, read_sizes, write_sizes};
 use crate::usage::{Usage, cpu_of};
-use crate::{Options, ours};
+use crate::{Options, ours, restore};
 
 pub(crate) const PARTITIONS: u32 = 8;
 /// The same in every round, since it is part of the events.
@@ -137,7 +137,7 @@ pub(crate) struct World {
     number: AtomicU32,
     kafka: Kafka,
     registry: Registry,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 /// One of each: ours, ours at least once, and the two baselines over the same commands.
@@ -146,6 +146,19 @@ pub(crate) struct Round {
     pub(crate) alo: Usage,
     pub(crate) p1: Usage,
     pub(crate) p2: Usage,
+}
+
+/// Restores of the state of all commands.
+pub(crate) struct Restores {
+    pub(crate) snapshot_bytes: f64,
+    pub(crate) rounds: Vec<Restored>,
+}
+
+/// From events, the bare loop over the same events, and from snapshots.
+pub(crate) struct Restored {
+    pub(crate) fold: Usage,
+    pub(crate) insert: Usage,
+    pub(crate) thaw: Usage,
 }
 
 impl Round {
@@ -189,17 +202,7 @@ impl World {
         let sizes_file = folder.path().join("sizes");
         write_sizes(&sizes_file, &oracle.sizes);
         let (cpu, number) = (options.cpu, AtomicU32::new(0));
-        Self {
-            commands,
-            catalog,
-            oracle,
-            cpu,
-            sizes_file,
-            number,
-            kafka,
-            registry,
-            _folder: folder,
-        }
+        Self { commands, catalog, oracle, cpu, sizes_file, number, kafka, registry, folder }
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -256,9 +259,32 @@ impl World {
         Round { ours, alo, p1, p2 }
     }
 
+    /// What a new owner takes to have the state of all commands: from events, against the bare
+    /// loop, `rounds` times; then from snapshots, as often.
+    pub(crate) fn restores(&self, rounds: usize) -> Restores {
+        let config = self.topics();
+        self.preload(&config, self.commands.iter().map(Vec::len));
+        self.run("ours", &config);
+        let mut restores = Restores { snapshot_bytes: 0.0, rounds: Vec::new() };
+        for _ in 0..rounds {
+            let folder = self.folder.path().join("snapshots");
+            std::fs::remove_dir_all(&folder).ok();
+            let [fold, insert, thaw] =
+                ["restore", "insert", "restore"].map(|contender| self.run(contender, &config));
+            assert_eq!([fold.state, thaw.state], [self.oracle.state; 2], "restored states");
+            restores.rounds.push(Restored { fold, insert, thaw });
+            restores.snapshot_bytes = bytes_in(&folder);
+        }
+        restores
+    }
+
     /// Starts a contender on the commands of a set of topics.
     pub(crate) fn spawn(&self, contender: &str, config: &Config, for_ever: bool) -> Child {
-        let to = if is_raw(contender) { self.topics().topic(Topic::Events) } else { String::new() };
+        let to = match contender {
+            "p1" | "p2" => self.topics().topic(Topic::Events),
+            "restore" => self.folder.path().join("snapshots").display().to_string(),
+            _ => String::new(),
+        };
         let mut command = Command::new("taskset");
         command
             .args(["-c", &self.cpu.to_string()])
@@ -280,7 +306,8 @@ impl World {
         let after = cpu_of(broker);
         let text = String::from_utf8(output.stdout).expect("text");
         let mut usage = Usage::parse(&text).expect("a usage");
-        assert_eq!(usage.count as usize, self.count(), "{contender} did not take every command");
+        let wanted = if is_restore(contender) { self.oracle.events } else { self.count() as u64 };
+        assert_eq!(usage.count as u64, wanted, "{contender} did not take every record");
         usage.broker_cpu_us = (after - before).as_secs_f64() * 1e6;
         usage
     }
@@ -355,6 +382,20 @@ pub(crate) fn is_raw(contender: &str) -> bool {
     matches!(contender, "p1" | "p2")
 }
 
+/// Whether a contender reads events, not commands.
+fn is_restore(contender: &str) -> bool {
+    matches!(contender, "restore" | "insert")
+}
+
+/// Bytes of the files in a folder of folders.
+fn bytes_in(folder: &Path) -> f64 {
+    let inside = |folder: &Path| {
+        std::fs::read_dir(folder).expect("a folder").map(|it| it.expect("an entry"))
+    };
+    let files = inside(folder).flat_map(|folder| inside(&folder.path()));
+    files.map(|file| file.metadata().expect("a file").len() as f64).sum()
+}
+
 /// A contender's process.
 pub(crate) fn child(arguments: &[String]) {
     let [contender, brokers, registry, prefix, to, sizes, how_long] = arguments else {
@@ -363,13 +404,18 @@ pub(crate) fn child(arguments: &[String]) {
     let config = config(brokers, registry, prefix);
     let for_ever = how_long == "for-ever";
     let from = config.topic(Topic::Commands);
-    let sizes = (contender == "p2").then(|| read_sizes(&PathBuf::from(sizes)));
+    let sizes = || read_sizes(Path::new(sizes));
+    let events = || sizes().iter().map(Vec::len).sum();
     match contender.as_str() {
         "ours" | "standby" => ours::run(&config, for_ever, contender == "standby"),
         "alo" => {
             let config = Config { guarantee: Guarantee::AtLeastOnce, ..config };
             ours::run(&config, for_ever, false);
         }
-        _ => raw::run(&Plan { brokers, from: &from, to, sizes, for_ever }),
+        "restore" => restore::ours(&config, Path::new(to), events()),
+        "insert" => restore::raw(brokers, &config.topic(Topic::Events), events()),
+        "p1" => raw::run(&Plan { brokers, from: &from, to, sizes: None, for_ever }),
+        "p2" => raw::run(&Plan { brokers, from: &from, to, sizes: Some(sizes()), for_ever }),
+        other => panic!("there is no contender {other}"),
     }
 }
