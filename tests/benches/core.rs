@@ -1,4 +1,5 @@
-//! The machine alone: decode, dedupe, decide, evolve, encode; in memory, on one thread.
+//! The machine alone: decode, dedupe, decide, evolve, encode; in memory, on one thread. Then its
+//! state: written as a snapshot and restored from it.
 //!
 //! Prints one line of JSON. `cargo xtask bench core` pins it and shows it as a table.
 #![allow(clippy::print_stdout, clippy::expect_used, reason = "a benchmark talks and may fail")]
@@ -23,20 +24,12 @@ fn main() {
     let load = Load::default();
     let commands = load.generate(&wire);
     let mut rates = Vec::new();
+    let mut snapshots = Snapshots::default();
     let mut totals = Totals::default();
     for _ in 0..5 {
         let mut tasks: Vec<Task> = (0..load.partitions)
             .map(|partition| {
-                let config = Config {
-                    partition,
-                    partitions: load.partitions,
-                    log_id: LogId(Uuid::from_u128(42)),
-                    commands_topic: "bellhop.commands".into(),
-                    version: env!("CARGO_PKG_VERSION").into(),
-                    idempotency_hours: 168,
-                    value_bytes_max: 1 << 20,
-                    reply_topics: Vec::new(),
-                };
+                let config = config(partition, load.partitions);
                 Task::new(config, Arc::clone(&topology), Arc::clone(&wire))
             })
             .collect();
@@ -49,10 +42,14 @@ fn main() {
             run(one, &commands.load[partition..=partition], first[partition], &mut totals);
         }
         rates.push(totals.commands as f64 / (cpu_seconds() - before));
+        snapshots.measure(&tasks, |partition| {
+            let config = config(partition, load.partitions);
+            Task::new(config, Arc::clone(&topology), Arc::clone(&wire))
+        });
     }
     rates.sort_by(f64::total_cmp);
     println!(
-        "{{\"benchmark\":\"core\",\"commands\":{},\"events\":{},\"event_bytes\":{:.0},\"command_bytes\":{:.0},\"per_second\":{{\"min\":{:.0},\"median\":{:.0},\"max\":{:.0}}}}}",
+        "{{\"benchmark\":\"core\",\"commands\":{},\"events\":{},\"event_bytes\":{:.0},\"command_bytes\":{:.0},\"per_second\":{{\"min\":{:.0},\"median\":{:.0},\"max\":{:.0}}},{}}}",
         totals.commands,
         totals.events,
         totals.event_bytes as f64 / totals.events as f64,
@@ -60,7 +57,63 @@ fn main() {
         rates[0],
         rates[rates.len() / 2],
         rates[rates.len() - 1],
+        snapshots.told(),
     );
+}
+
+fn config(partition: u32, partitions: u32) -> Config {
+    Config {
+        partition,
+        partitions,
+        log_id: LogId(Uuid::from_u128(42)),
+        commands_topic: "bellhop.commands".into(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        idempotency_hours: 168,
+        value_bytes_max: 1 << 20,
+        reply_topics: Vec::new(),
+    }
+}
+
+/// What snapshots of all partitions took, CPU of the thread.
+#[derive(Default)]
+struct Snapshots {
+    bytes: usize,
+    written: Vec<f64>,
+    restored: Vec<f64>,
+}
+
+impl Snapshots {
+    fn measure(&mut self, tasks: &[Task], new: impl Fn(u32) -> Task) {
+        let before = cpu_seconds();
+        let mut states = Vec::new();
+        for task in tasks {
+            let mut state = Vec::new();
+            task.snapshot(&mut state);
+            states.push(state);
+        }
+        let written = cpu_seconds();
+        for (partition, state) in (0..).zip(&states) {
+            new(partition).restore(state).expect("a state");
+        }
+        self.restored.push(cpu_seconds() - written);
+        self.written.push(written - before);
+        self.bytes = states.iter().map(Vec::len).sum();
+    }
+
+    fn told(mut self) -> String {
+        let gb = self.bytes as f64 / 1e9;
+        let mut per_gb = |seconds: fn(&mut Self) -> &mut Vec<f64>| {
+            let seconds = seconds(&mut self);
+            seconds.sort_by(f64::total_cmp);
+            seconds[seconds.len() / 2] / gb
+        };
+        let written = per_gb(|it| &mut it.written);
+        let restored = per_gb(|it| &mut it.restored);
+        format!(
+            "\"snapshot\":{{\"mb\":{:.1},\"write_s_per_gb\":{written:.2},\"restore_s_per_gb\":{restored:.2}}}",
+            gb * 1e3
+        )
+    }
 }
 
 #[derive(Default)]

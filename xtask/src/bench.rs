@@ -20,6 +20,9 @@ pub(crate) struct Arguments {
     /// Writes the results as JSON to this file.
     #[arg(long)]
     out: Option<PathBuf>,
+    /// Draws avail's results as an SVG to this file.
+    #[arg(long)]
+    plot: Option<PathBuf>,
     /// Shows the numbers and ignores the gates.
     #[arg(long)]
     no_gate: bool,
@@ -112,6 +115,9 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
             .with_context(|| format!("write {}", path.display()))?,
         None => println!("{results}"),
     }
+    if let (Some(path), Some(detail)) = (&arguments.plot, results["details"].get("avail")) {
+        crate::plot::avail(detail, path)?;
+    }
     let missed: Vec<_> =
         rows.iter().filter(|row| !row.holds()).map(|row| row.name.as_ref()).collect();
     if !missed.is_empty() && !arguments.no_gate {
@@ -157,7 +163,7 @@ fn measure(package: &str, bench: &str, cpu: usize, arguments: &[&str]) -> anyhow
         .context("read the benchmark's result")
 }
 
-fn number(value: &Value, path: &str) -> anyhow::Result<f64> {
+pub(crate) fn number(value: &Value, path: &str) -> anyhow::Result<f64> {
     value.pointer(path).and_then(Value::as_f64).with_context(|| format!("find {path} in {value}"))
 }
 
@@ -207,6 +213,11 @@ fn avail(arguments: &Arguments) -> anyhow::Result<Measured> {
     rows.push(at_most(name, "/takeover_ms/leave_standby/median", "ms", 1_000.0)?);
     let name = "handover at load to a worker that joins, with standby";
     rows.push(at_most(name, "/takeover_ms/join_standby/median", "ms", 1_000.0)?);
+    let name = "restore from events, CPU against a bare consume-and-insert";
+    rows.push(at_most(name, "/restore/fold_over_insert/median", "x", 1.3)?);
+    let name = "restore from a snapshot, a GB";
+    rows.push(at_most(name, "/restore/snapshot_s_per_gb/median", "s", 1.0)?);
+    rows.push(at_most("memory of an idle worker", "/idle_mb", "MB", 60.0)?);
     let (ours, raw) = ("/latency_ms/ours_10000/p99", "/latency_ms/p1_10000/p99");
     let value = number(&detail, ours)? / number(&detail, raw)?;
     let name = "end to end at 10,000/s, p99 against bare P1";

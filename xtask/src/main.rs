@@ -5,6 +5,7 @@ mod audit;
 mod bench;
 mod cargo;
 mod licences;
+mod plot;
 mod soak;
 
 use clap::{Parser, Subcommand};

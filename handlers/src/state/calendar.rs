@@ -123,9 +123,7 @@ impl Calendar {
     pub(crate) fn has(&self, units: i32, arrival: Night, departure: Night) -> bool {
         let nights = usize::try_from(arrival.until(departure)).unwrap_or_default();
         runs(arrival, nights).all(|run| match self.find(run.page) {
-            Ok(index) => {
-                self.pages[index].left[run.places()].iter().all(|left| *left >= units)
-            }
+            Ok(index) => self.pages[index].left[run.places()].iter().all(|left| *left >= units),
             Err(_) => run.nights().all(|night| self.untouched(night).available() >= units),
         })
     }

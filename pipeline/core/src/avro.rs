@@ -328,7 +328,7 @@ pub fn write_long(value: i64, out: &mut Vec<u8>) {
 /// [`write_long`] of several bytes: put together in a register, since bytes stored one by one and
 /// copied at once stall the processor. Days and prices have three.
 #[inline]
-fn write_longer(mut rest: u64, out: &mut Vec<u8>) {
+fn write_longer(rest: u64, out: &mut Vec<u8>) {
     if (1 << 14..1 << 21).contains(&rest) {
         let word = (rest & 0x7f) | ((rest << 1) & 0x7f00) | ((rest << 2) & 0x7f_0000) | 0x8080;
         let [a, b, c, ..] = word.to_le_bytes();
@@ -343,17 +343,18 @@ fn write_longer(mut rest: u64, out: &mut Vec<u8>) {
         out.truncate(end);
         return;
     }
-    while rest >= 0x80 {
-        out.push((rest & 0x7f) as u8 | 0x80);
-        rest >>= 7;
-    }
-    out.push(rest as u8);
+    let [a, b, c, d, e, f, g, h] = (spread(rest) | CONTINUED).to_le_bytes();
+    let rest = rest >> 56;
+    let more = if rest < 0x80 { 0 } else { 0x80 };
+    let end = out.len() + if more == 0 { 9 } else { 10 };
+    out.extend_from_slice(&[a, b, c, d, e, f, g, h, (rest & 0x7f) as u8 | more, 1]);
+    out.truncate(end);
 }
 
 /// The bit of each byte that says that another follows.
 const CONTINUED: u64 = 0x8080_8080_8080_8080;
 
-/// 56 bits as eight groups of seven, one in each byte.
+/// The lowest 56 bits as eight groups of seven, one in each byte.
 #[inline]
 fn spread(bits: u64) -> u64 {
     let halves = (bits & 0x0fff_ffff) | ((bits & 0x00ff_ffff_f000_0000) << 4);

@@ -159,7 +159,10 @@ impl Dedupe {
 
     /// Remembers the first outcome of a key that is not remembered.
     pub fn insert(&mut self, key: Fingerprint, first: FirstOutcome, now: Timestamp) {
-        let hour = now.hour();
+        self.push(Entry::new(key, first), now.hour());
+    }
+
+    fn push(&mut self, entry: Entry, hour: i64) {
         match self.segments.back_mut() {
             Some(open) if open.hour >= hour => open.count += 1,
             _ => self.segments.push_back(Segment { hour, count: 1 }),
@@ -169,12 +172,12 @@ impl Dedupe {
             self.chunks.push_back(Vec::with_capacity(if whole { CHUNK } else { 0 }));
         }
         if let Some(chunk) = self.chunks.back_mut() {
-            chunk.push(Entry::new(key, first));
+            chunk.push(entry);
         }
         let sequence = self.next;
         self.next = self.next.wrapping_add(1);
         let Self { index, chunks, base, .. } = self;
-        index.insert_unique(key.bucket(), sequence, |sequence| {
+        index.insert_unique(entry.key().bucket(), sequence, |sequence| {
             entry_of(chunks, *base, *sequence).key().bucket()
         });
     }
@@ -213,6 +216,7 @@ impl Dedupe {
 
     /// Appends all that is remembered, oldest first.
     pub fn encode(&self, out: &mut Vec<u8>) {
+        write_long(self.len() as i64, out);
         write_long(self.segments.len() as i64, out);
         let mut sequence = self.oldest;
         for segment in &self.segments {
@@ -233,17 +237,21 @@ impl Dedupe {
     /// [`DecodeError`] when the bytes are not those of [`Dedupe::encode`].
     pub fn restore(&mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
         *self = Self::new(u32::try_from(self.retention_hours).unwrap_or(u32::MAX));
+        let count = usize::try_from(reader.long()?).map_err(|_| reader.invalid("a count"))?;
+        if count > reader.rest().len() / size_of::<Entry>() {
+            return Err(reader.invalid("more keys than bytes"));
+        }
+        self.index.reserve(count, |_| 0);
         for _ in 0..reader.long()? {
             let hour = reader.long()?;
-            let now = Timestamp(hour.saturating_mul(crate::message::HOUR_US));
             for _ in 0..reader.long()? {
-                let bytes = reader.take(size_of::<Entry>())?;
-                let mut words = [0; 9];
-                for (word, bytes) in words.iter_mut().zip(bytes.chunks_exact(4)) {
-                    *word = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-                }
-                let entry = Entry(words);
-                self.insert(entry.key(), entry.first(), now);
+                let bytes = reader.chunk::<{ size_of::<Entry>() }>()?;
+                let (words, _) = bytes.as_chunks::<4>();
+                let mut entry = Entry([0; 9]);
+                entry.0.iter_mut().zip(words).for_each(|(word, bytes)| {
+                    *word = u32::from_le_bytes(*bytes);
+                });
+                self.push(entry, hour);
             }
         }
         Ok(())

@@ -17,7 +17,7 @@ use bellhop_core::message::LogId;
 use xxhash_rust::xxh3::Xxh3;
 
 /// First bytes of a file: its kind and version.
-const MAGIC: [u8; 8] = *b"bhsnap\0\x01";
+const MAGIC: [u8; 8] = *b"bhsnap\0\x02";
 /// Bytes before the state.
 const HEADER: usize = 8 + 8 + 16 + 4 + 8 + 8;
 /// Snapshots kept of a partition.
@@ -191,13 +191,14 @@ impl Snapshot {
         if bytes.len() < HEADER {
             return Err("it is too short");
         }
-        let state = bytes.split_off(HEADER);
-        let snapshot = Self { log_id, partition, events_offset, state };
+        // In place: the state may be large.
+        let header: Vec<u8> = bytes.drain(..HEADER).collect();
+        let snapshot = Self { log_id, partition, events_offset, state: bytes };
         let expected = snapshot.header();
-        if bytes.get(..8) != expected.get(..8) {
+        if header.get(..8) != expected.get(..8) {
             return Err("it is no snapshot, or of another version");
         }
-        if bytes != expected { Err("its checksum differs") } else { Ok(snapshot) }
+        if header != expected { Err("its checksum differs") } else { Ok(snapshot) }
     }
 
     /// The name under which it is kept, among those of its log.

@@ -179,7 +179,9 @@ impl Desk {
                 if Instant::now() > until {
                     return false;
                 }
-                std::thread::sleep(Duration::from_micros(50));
+                // What is left takes as long as there is of it; to look more often costs more.
+                let pause = u64::from(now.unsigned_abs() / 4).clamp(50, 1_000);
+                std::thread::sleep(Duration::from_micros(pause));
             }
             before = now;
         }
