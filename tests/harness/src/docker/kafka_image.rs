@@ -1,0 +1,174 @@
+//! An image of Apache Kafka, made from what is on this machine: a Java runtime with what Kafka needs
+//! of it, the libraries that it links, Kafka's jars. There is no shell in it.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, ensure};
+use tempfile::TempDir;
+
+use super::{Engine, say};
+use crate::kafka::{KEEPS_ITS_WORD, format_storage, jars};
+
+pub(super) const NAME: &str = "bellhop-test/kafka";
+/// Paths in the image.
+pub(super) const JAVA: &str = "/java/bin/java";
+pub(super) const SETTINGS: &str = "/kafka/server.properties";
+/// What its data was formatted for.
+pub(super) const PROPERTIES: &str = "\
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@localhost:9093
+controller.listener.names=CONTROLLER
+log.dirs=/kafka/data
+";
+/// What Kafka uses of Java; its logging asks for a class of the desktop.
+const MODULES: &str = "java.base,java.desktop,java.logging,java.management,java.naming,\
+                       java.security.jgss,java.security.sasl,java.sql,java.xml,jdk.crypto.ec,\
+                       jdk.management,jdk.unsupported,jdk.zipfs";
+/// Parts of a Java home that nothing runs with.
+const NOT_TAKEN: [&str; 6] = ["jmods", "man", "docs", "legal", "include", "src.zip"];
+
+/// Makes the image, if the engine does not have it; gives its tag, which changes with its content.
+pub(super) fn make(engine: &Engine) -> anyhow::Result<String> {
+    ensure!(cfg!(target_os = "linux"), "an image of Kafka can only be made on Linux");
+    let java = Java::find()?;
+    let mut hasher = DefaultHasher::new();
+    // How it is made is part of what it is.
+    (&java.version, std::env::consts::ARCH, include_str!("kafka_image.rs")).hash(&mut hasher);
+    let tag = format!("{KEEPS_ITS_WORD}-{:016x}", hasher.finish());
+    if !engine.has_image(&format!("{NAME}:{tag}"))? {
+        say(&format!("containers: making the image {NAME}:{tag}, once"));
+        let folder = TempDir::new().context("make a folder for an image")?;
+        fill(&folder.path().join("root"), &java)?;
+        engine.import(NAME, &tag, archive(folder.path())?)?;
+    }
+    Ok(tag)
+}
+
+/// The Java of this machine.
+struct Java {
+    home: PathBuf,
+    version: String,
+}
+
+impl Java {
+    fn find() -> anyhow::Result<Self> {
+        let output = Command::new("java").args(["-XshowSettings:properties", "-version"]).output();
+        let output = output.context("start java: is a JDK 17 or newer installed?")?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        let property = |name: &str| {
+            let line =
+                said.lines().find_map(|it| it.trim().strip_prefix(name)?.strip_prefix(" = "));
+            line.map(str::to_owned).with_context(|| format!("find {name} of java"))
+        };
+        Ok(Self { home: property("java.home")?.into(), version: property("java.runtime.version")? })
+    }
+
+    /// Puts a runtime there: only what is needed of it, if this Java can make one.
+    fn put(&self, to: &Path) -> anyhow::Result<()> {
+        if !self.home.join("jmods").is_dir() {
+            return copy(&self.home, to);
+        }
+        let mut jlink = Command::new(self.home.join("bin/jlink"));
+        jlink
+            .args(["--add-modules", MODULES, "--no-header-files", "--no-man-pages"])
+            .arg("--strip-java-debug-attributes")
+            .arg("--output")
+            .arg(to);
+        run(&mut jlink).map(drop)
+    }
+}
+
+fn fill(root: &Path, java: &Java) -> anyhow::Result<()> {
+    let kafka = jars(KEEPS_ITS_WORD)?;
+    for folder in ["tmp", "kafka/data"] {
+        fs::create_dir_all(root.join(folder)).with_context(|| format!("make {folder}"))?;
+    }
+    java.put(&root.join("java"))?;
+    put_libraries(root)?;
+    copy(&kafka.join("lib"), &root.join("kafka/lib"))?;
+    copy(&kafka.join("log4j2.properties"), &root.join("kafka/log4j2.properties"))?;
+    // Formatted here: there is no shell there to do it before the broker starts.
+    let data = root.join("kafka/data");
+    let settings = PROPERTIES.replace("/kafka/data", &data.display().to_string());
+    let path = root.join("kafka/format.properties");
+    let listeners = "listeners=PLAINTEXT://:9092,CONTROLLER://localhost:9093";
+    fs::write(&path, format!("{settings}{listeners}\n")).context("write properties")?;
+    format_storage(&kafka, &path, &[])?;
+    fs::remove_file(&path).context("remove properties")
+}
+
+/// Puts the libraries there that the runtime links, at their own paths.
+fn put_libraries(root: &Path) -> anyhow::Result<()> {
+    let java = root.join("java");
+    let mut binaries = vec![java.join("bin/java")];
+    find_libraries(&java.join("lib"), &mut binaries)?;
+    let linked = Command::new("ldd").args(&binaries).output().context("start ldd")?;
+    let linked = String::from_utf8_lossy(&linked.stdout);
+    // `libz.so.1 => /lib/libz.so.1 (0x..)`, or the loader: `/lib64/ld-linux-x86-64.so.2 (0x..)`.
+    let paths: BTreeSet<&Path> = linked
+        .lines()
+        .filter_map(|line| line.split_whitespace().find(|word| word.starts_with('/')))
+        .map(|path| Path::new(path.trim_end_matches(':')))
+        .filter(|path| !path.starts_with(root))
+        .collect();
+    ensure!(!paths.is_empty(), "ldd finds no library of {}", java.display());
+    for path in paths {
+        copy(path, &root.join(path.strip_prefix("/").unwrap_or(path)))?;
+    }
+    Ok(())
+}
+
+fn find_libraries(folder: &Path, found: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+    for entry in fs::read_dir(folder).with_context(|| format!("list {}", folder.display()))? {
+        let path = entry.context("list libraries")?.path();
+        if path.is_dir() {
+            find_libraries(&path, found)?;
+        } else if path.extension().is_some_and(|it| it == "so") {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// Copies a file or a folder: what links lead to, and no link that leads nowhere.
+fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
+    if from.is_dir() {
+        fs::create_dir_all(to).with_context(|| format!("make {}", to.display()))?;
+        for entry in fs::read_dir(from).with_context(|| format!("list {}", from.display()))? {
+            let name = entry.context("list files")?.file_name();
+            if NOT_TAKEN.iter().all(|it| name != *it) {
+                copy(&from.join(&name), &to.join(&name))?;
+            }
+        }
+    } else if from.exists() {
+        let parent = to.parent().context("find a folder")?;
+        fs::create_dir_all(parent).with_context(|| format!("make {}", parent.display()))?;
+        fs::copy(from, to).with_context(|| format!("copy {}", from.display()))?;
+    }
+    Ok(())
+}
+
+fn archive(folder: &Path) -> anyhow::Result<File> {
+    let path = folder.join("root.tar");
+    let mut tar = Command::new("tar");
+    tar.args(["--numeric-owner", "--owner=0", "--group=0", "-C"])
+        .arg(folder.join("root"))
+        .arg("-cf")
+        .arg(&path)
+        .arg(".");
+    run(&mut tar)?;
+    File::open(&path).with_context(|| format!("open {}", path.display()))
+}
+
+fn run(command: &mut Command) -> anyhow::Result<()> {
+    let program = command.get_program().display().to_string();
+    let output = command.output().with_context(|| format!("start {program}"))?;
+    let said = [output.stdout, output.stderr].concat();
+    ensure!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&said));
+    Ok(())
+}
