@@ -35,6 +35,7 @@ impl OnKafka {
 
 impl Fixture for OnKafka {
     const EVENTS_FROM: u64 = 1;
+    const IS_SEEN_AT_ONCE: bool = false;
 
     fn new(timestamps: Timestamps) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
