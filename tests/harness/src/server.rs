@@ -117,8 +117,12 @@ impl Server {
 
     fn ask_to_end(&mut self) {
         let until = Instant::now() + ENDING;
-        let is_asked = signal(self.child.id(), "TERM").is_ok();
-        while is_asked && Instant::now() < until && matches!(self.child.try_wait(), Ok(None)) {
+        let mut is_asked = false;
+        while Instant::now() < until && matches!(self.child.try_wait(), Ok(None)) {
+            if !is_asked && signal(self.child.id(), "TERM").is_err() {
+                break;
+            }
+            is_asked = true;
             std::thread::sleep(Duration::from_millis(20));
         }
     }

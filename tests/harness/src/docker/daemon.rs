@@ -1,8 +1,9 @@
 //! Whether there is an engine, by what was wished; one of our own where none listens.
 //!
 //! # Invariants
-//! 1. Our own shares nothing with the machine's: data, state, socket, containerd's namespace are
-//!    its own, and it touches neither the packet filter nor the default bridge.
+//! 1. Our own takes nothing from the machine's: data, state, socket, containerd's namespace are
+//!    its own, and it leaves the packet filter alone. The default bridge it shares: without one
+//!    (`--bridge=none`) it would delete the machine's.
 //! 2. It ends with this process, however that ends, and its containers before it.
 
 use std::fs::{self, File};
@@ -98,7 +99,7 @@ impl std::fmt::Display for Docker {
 pub struct Daemon {
     engine: Engine,
     data: PathBuf,
-    server: Server,
+    _server: Server,
     _folder: TempDir,
     _lock: Option<File>,
 }
@@ -119,8 +120,8 @@ impl Daemon {
         let host = format!("unix://{}", at("docker.sock").display());
         let mut command = Command::new("dockerd");
         command
-            .args(["--host", &host, "--bridge=none", "--iptables=false", "--ip6tables=false"])
-            .args(["--ip-forward=false", "--containerd-namespace=bellhop"])
+            .args(["--host", &host, "--iptables=false", "--ip6tables=false", "--ip-forward=false"])
+            .arg("--containerd-namespace=bellhop")
             .arg("--containerd-plugins-namespace=bellhop-plugins")
             .arg("--data-root")
             .arg(&data)
@@ -133,7 +134,8 @@ impl Daemon {
         let engine = Engine::at(&host)?;
         // Of a run that was cut short.
         engine.remove_all()?;
-        let daemon = Self { engine: engine.clone(), data, server, _folder: folder, _lock: lock };
+        let daemon =
+            Self { engine: engine.clone(), data, _server: server, _folder: folder, _lock: lock };
         Ok((engine, daemon))
     }
 
@@ -144,9 +146,8 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // If it does not answer any more, there is nothing but to stop it.
+        // If it does not answer any more, there is nothing but to stop it, which its fields do.
         let _ = self.engine.remove_all();
-        self.server.kill();
     }
 }
 
