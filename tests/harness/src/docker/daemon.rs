@@ -185,12 +185,12 @@ fn install() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What failed, and the last that the failed program said.
+/// What failed, and what the failed program said of it: where it does not say that it failed, the
+/// last.
 fn in_one_line(error: &anyhow::Error) -> String {
     let text = format!("{error:#}");
-    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    match (lines.next(), lines.next_back()) {
-        (Some(first), Some(last)) => format!("{first} {last}"),
-        (first, _) => first.unwrap_or_default().to_owned(),
-    }
+    let (first, said) = text.split_once('\n').unwrap_or((&text, ""));
+    let tells = said.lines().rfind(|line| ["failed", "panic"].iter().any(|it| line.contains(it)));
+    let last = tells.or_else(|| said.lines().next_back()).unwrap_or_default();
+    format!("{first} {}", last.trim()).trim_end().to_owned()
 }

@@ -13,21 +13,22 @@ const WISH: &str = "BELLHOP_TEST_BROKER";
 const COMPOSE: &str = include_str!("../../../../docker/compose.yaml");
 const REDPANDA: &str = "redpandadata/redpanda";
 
-/// Settings of Redpanda, read at its first start. Those of a container for development come first:
-/// with this file there they would be lost. Of these, not taken are topics made by whoever asks
-/// for one, and write caching: what a broker acknowledged has to be there after kill -9.
+/// Settings of Redpanda, read at its first start: first those of its mode for development, which
+/// are lost where this file is, but for two. Nobody makes a topic by asking for it, and what is
+/// acknowledged is written: it has to be there after kill -9.
 ///
 /// # Source
-/// `rpk redpanda start --mode help`; `config_manager::preload` reads this file or the properties
-/// in `redpanda.yaml`, never both.
+/// `rpk redpanda start --mode help`; `config_manager::preload` reads this file or the properties in
+/// `redpanda.yaml`, never both.
 const REDPANDA_SETTINGS: &str = "\
 group_topic_partitions: 3
 storage_min_free_bytes: 10485760
 topic_partitions_per_shard: 2000
 fetch_reads_debounce_timeout: 10
-auto_create_topics_enabled: false
-write_caching_default: disabled
 group_initial_rebalance_delay: 0
+log_segment_size_min: 1
+auto_create_topics_enabled: false
+write_caching_default: \"false\"
 group_min_session_timeout_ms: 500
 transaction_coordinator_partitions: 4
 ";
