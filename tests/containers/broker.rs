@@ -31,7 +31,8 @@ pub(crate) fn engine() -> Engine {
     })
 }
 
-fn image(engine: &Engine) -> &'static BrokerImage {
+/// The broker's image, which is made at most once.
+pub(crate) fn image(engine: &Engine) -> &'static BrokerImage {
     static IMAGE: OnceLock<BrokerImage> = OnceLock::new();
     IMAGE.get_or_init(|| BrokerImage::choose(engine).unwrap())
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bellhop_harness::set_apart;
 
-use crate::broker::{Broker, engine};
+use crate::broker::{Broker, engine, image};
 use crate::house::LONG;
 
 const TEST: &str = "reaper::a_container_goes_with_the_process_that_started_it";
@@ -66,6 +66,8 @@ fn a_container_goes_with_the_process_that_started_it() {
             std::thread::park();
         }
     }
+    // Not by two processes at once.
+    image(&engine());
     let mut leaver = this(LEAVES, "1").stderr(Stdio::piped()).spawn().unwrap();
     let said = BufReader::new(leaver.stderr.take().unwrap()).lines().map_while(Result::ok);
     let left: Vec<String> =

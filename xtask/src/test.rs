@@ -28,13 +28,13 @@ pub(crate) fn run(filter: Option<&str>) -> anyhow::Result<()> {
 
 /// Whether Docker Compose takes our file; it needs no engine for that.
 fn check_compose() -> anyhow::Result<()> {
-    let candidates: [&[&str]; 2] = [&["docker", "compose"], &["docker-compose"]];
-    let Some(compose) = candidates.into_iter().find(|it| succeeds(it, &["version"])) else {
+    let version = compose(&["version"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if !version.is_ok_and(|status| status.success()) {
         println!("{COMPOSE}: not checked: there is no docker compose");
         return Ok(());
-    };
+    }
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../docker/compose.yaml");
-    let output = command(compose, &["--file", file, "config", "--quiet"]).output();
+    let output = compose(&["--file", file, "config", "--quiet"]).output();
     let output = output.context("start docker compose")?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{COMPOSE}: {}", said.trim_end());
@@ -42,15 +42,8 @@ fn check_compose() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn succeeds(program: &[&str], arguments: &[&str]) -> bool {
-    let mut command = command(program, arguments);
-    command.stdout(Stdio::null()).stderr(Stdio::null());
-    command.status().is_ok_and(|status| status.success())
-}
-
-fn command(program: &[&str], arguments: &[&str]) -> Command {
-    let (program, first) = program.split_first().unwrap_or((&"docker", &[]));
-    let mut command = Command::new(program);
-    command.args(first).args(arguments);
+fn compose(arguments: &[&str]) -> Command {
+    let mut command = Command::new("docker");
+    command.arg("compose").args(arguments);
     command
 }

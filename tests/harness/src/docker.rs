@@ -5,6 +5,7 @@
 //! connection: its command-line client is not everywhere, and this is little.
 
 mod daemon;
+mod files;
 mod image;
 mod kafka_image;
 
@@ -47,6 +48,13 @@ enum Address {
 trait Line: Read + Write {}
 impl<T: Read + Write> Line for T {}
 
+/// What is sent with a request.
+enum Body {
+    None,
+    Json(String),
+    Archive(File),
+}
+
 struct Answer {
     status: u16,
     body: String,
@@ -84,7 +92,7 @@ impl Engine {
             _ => bail!("{host} is no address of an engine: unix://PATH or tcp://HOST:PORT"),
         };
         let engine = Self { address };
-        let answer = engine.ask("GET /_ping", None, PING)?;
+        let answer = engine.ask("GET /_ping", Body::None, PING)?;
         ensure!(answer.status == 200, "it answers {}", answer.status);
         Ok(engine)
     }
@@ -103,7 +111,7 @@ impl Engine {
     /// # Errors
     /// When it does not answer.
     pub fn has_image(&self, name: &str) -> anyhow::Result<bool> {
-        Ok(self.ask(&format!("GET /images/{name}/json"), None, LONG)?.status == 200)
+        Ok(self.ask(&format!("GET /images/{name}/json"), Body::None, LONG)?.status == 200)
     }
 
     /// Pulls an image.
@@ -112,7 +120,7 @@ impl Engine {
     /// When it does not come, or nothing does for ten seconds.
     pub(crate) fn pull(&self, name: &str, tag: &str) -> anyhow::Result<()> {
         let request = format!("POST /images/create?fromImage={name}&tag={tag}");
-        let mut line = self.send(&request, None, SILENCE)?;
+        let mut line = self.send(&request, Body::None, SILENCE)?;
         let (until, mut said) = (Instant::now() + PULL, Vec::new());
         let mut bytes = [0; 4096];
         // Each line of the answer is a step; each read waits no longer than the silence.
@@ -135,12 +143,26 @@ impl Engine {
     /// Makes an image of the files in an archive.
     pub(crate) fn import(&self, name: &str, tag: &str, archive: File) -> anyhow::Result<()> {
         let request = format!("POST /images/create?fromSrc=-&repo={name}&tag={tag}");
-        let answer = self.ask(&request, Some(archive), LONG)?;
+        let answer = self.ask(&request, Body::Archive(archive), LONG)?;
         ensure!(
             answer.status == 200 && self.has_image(&format!("{name}:{tag}"))?,
             "make the image {name}:{tag}: {}",
             answer.body
         );
+        Ok(())
+    }
+
+    /// Runs a program of an image in a container, to its end.
+    pub(crate) fn run(&self, image: &str, program: &str) -> anyhow::Result<()> {
+        let body = format!("{{\"Image\":\"{image}\",\"Cmd\":[\"{program}\"]}}");
+        let made = self.ask("POST /containers/create", Body::Json(body), LONG)?.body;
+        let id = made.split("\"Id\":\"").nth(1).and_then(|it| it.split('"').next());
+        let id = id.with_context(|| format!("make a container: {made}"))?;
+        let started = self.ask(&format!("POST /containers/{id}/start"), Body::None, LONG)?;
+        let ended = self.ask(&format!("POST /containers/{id}/wait"), Body::None, LONG)?;
+        self.ask(&format!("DELETE /containers/{id}?force=1"), Body::None, LONG)?;
+        ensure!(started.status < 300, "start a container: {}", started.body.trim_end());
+        ensure!(ended.body.contains("\"StatusCode\":0"), "run a container: {}", ended.body);
         Ok(())
     }
 
@@ -151,7 +173,7 @@ impl Engine {
     pub fn kill9(&self, container: &str) -> anyhow::Result<()> {
         for request in ["kill?signal=KILL", "wait"] {
             let request = format!("POST /containers/{container}/{request}");
-            let answer = self.ask(&request, None, LONG)?;
+            let answer = self.ask(&request, Body::None, LONG)?;
             ensure!(answer.status < 300, "kill {container}: {}", answer.body);
         }
         Ok(())
@@ -162,7 +184,7 @@ impl Engine {
     /// # Errors
     /// When it does not answer.
     pub fn has_container(&self, container: &str) -> anyhow::Result<bool> {
-        Ok(self.ask(&format!("GET /containers/{container}/json"), None, LONG)?.status == 200)
+        Ok(self.ask(&format!("GET /containers/{container}/json"), Body::None, LONG)?.status == 200)
     }
 
     /// Removes a container with its data, and then a network, if they are there.
@@ -170,8 +192,8 @@ impl Engine {
     /// # Errors
     /// When it does not answer.
     pub fn remove(&self, container: &str, network: &str) -> anyhow::Result<()> {
-        self.ask(&format!("DELETE /containers/{container}?force=1&v=1"), None, LONG)?;
-        self.ask(&format!("DELETE /networks/{network}"), None, LONG)?;
+        self.ask(&format!("DELETE /containers/{container}?force=1&v=1"), Body::None, LONG)?;
+        self.ask(&format!("DELETE /networks/{network}"), Body::None, LONG)?;
         Ok(())
     }
 
@@ -180,15 +202,15 @@ impl Engine {
         // {"label":["bellhop.tests"]}
         let ours = format!("%7B%22label%22%3A%5B%22{LABEL}%22%5D%7D");
         let request = format!("GET /containers/json?all=1&filters={ours}");
-        let found = self.ask(&request, None, LONG)?.body;
+        let found = self.ask(&request, Body::None, LONG)?.body;
         for container in found.split("\"Id\":\"").skip(1).filter_map(|it| it.split('"').next()) {
-            self.ask(&format!("DELETE /containers/{container}?force=1&v=1"), None, LONG)?;
+            self.ask(&format!("DELETE /containers/{container}?force=1&v=1"), Body::None, LONG)?;
         }
-        self.ask("POST /networks/prune", None, LONG)?;
+        self.ask("POST /networks/prune", Body::None, LONG)?;
         Ok(())
     }
 
-    fn ask(&self, request: &str, body: Option<File>, most: Duration) -> anyhow::Result<Answer> {
+    fn ask(&self, request: &str, body: Body, most: Duration) -> anyhow::Result<Answer> {
         let mut line = self.send(request, body, most)?;
         let mut answer = Vec::new();
         line.read_to_end(&mut answer).with_context(|| format!("{request}: read the answer"))?;
@@ -199,26 +221,27 @@ impl Engine {
         Ok(Answer { status, body: body.to_owned() })
     }
 
-    fn send(
-        &self,
-        request: &str,
-        body: Option<File>,
-        most: Duration,
-    ) -> anyhow::Result<Box<dyn Line>> {
-        let mut line = self.connect(most)?;
-        let length = match &body {
-            Some(file) => file.metadata().context("look at the archive")?.len(),
-            None => 0,
+    fn send(&self, request: &str, body: Body, most: Duration) -> anyhow::Result<Box<dyn Line>> {
+        let (kind, length) = match &body {
+            Body::None => ("text/plain", 0),
+            Body::Json(text) => ("application/json", text.len() as u64),
+            Body::Archive(file) => {
+                ("application/x-tar", file.metadata().context("look at the archive")?.len())
+            }
         };
+        let mut line = self.connect(most)?;
         write!(
             line,
-            "{request} HTTP/1.0\r\nhost: docker\r\ncontent-type: application/x-tar\r\n\
+            "{request} HTTP/1.0\r\nhost: docker\r\ncontent-type: {kind}\r\n\
              content-length: {length}\r\n\r\n"
         )
         .with_context(|| format!("ask for {request}"))?;
-        if let Some(mut file) = body {
-            std::io::copy(&mut file, &mut line).with_context(|| format!("send {request}"))?;
-        }
+        let sent = match body {
+            Body::None => Ok(0),
+            Body::Json(text) => std::io::copy(&mut text.as_bytes(), &mut line),
+            Body::Archive(mut file) => std::io::copy(&mut file, &mut line),
+        };
+        sent.with_context(|| format!("send {request}"))?;
         Ok(line)
     }
 

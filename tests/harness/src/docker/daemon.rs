@@ -15,6 +15,7 @@ use anyhow::{Context, bail, ensure};
 use tempfile::TempDir;
 
 use super::Engine;
+use super::files::{archive, copy, put_libraries};
 use crate::cache::cache;
 use crate::server::Server;
 
@@ -78,6 +79,7 @@ impl Docker {
             }
         }
         let (engine, daemon) = Daemon::start()?;
+        try_out(&engine).context("an engine of our own starts, but runs no container")?;
         Ok(Self::Started(engine, daemon))
     }
 }
@@ -149,6 +151,20 @@ impl Drop for Daemon {
         // If it does not answer any more, there is nothing but to stop it, which its fields do.
         let _ = self.engine.remove_all();
     }
+}
+
+/// Whether this machine lets an engine run a container shows only when one runs.
+fn try_out(engine: &Engine) -> anyhow::Result<()> {
+    const NAME: &str = "bellhop-test/true";
+    if !engine.has_image(&format!("{NAME}:local"))? {
+        let folder = TempDir::new().context("make a folder for an image")?;
+        let root = folder.path().join("root");
+        let program = root.join("true");
+        copy("/bin/true".as_ref(), &program)?;
+        put_libraries(&root, &[program])?;
+        engine.import(NAME, "local", archive(folder.path())?)?;
+    }
+    engine.run(&format!("{NAME}:local"), "/true")
 }
 
 fn is_root() -> anyhow::Result<bool> {

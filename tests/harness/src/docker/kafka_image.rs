@@ -1,8 +1,7 @@
 //! An image of Apache Kafka, made from what is on this machine: a Java runtime with what Kafka needs
 //! of it, the libraries that it links, Kafka's jars. There is no shell in it.
 
-use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,6 +9,7 @@ use std::process::Command;
 use anyhow::{Context, ensure};
 use tempfile::TempDir;
 
+use super::files::{archive, copy, put_libraries, run};
 use super::{Engine, say};
 use crate::kafka::{KEEPS_ITS_WORD, format_storage, jars};
 
@@ -29,8 +29,6 @@ log.dirs=/kafka/data
 const MODULES: &str = "java.base,java.desktop,java.logging,java.management,java.naming,\
                        java.security.jgss,java.security.sasl,java.sql,java.xml,jdk.crypto.ec,\
                        jdk.management,jdk.unsupported,jdk.zipfs";
-/// Parts of a Java home that nothing runs with.
-const NOT_TAKEN: [&str; 6] = ["jmods", "man", "docs", "legal", "include", "src.zip"];
 
 /// Makes the image, if the engine does not have it; gives its tag, which changes with its content.
 pub(super) fn make(engine: &Engine) -> anyhow::Result<String> {
@@ -38,7 +36,8 @@ pub(super) fn make(engine: &Engine) -> anyhow::Result<String> {
     let java = Java::find()?;
     let mut hasher = DefaultHasher::new();
     // How it is made is part of what it is.
-    (&java.version, std::env::consts::ARCH, include_str!("kafka_image.rs")).hash(&mut hasher);
+    let made = [include_str!("kafka_image.rs"), include_str!("files.rs")];
+    (&java.version, std::env::consts::ARCH, made).hash(&mut hasher);
     let tag = format!("{KEEPS_ITS_WORD}-{:016x}", hasher.finish());
     if !engine.has_image(&format!("{NAME}:{tag}"))? {
         say(&format!("containers: making the image {NAME}:{tag}, once"));
@@ -89,7 +88,9 @@ fn fill(root: &Path, java: &Java) -> anyhow::Result<()> {
         fs::create_dir_all(root.join(folder)).with_context(|| format!("make {folder}"))?;
     }
     java.put(&root.join("java"))?;
-    put_libraries(root)?;
+    let mut binaries = vec![root.join("java/bin/java")];
+    find_libraries(&root.join("java/lib"), &mut binaries)?;
+    put_libraries(root, &binaries)?;
     copy(&kafka.join("lib"), &root.join("kafka/lib"))?;
     copy(&kafka.join("log4j2.properties"), &root.join("kafka/log4j2.properties"))?;
     // Formatted here: there is no shell there to do it before the broker starts.
@@ -102,27 +103,6 @@ fn fill(root: &Path, java: &Java) -> anyhow::Result<()> {
     fs::remove_file(&path).context("remove properties")
 }
 
-/// Puts the libraries there that the runtime links, at their own paths.
-fn put_libraries(root: &Path) -> anyhow::Result<()> {
-    let java = root.join("java");
-    let mut binaries = vec![java.join("bin/java")];
-    find_libraries(&java.join("lib"), &mut binaries)?;
-    let linked = Command::new("ldd").args(&binaries).output().context("start ldd")?;
-    let linked = String::from_utf8_lossy(&linked.stdout);
-    // `libz.so.1 => /lib/libz.so.1 (0x..)`, or the loader: `/lib64/ld-linux-x86-64.so.2 (0x..)`.
-    let paths: BTreeSet<&Path> = linked
-        .lines()
-        .filter_map(|line| line.split_whitespace().find(|word| word.starts_with('/')))
-        .map(|path| Path::new(path.trim_end_matches(':')))
-        .filter(|path| !path.starts_with(root))
-        .collect();
-    ensure!(!paths.is_empty(), "ldd finds no library of {}", java.display());
-    for path in paths {
-        copy(path, &root.join(path.strip_prefix("/").unwrap_or(path)))?;
-    }
-    Ok(())
-}
-
 fn find_libraries(folder: &Path, found: &mut Vec<PathBuf>) -> anyhow::Result<()> {
     for entry in fs::read_dir(folder).with_context(|| format!("list {}", folder.display()))? {
         let path = entry.context("list libraries")?.path();
@@ -132,43 +112,5 @@ fn find_libraries(folder: &Path, found: &mut Vec<PathBuf>) -> anyhow::Result<()>
             found.push(path);
         }
     }
-    Ok(())
-}
-
-/// Copies a file or a folder: what links lead to, and no link that leads nowhere.
-fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
-    if from.is_dir() {
-        fs::create_dir_all(to).with_context(|| format!("make {}", to.display()))?;
-        for entry in fs::read_dir(from).with_context(|| format!("list {}", from.display()))? {
-            let name = entry.context("list files")?.file_name();
-            if NOT_TAKEN.iter().all(|it| name != *it) {
-                copy(&from.join(&name), &to.join(&name))?;
-            }
-        }
-    } else if from.exists() {
-        let parent = to.parent().context("find a folder")?;
-        fs::create_dir_all(parent).with_context(|| format!("make {}", parent.display()))?;
-        fs::copy(from, to).with_context(|| format!("copy {}", from.display()))?;
-    }
-    Ok(())
-}
-
-fn archive(folder: &Path) -> anyhow::Result<File> {
-    let path = folder.join("root.tar");
-    let mut tar = Command::new("tar");
-    tar.args(["--numeric-owner", "--owner=0", "--group=0", "-C"])
-        .arg(folder.join("root"))
-        .arg("-cf")
-        .arg(&path)
-        .arg(".");
-    run(&mut tar)?;
-    File::open(&path).with_context(|| format!("open {}", path.display()))
-}
-
-fn run(command: &mut Command) -> anyhow::Result<()> {
-    let program = command.get_program().display().to_string();
-    let output = command.output().with_context(|| format!("start {program}"))?;
-    let said = [output.stdout, output.stderr].concat();
-    ensure!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&said));
     Ok(())
 }
