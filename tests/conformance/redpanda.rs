@@ -1,11 +1,10 @@
-//! The suite on real brokers: Apache Kafka, with a real schema registry.
+//! The suite on real brokers, wherever they run: see `cluster`.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bellhop_core::message::{LogId, Timestamp};
-use bellhop_harness::{Kafka, Registry};
+use bellhop_harness::expel;
 use bellhop_runtime::log::redpanda::topics::{self, Wanted};
 use bellhop_runtime::log::redpanda::{Config, Redpanda};
 use bellhop_runtime::log::{Consumer, Log, Producer, Reader, Timestamps};
@@ -13,22 +12,9 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use uuid::Uuid;
 
+use crate::cluster::cluster;
 use crate::consumers::consumers_conform;
 use crate::suite::{Fixture, PARTITIONS, conforms};
-
-struct Cluster {
-    kafka: Kafka,
-    registry: Registry,
-}
-
-/// One for all tests of this binary.
-fn cluster() -> &'static Cluster {
-    static CLUSTER: OnceLock<Cluster> = OnceLock::new();
-    CLUSTER.get_or_init(|| Cluster {
-        kafka: Kafka::start(1).unwrap(),
-        registry: Registry::start().unwrap(),
-    })
-}
 
 struct OnKafka {
     config: Config,
@@ -38,23 +24,22 @@ struct OnKafka {
 impl OnKafka {
     /// Throws out the one member of a group.
     fn expel(&self, group: &str) {
-        let Cluster { kafka, .. } = cluster();
         let asking: BaseConsumer =
-            ClientConfig::new().set("bootstrap.servers", kafka.brokers()).create().unwrap();
+            ClientConfig::new().set("bootstrap.servers", cluster().brokers()).create().unwrap();
         let groups = asking.fetch_group_list(Some(group), Duration::from_secs(10)).unwrap();
         let members: Vec<_> = groups.groups().iter().flat_map(|group| group.members()).collect();
         let [member] = members.as_slice() else { panic!("{} members", members.len()) };
-        kafka.expel(group, member.id()).unwrap();
+        expel(&cluster().brokers(), group, member.id()).unwrap();
     }
 }
 
 impl Fixture for OnKafka {
     const EVENTS_FROM: u64 = 1;
+    const IS_SEEN_AT_ONCE: bool = false;
 
     fn new(timestamps: Timestamps) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let Cluster { kafka, registry } = cluster();
-        let mut config = Config::new(&kafka.brokers(), &registry.url());
+        let mut config = Config::new(&cluster().brokers(), &cluster().registry());
         config.prefix = format!("suite-{}", COUNT.fetch_add(1, Ordering::Relaxed));
         config.group.clone_from(&config.prefix);
         config.timestamps = Some(timestamps);

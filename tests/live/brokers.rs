@@ -3,23 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bellhop_harness::{Coordinator, Kafka, KafkaOptions as Options};
+use bellhop_harness::{Coordinator, KEEPS_ITS_WORD, Kafka, KafkaOptions as Options};
 
-use crate::house::{House, Running, alone, worker_that_tells};
+use crate::house::{House, Running, alone, work_if_child, worker_that_tells};
+use crate::only_broker;
 
 /// How long the cluster takes to believe that a broker is gone.
 const BROKER_SESSION: Duration = Duration::from_secs(4);
-
-/// A version that keeps its word when its only broker is killed.
-///
-/// 4.3.1 does not: the broker that starts again is the leader by its old metadata, then fenced,
-/// then the leader anew, and when it is fenced it takes its partitions for deleted and the
-/// transactions on them for complete, with no marker written ("Couldn't find leader endpoint … can
-/// be skipped"). What was acknowledged stays undecided for ever, for every reader.
-///
-/// # Source
-/// KAFKA-20734.
-const ITS_MARKERS_ARE_WRITTEN: &str = "3.9.1";
 
 fn options(nodes: usize) -> Options {
     let session = format!("broker.session.timeout.ms={}", BROKER_SESSION.as_millis());
@@ -65,24 +55,26 @@ fn one_of_three_brokers_killed_in_the_middle_of_transactions_loses_nothing_and_d
     house.check();
 }
 
+impl only_broker::Broker for Kafka {
+    fn brokers(&self) -> String {
+        Kafka::brokers(self)
+    }
+
+    fn kill9(&mut self) {
+        Kafka::kill9(self, 0);
+    }
+
+    fn restart(&mut self) {
+        Kafka::restart(self, 0).unwrap();
+    }
+}
+
 #[test]
 fn the_only_broker_killed_in_the_middle_of_transactions_loses_nothing_and_doubles_nothing() {
+    work_if_child();
+    let name = "brokers::the_only_broker_killed_in_the_middle_of_transactions_loses_nothing_and_doubles_nothing";
     let others = alone();
-    let options = Options { version: ITS_MARKERS_ARE_WRITTEN.to_owned(), ..options(1) };
+    let options = Options { version: KEEPS_ITS_WORD.to_owned(), ..options(1) };
     let mut kafka = Kafka::start_with(options).unwrap();
-    let mut house = House::on(&kafka.brokers(), &others.registry.url());
-    let workers = [Running::start(&house.log), Running::start(&house.log)];
-    house.send(1_000);
-    house.wait_decided();
-    for _ in 0..2 {
-        for _ in 0..6 {
-            house.send(400);
-        }
-        kafka.kill9(0);
-        std::thread::sleep(Duration::from_secs(1));
-        kafka.restart(0).unwrap();
-        wait(&house, Instant::now());
-    }
-    workers.into_iter().for_each(Running::stop);
-    house.check();
+    only_broker::is_killed_under_load(&mut kafka, &others.registry.url(), name);
 }

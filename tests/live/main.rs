@@ -12,6 +12,7 @@ mod brokers;
 mod embedded;
 mod house;
 mod network;
+mod only_broker;
 mod processes;
 mod rebalances;
 mod registry;

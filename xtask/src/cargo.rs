@@ -43,12 +43,21 @@ const ENGINE: [&str; 2] = ["bellhop", "bellhop-analytics"];
 /// Together, the test dependencies of the rest would change features far below the engine, and so
 /// build it once more than `cargo build` does: a quarter of an hour.
 pub(crate) fn run_groups(before: &[&str], after: &[&str]) -> anyhow::Result<()> {
-    let mut rest = [before, &["--workspace"]].concat();
-    rest.extend(ENGINE.iter().flat_map(|package| ["--exclude", package]));
+    run_rest(before, after, &[])?;
     let mut engine = before.to_vec();
     engine.extend(ENGINE.iter().flat_map(|package| ["--package", package]));
-    run(&[rest.as_slice(), after].concat(), &[])?;
     run(&[engine.as_slice(), after].concat(), &[])
+}
+
+/// Runs cargo over all packages but those with the SQL engine.
+pub(crate) fn run_rest(
+    before: &[&str],
+    after: &[&str],
+    variables: &[(&str, String)],
+) -> anyhow::Result<()> {
+    let mut rest = [before, &["--workspace"]].concat();
+    rest.extend(ENGINE.iter().flat_map(|package| ["--exclude", package]));
+    run(&[rest.as_slice(), after].concat(), variables)
 }
 
 /// Runs cargo and gives what it prints.

@@ -7,6 +7,7 @@ mod cargo;
 mod licences;
 mod plot;
 mod soak;
+mod test;
 
 use clap::{Parser, Subcommand};
 
@@ -19,7 +20,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Builds everything and runs all tests.
+    /// Builds everything and runs all tests; some a second time in containers, where a Docker
+    /// engine is.
     Test {
         /// Only tests whose name contains this.
         filter: Option<String>,
@@ -53,10 +55,7 @@ enum Command {
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
-        Command::Test { filter } => {
-            let filter: Vec<&str> = filter.iter().flat_map(|name| ["--", name.as_str()]).collect();
-            cargo::run_groups(&["test", "--locked"], &filter)
-        }
+        Command::Test { filter } => test::run(filter.as_deref()),
         Command::Simulate { seeds, seed } => {
             let variable = match seed {
                 Some(seed) => ("BELLHOP_SEED", seed.to_string()),
@@ -72,8 +71,11 @@ fn main() -> anyhow::Result<()> {
         Command::Lint => {
             cargo::run(&["fmt", "--all", "--check"], &[])?;
             licences::check()?;
-            let clippy = ["clippy", "--locked", "--quiet", "--all-targets"];
-            cargo::run_groups(&clippy, &["--", "-D", "warnings"])
+            let (clippy, deny) = (["clippy", "--locked", "--quiet"], ["--", "-D", "warnings"]);
+            cargo::run_groups(&[clippy.as_slice(), &["--all-targets"]].concat(), &deny)?;
+            // Not among all targets: it is no test that always runs.
+            let containers = [clippy.as_slice(), &["--test", test::CONTAINERS]].concat();
+            cargo::run_rest(&containers, &deny, &[])
         }
     }
 }

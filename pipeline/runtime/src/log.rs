@@ -16,8 +16,8 @@
 //!
 //! # Invariants
 //! 1. At most one transaction is under way; it ends before the next one is submitted.
-//! 2. After [`Ended::Committed`] every `read_committed` reader sees all of it, and before that none
-//!    of it.
+//! 2. After [`Ended::Committed`] every `read_committed` reader sees all of it, on brokers as soon as
+//!    their markers are written; what has not committed, none sees.
 //! 3. A partition has one owner. A worker that lost one cannot commit for it: it gets
 //!    [`Ended::Aborted`] or [`ErrorKind::Fenced`].
 //! 4. A revoked partition has its next owner only after [`Log::release`], or after its member is
@@ -135,7 +135,7 @@ pub struct Transaction {
 /// How a transaction ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
-    /// All of it is visible and durable.
+    /// All of it is durable, and visible.
     Committed,
     /// None of it ever will be; what is still owned may be submitted again as it is.
     Aborted,

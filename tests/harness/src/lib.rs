@@ -4,6 +4,7 @@
 mod cache;
 mod cargo;
 mod clickhouse;
+mod docker;
 mod kafka;
 mod proxy;
 mod registry;
@@ -13,8 +14,12 @@ mod server;
 pub use cache::{cache, fetched, python_packages};
 pub use cargo::{as_from_a_shell, cargo};
 pub use clickhouse::ClickHouse;
-pub use kafka::{Coordinator, Kafka, Options as KafkaOptions, PASSWORD, java_class_path, signal};
+pub use docker::{BrokerImage, Docker, Engine, LABEL, Start};
+pub use kafka::{
+    Coordinator, KEEPS_ITS_WORD, Kafka, Options as KafkaOptions, PASSWORD, expel, java_class_path,
+    known_brokers,
+};
 pub use proxy::{Proxy, ProxyTarget};
 pub use registry::Registry;
 pub use s3::S3;
-pub use server::{Server, free_port};
+pub use server::{Server, free_port, set_apart, signal};

@@ -16,6 +16,8 @@ use crate::kafka::maven;
 use crate::server::{Server, free_port};
 
 const VERSION: &str = "2.6.13.Final";
+/// Where Confluent's interface is.
+const PATH: &str = "/apis/ccompat/v7";
 const READY: Duration = Duration::from_secs(90);
 
 /// A running registry, killed when dropped.
@@ -43,23 +45,25 @@ impl Registry {
             .arg(folder.join(format!("apicurio-registry-app-{VERSION}-runner.jar")));
         let log = temp.path().join("log");
         let mut server = Server::start("schema registry", &mut command, &log)?;
-        server.wait_ready(READY, || answers(port))?;
+        server.wait_ready(READY, || answers(&format!("127.0.0.1:{port}"), PATH))?;
         Ok(Self { port, _server: server, _folder: temp })
     }
 
     /// Its address.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}/apis/ccompat/v7", self.port)
+        format!("http://127.0.0.1:{}{PATH}", self.port)
     }
 }
 
-fn answers(port: u16) -> bool {
+/// Whether a registry at `host:port` gives its subjects.
+pub(crate) fn answers(at: &str, path: &str) -> bool {
     let ask = || -> std::io::Result<String> {
-        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+        let mut stream = TcpStream::connect(at)?;
         stream.set_read_timeout(Some(Duration::from_secs(2)))?;
-        stream.write_all(
-            b"GET /apis/ccompat/v7/subjects HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n",
+        write!(
+            stream,
+            "GET {path}/subjects HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
         )?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;

@@ -7,12 +7,16 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
+
+/// How long a process that is asked to end may take.
+const ENDING: Duration = Duration::from_secs(30);
 
 /// A running process, killed when dropped, and when this process ends in any way.
 #[derive(Debug)]
 pub struct Server {
     name: String,
+    is_apart: bool,
     child: Child,
     watchdog: Child,
     log: std::path::PathBuf,
@@ -24,6 +28,29 @@ impl Server {
     /// # Errors
     /// When its program is not there.
     pub fn start(name: &str, command: &mut Command, log: &Path) -> anyhow::Result<Self> {
+        Self::launch(name, command, log, false)
+    }
+
+    /// As [`Server::start`], for one that has to clear up before it ends: it is asked to (signal
+    /// TERM), and what a terminal sends to its foreground does not reach it.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub(crate) fn start_apart(
+        name: &str,
+        command: &mut Command,
+        log: &Path,
+    ) -> anyhow::Result<Self> {
+        set_apart(command);
+        Self::launch(name, command, log, true)
+    }
+
+    fn launch(
+        name: &str,
+        command: &mut Command,
+        log: &Path,
+        is_apart: bool,
+    ) -> anyhow::Result<Self> {
         let out = File::options().create(true).append(true).open(log);
         let out = out.with_context(|| format!("open {}", log.display()))?;
         let child = command
@@ -32,7 +59,7 @@ impl Server {
             .stderr(out)
             .spawn()
             .with_context(|| format!("start {name}: {}", command.get_program().display()))?;
-        let watchdog = match watchdog(child.id()) {
+        let watchdog = match watchdog(child.id(), is_apart) {
             Ok(watchdog) => watchdog,
             Err(error) => {
                 let mut child = child;
@@ -42,7 +69,7 @@ impl Server {
                 return Err(error);
             }
         };
-        Ok(Self { name: name.to_owned(), child, watchdog, log: log.to_owned() })
+        Ok(Self { name: name.to_owned(), is_apart, child, watchdog, log: log.to_owned() })
     }
 
     /// Waits until it is ready, at most `most`.
@@ -73,8 +100,11 @@ impl Server {
         self.child.id()
     }
 
-    /// Kills it (signal 9) and waits for its end.
+    /// Kills it (signal 9; one that is apart is asked to end before) and waits for its end.
     pub fn kill(&mut self) {
+        if self.is_apart {
+            self.ask_to_end();
+        }
         // It may have ended by itself, which is as good.
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -83,6 +113,18 @@ impl Server {
             let _ = told.write_all(b"ended\n");
         }
         let _ = self.watchdog.wait();
+    }
+
+    fn ask_to_end(&mut self) {
+        let until = Instant::now() + ENDING;
+        let mut is_asked = false;
+        while Instant::now() < until && matches!(self.child.try_wait(), Ok(None)) {
+            if !is_asked && signal(self.child.id(), "TERM").is_err() {
+                break;
+            }
+            is_asked = true;
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     fn log_tail(&self) -> String {
@@ -95,14 +137,36 @@ impl Server {
 
 /// A shell that kills a process as soon as this one is gone: its input ends then. A test that is
 /// killed, or keeps its services in a `static`, drops nothing.
-fn watchdog(pid: u32) -> anyhow::Result<Child> {
-    Command::new("sh")
-        .args(["-c", &format!("read -r told || kill -9 {pid}")])
+fn watchdog(pid: u32, is_apart: bool) -> anyhow::Result<Child> {
+    let mut shell = Command::new("sh");
+    if is_apart {
+        set_apart(&mut shell);
+    }
+    let signal = if is_apart { "TERM" } else { "KILL" };
+    shell
+        .args(["-c", &format!("read -r told || kill -s {signal} {pid}")])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .context("start a watchdog")
+}
+
+/// Puts a program into a process group of its own.
+#[cfg_attr(not(unix), expect(unused_variables, reason = "there are no process groups"))]
+pub fn set_apart(command: &mut Command) {
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(command, 0);
+}
+
+/// Sends a signal to a process of the caller's.
+///
+/// # Errors
+/// When there is no such process.
+pub fn signal(pid: u32, name: &str) -> anyhow::Result<()> {
+    let sent = Command::new("kill").args(["-s", name, &pid.to_string()]).status();
+    ensure!(sent.context("start kill")?.success(), "send {name} to process {pid}");
+    Ok(())
 }
 
 impl Drop for Server {
