@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use bellhop_core::headers::Written;
 use bellhop_core::message::LogId;
 use bellhop_core::record::{Record, Records};
 use bellhop_core::task::{Config, Task};
@@ -71,6 +72,7 @@ fn config(partition: u32, partitions: u32) -> Config {
         idempotency_hours: 168,
         value_bytes_max: 1 << 20,
         reply_topics: Vec::new(),
+        headers: Written::default(),
     }
 }
 

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::avro::{Avro, Reader};
 use crate::engine::Parked;
+use crate::headers::Written;
 use crate::message::{LogId, Message, MessageKey, Meta, Timestamp};
 use crate::outcome::{Answer, Outcome};
 use crate::record::{Header, Record, Records, frame, unframe};
@@ -46,6 +47,8 @@ pub struct SentMessage {
     pub name: String,
     /// Its metadata.
     pub meta: Meta,
+    /// Its headers.
+    pub headers: Vec<(String, Vec<u8>)>,
     datum: Vec<u8>,
 }
 
@@ -78,6 +81,15 @@ impl Driver {
     /// When the topology cannot work.
     #[must_use]
     pub fn new(now: Timestamp) -> Self {
+        Self::with_headers(now, Written::default())
+    }
+
+    /// The same, whose messages have headers.
+    ///
+    /// # Panics
+    /// As [`Driver::new`].
+    #[must_use]
+    pub fn with_headers(now: Timestamp, headers: Written) -> Self {
         let topology = match Topology::discover() {
             Ok(topology) => Arc::new(topology),
             Err(error) => panic!("{error}"),
@@ -96,6 +108,7 @@ impl Driver {
             idempotency_hours: 168,
             value_bytes_max: 1 << 20,
             reply_topics: vec!["replies".into()],
+            headers,
         };
         Self { task: Task::new(config, topology, Arc::clone(&wire)), wire, now, offset: 0 }
     }
@@ -146,7 +159,7 @@ impl Driver {
     /// # Panics
     /// When their schema id is unknown, or what the task wrote cannot be read back.
     pub fn send_record(&mut self, key: Option<&[u8]>, value: Option<&[u8]>) -> Sent {
-        self.send_record_with(key, value, &[])
+        self.send_raw(key, value, &[])
     }
 
     /// Sends a command under an idempotency key, with headers.
@@ -161,10 +174,14 @@ impl Driver {
     ) -> Sent {
         let id = Uuid::from_u128(u128::from(self.offset) | (0xc << 96));
         let (key, value) = self.encode(&Meta::of_command(id, idempotency_key, self.now), command);
-        self.send_record_with(Some(&key), Some(&value), headers)
+        self.send_raw(Some(&key), Some(&value), headers)
     }
 
-    fn send_record_with(
+    /// Sends bytes, with headers.
+    ///
+    /// # Panics
+    /// As [`Driver::send_record`].
+    pub fn send_raw(
         &mut self,
         key: Option<&[u8]>,
         value: Option<&[u8]>,
@@ -182,7 +199,9 @@ impl Driver {
                 let mut reader = Reader::new(datum);
                 let meta = Meta::decode(&mut reader).unwrap_or_else(|error| panic!("{error}"));
                 let name = self.wire.name_of(id).unwrap_or_default().to_owned();
-                SentMessage { name, meta, datum: reader.rest().to_vec() }
+                let headers = message.headers.iter();
+                let headers = headers.map(|it| (it.name.to_owned(), it.value.to_vec())).collect();
+                SentMessage { name, meta, headers, datum: reader.rest().to_vec() }
             });
             messages.collect()
         };

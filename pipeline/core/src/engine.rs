@@ -124,6 +124,8 @@ pub enum ParkedKind {
     TooDeep,
     /// The command carries no idempotency key.
     NoIdempotencyKey,
+    /// CloudEvents headers that are not whole, or name another message.
+    WrongHeaders,
 }
 
 /// A record that could not be decided, kept with all that is needed to try it again.

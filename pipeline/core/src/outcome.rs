@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use crate::engine::{ParkedKind, Reply, ReplyOutcome};
 use crate::message::Position;
-use crate::record::Records;
+use crate::record::{PackedHeaders, Records};
 
 /// The records that a batch leads to.
 #[derive(Debug, Default)]
@@ -31,6 +31,16 @@ pub struct Answer {
     pub key: Option<Vec<u8>>,
     /// The framed [`Reply`].
     pub value: Vec<u8>,
+    /// More headers, packed.
+    pub headers: Vec<u8>,
+}
+
+impl Answer {
+    /// Its headers but the `correlation-id`.
+    #[must_use]
+    pub fn headers(&self) -> PackedHeaders<'_> {
+        PackedHeaders::new(&self.headers)
+    }
 }
 
 impl Output {

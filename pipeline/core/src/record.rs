@@ -50,6 +50,10 @@ pub fn frame(schema_id: u32, out: &mut Vec<u8>) {
 pub struct Records {
     arena: Vec<u8>,
     ends: Vec<Ends>,
+    /// Packed headers, and where those of each record end; records behind the last have none, so
+    /// that nothing is paid where none are written.
+    headers: Vec<u8>,
+    header_ends: Vec<usize>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +72,55 @@ pub struct RecordRef<'a> {
     pub key: &'a [u8],
     /// Its framed datum.
     pub value: &'a [u8],
+    /// Its headers.
+    pub headers: PackedHeaders<'a>,
+}
+
+/// Headers to be written, packed one behind another.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PackedHeaders<'a>(&'a [u8]);
+
+impl<'a> PackedHeaders<'a> {
+    /// What [`push_header`] wrote.
+    #[must_use]
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// All headers in order.
+    pub fn iter(self) -> impl Iterator<Item = Header<'a>> {
+        let mut rest = self.0;
+        std::iter::from_fn(move || {
+            let name = str::from_utf8(take_sized(&mut rest)?).ok()?;
+            Some(Header { name, value: take_sized(&mut rest)? })
+        })
+    }
+}
+
+fn take_sized<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (bytes, behind) = rest.split_first_chunk()?;
+    let (taken, behind) = behind.split_at_checked(u32::from_le_bytes(*bytes) as usize)?;
+    *rest = behind;
+    Some(taken)
+}
+
+/// Appends a header to packed ones: each length in four bytes, then name or value.
+pub fn push_header(out: &mut Vec<u8>, name: &str, value: impl FnOnce(&mut Vec<u8>)) {
+    out.extend_from_slice(&(name.len() as u32).to_le_bytes());
+    out.extend_from_slice(name.as_bytes());
+    let at = out.len();
+    out.extend_from_slice(&[0; 4]);
+    value(out);
+    let bytes = (out.len() - at - 4) as u32;
+    if let Some(length) = out.get_mut(at..at + 4) {
+        length.copy_from_slice(&bytes.to_le_bytes());
+    }
 }
 
 impl Records {
@@ -83,6 +136,25 @@ impl Records {
         let key = self.arena.len();
         value(&mut self.arena);
         self.ends.push(Ends { key, value: self.arena.len(), timestamp });
+    }
+
+    /// Adds headers to the last record, once: `write` is given its key and appends them by
+    /// [`push_header`].
+    pub fn add_headers(&mut self, write: impl FnOnce(&[u8], &mut Vec<u8>)) {
+        let Some(last) = self.ends.len().checked_sub(1) else { return };
+        let start = last.checked_sub(1).and_then(|before| self.ends.get(before));
+        let start = start.map_or(0, |before| before.value);
+        let key = self.ends.get(last).and_then(|ends| self.arena.get(start..ends.key));
+        // Of records before it that have none.
+        self.header_ends.resize(last, self.headers.len());
+        write(key.unwrap_or_default(), &mut self.headers);
+        self.header_ends.push(self.headers.len());
+    }
+
+    /// Whether any record has headers.
+    #[must_use]
+    pub fn has_headers(&self) -> bool {
+        !self.headers.is_empty()
     }
 
     /// What was written since a writer of [`Records::push`] saw so many bytes.
@@ -121,7 +193,15 @@ impl Records {
             timestamp: ends.timestamp,
             key: self.arena.get(start..ends.key)?,
             value: self.arena.get(ends.key..ends.value)?,
+            headers: self.headers_of(index),
         })
+    }
+
+    #[inline]
+    fn headers_of(&self, index: usize) -> PackedHeaders<'_> {
+        let Some(end) = self.header_ends.get(index) else { return PackedHeaders::default() };
+        let start = index.checked_sub(1).and_then(|before| self.header_ends.get(before));
+        PackedHeaders(self.headers.get(start.copied().unwrap_or(0)..*end).unwrap_or_default())
     }
 
     /// All records in order.
@@ -133,11 +213,76 @@ impl Records {
     pub fn clear(&mut self) {
         self.arena.clear();
         self.ends.clear();
+        self.headers.clear();
+        self.header_ends.clear();
     }
 
     /// Drops the records from `count` on.
     pub fn truncate(&mut self, count: usize) {
         self.ends.truncate(count);
         self.arena.truncate(self.ends.last().map_or(0, |ends| ends.value));
+        self.header_ends.truncate(count);
+        self.headers.truncate(self.header_ends.last().copied().unwrap_or(0));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn push(records: &mut Records, key: &str) {
+        let bytes = |out: &mut Vec<u8>| out.extend_from_slice(key.as_bytes());
+        records.push(Timestamp(0), bytes, bytes);
+    }
+
+    fn add(records: &mut Records) {
+        records.add_headers(|key, out| {
+            push_header(out, "key", |out| out.extend_from_slice(key));
+            push_header(out, "", |_| {});
+        });
+    }
+
+    /// Of each record: its key, and what its headers say it is.
+    fn found(records: &Records) -> Vec<(String, Vec<(String, String)>)> {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let headers = |record: RecordRef<'_>| {
+            record.headers.iter().map(|it| (it.name.to_owned(), text(it.value))).collect()
+        };
+        records.iter().map(|record| (text(record.key), headers(record))).collect()
+    }
+
+    #[test]
+    fn each_record_has_its_own_headers_whichever_have_some() {
+        let mut records = Records::default();
+        add(&mut records);
+        assert_eq!((records.len(), records.has_headers()), (0, false), "there is no record yet");
+        for (key, headed) in [("a", false), ("b", true), ("c", false), ("d", true), ("e", false)] {
+            push(&mut records, key);
+            if headed {
+                add(&mut records);
+            }
+        }
+        let own =
+            |key: &str| vec![("key".to_owned(), key.to_owned()), (String::new(), String::new())];
+        let expected = |headed: &[&str]| -> Vec<_> {
+            let keys = ["a", "b", "c", "d", "e"].map(str::to_owned);
+            let of = |key: String| {
+                let headers = if headed.contains(&key.as_str()) { own(&key) } else { vec![] };
+                (key, headers)
+            };
+            keys.into_iter().map(of).collect()
+        };
+        assert_eq!(found(&records), expected(&["b", "d"]));
+        records.truncate(3);
+        assert_eq!(found(&records), expected(&["b"])[..3]);
+        push(&mut records, "d");
+        push(&mut records, "e");
+        add(&mut records);
+        assert_eq!(found(&records), expected(&["b", "e"]));
+        records.truncate(1);
+        assert!(!records.has_headers());
+        records.clear();
+        push(&mut records, "a");
+        assert_eq!(found(&records), expected(&[])[..1]);
     }
 }

@@ -27,6 +27,7 @@ use crate::dedupe::Dedupe;
 use crate::engine::{
     EngineRecord, FORMAT_VERSION, Genesis, KEY_RULE, Parked, ParkedHeader, ParkedKind, Reply,
 };
+use crate::headers::{self, Stamper, Written};
 use crate::message::{LogId, Position, Timestamp};
 use crate::outcome::{Answer, Outcome, Output, Unfit};
 use crate::partition::partition_of;
@@ -57,12 +58,18 @@ pub struct Config {
     pub value_bytes_max: usize,
     /// Topics that commands may ask to be answered on; a `reply-to` of another is not followed.
     pub reply_topics: Vec<CompactString>,
+    /// Headers of events, cascaded commands and replies.
+    pub headers: Written,
 }
 
 /// Header that names the topic of a command's reply.
 pub const REPLY_TO: &str = "reply-to";
 /// Header that a reply takes over from its command.
 pub const CORRELATION_ID: &str = "correlation-id";
+
+/// Stands for the reply among the messages that a record leads to: of events and commands none is
+/// given it.
+const REPLY_INDEX: u16 = u16::MAX;
 
 /// How far a task has come; committed with its output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +100,7 @@ pub struct Task {
     output: Output,
     scratch: Vec<u8>,
     transcoded: Vec<u8>,
+    stamper: Stamper,
 }
 
 impl Task {
@@ -109,6 +117,7 @@ impl Task {
             output: Output::default(),
             scratch: Vec::new(),
             transcoded: Vec::new(),
+            stamper: Stamper::new(config.headers, config.log_id),
             config,
             topology,
             wire,
@@ -222,11 +231,18 @@ impl Task {
         let mut value = Vec::new();
         frame(self.wire.written_id(Reply::NAME), &mut value);
         reply.encode(&mut value);
+        let mut headers = Vec::new();
+        if let Some(stamp) = self.stamper.stamp() {
+            let id = self.config.log_id.message_id(at, REPLY_INDEX);
+            let key = record.key.unwrap_or_default();
+            stamp.write(id, Reply::TYPE, key, self.progress.stream_time, &mut headers);
+        }
         self.output.replies.push(Answer {
             topic: topic.clone(),
             correlation_id: header(CORRELATION_ID).map(|id| id.value.to_vec()),
             key: record.key.map(<[u8]>::to_vec),
             value,
+            headers,
         });
     }
 
@@ -239,6 +255,8 @@ impl Task {
         while let Some((id, pending)) = self.timers.pop_due(now) {
             self.fire(record.offset, id, &pending, &mut next_index);
         }
+        let at = Position { partition: self.config.partition, offset: record.offset };
+        self.stamper.hear(record.headers, self.config.log_id, at);
         next_index
     }
 
@@ -252,7 +270,10 @@ impl Task {
             return Err(Unfit::new(ParkedKind::TooLarge, cause));
         }
         unframe(value).ok_or_else(|| {
-            let cause = "the value does not begin with a zero and a schema id (Confluent framing)";
+            let structured = "a CloudEvent in structured mode is not read; send it in binary mode";
+            let foreign =
+                "the value does not begin with a zero and a schema id (Confluent framing)";
+            let cause = if headers::is_structured(record.headers) { structured } else { foreign };
             Unfit::new(ParkedKind::Undecodable, cause)
         })
     }
@@ -275,6 +296,11 @@ impl Task {
                 return Err(Unfit::new(ParkedKind::UnknownType, cause));
             }
         };
+        if !record.headers.is_empty() {
+            let message = request.handler.message;
+            headers::check(record.headers, [message.type_name, message.name])
+                .map_err(|cause| Unfit::new(ParkedKind::WrongHeaders, cause))?;
+        }
         let key = record.key.unwrap_or_default();
         let home = partition_of(key, self.config.partitions);
         if home != self.config.partition {
@@ -296,6 +322,7 @@ impl Task {
                 &self.transcoded
             }
         };
+        let stamp = self.stamper.stamp();
         let mut call = Call {
             slots: &request.slots,
             cascades: request.cascades(),
@@ -317,6 +344,7 @@ impl Task {
                 next_index,
                 commands_topic: &self.config.commands_topic,
                 version: &self.config.version,
+                stamp: stamp.as_ref(),
             },
         };
         (request.handler.run)(&mut call)
@@ -328,6 +356,7 @@ impl Task {
         let Some(request) = self.topology.timer(&pending.name) else {
             panic!("a timer {} is due and has no handler", pending.name)
         };
+        let stamp = self.stamper.untraced();
         let mut call = Call {
             slots: &request.slots,
             cascades: request.cascades(),
@@ -349,6 +378,7 @@ impl Task {
                 next_index,
                 commands_topic: &self.config.commands_topic,
                 version: &self.config.version,
+                stamp: stamp.as_ref(),
             },
         };
         if let Err(unfit) = (request.handler.run)(&mut call) {
@@ -365,7 +395,8 @@ impl Task {
             | ParkedKind::WrongKey
             | ParkedKind::Panicked
             | ParkedKind::TooDeep
-            | ParkedKind::NoIdempotencyKey => value,
+            | ParkedKind::NoIdempotencyKey
+            | ParkedKind::WrongHeaders => value,
         };
         let parked = Parked {
             offset: record.offset.cast_signed(),

@@ -10,6 +10,7 @@ use bellhop_core::driver::{Driver, Sent};
 use bellhop_core::engine::{
     CommandAcknowledged, EngineRecord, ParkedKind, Reply, ReplyOutcome, Tick,
 };
+use bellhop_core::headers::{TraceParent, Written, span_id};
 use bellhop_core::message::{Meta, Position, Timestamp};
 use bellhop_core::outcome::{Answer, Outcome};
 use bellhop_core::record::{Header, frame, unframe};
@@ -133,6 +134,126 @@ fn whoever_asks_for_a_reply_gets_one_on_an_allowed_topic_and_nobody_else() {
     for headers in [&[][..], &[id], &[reply_to(b"somewhere else")], &[reply_to(&[0xff])]] {
         assert_eq!(replies(&driver.send_headed("silent", &put(1), headers)), []);
     }
+}
+
+const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+fn cloud_event(type_name: &str) -> [Header<'_>; 4] {
+    let header = |name, value: &'static str| Header { name, value: value.as_bytes() };
+    let type_name = Header { name: "ce_type", value: type_name.as_bytes() };
+    [header("ce_specversion", "1.0"), header("ce_id", "7"), header("ce_source", "/web"), type_name]
+}
+
+/// Headers as text, one a line.
+fn lines<'a>(headers: impl Iterator<Item = (&'a str, &'a [u8])>) -> String {
+    headers.map(|(name, value)| format!("{name}: {}\n", String::from_utf8_lossy(value))).collect()
+}
+
+fn lines_of(headers: &[(String, Vec<u8>)]) -> String {
+    lines(headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())))
+}
+
+#[test]
+fn a_cloud_event_that_names_another_message_is_parked_and_leaves_its_key_unused() {
+    let mut driver = Driver::new(T0);
+    let sent = driver.send_headed("k", &put(1), &cloud_event("TakeOut"));
+    assert_eq!(sent.outcome, Outcome::Parked(ParkedKind::WrongHeaders));
+    let parked = sent.parked.expect("what was parked");
+    assert_eq!(parked.cause, "ce_type is \"TakeOut\", the value is a PutIn (toy.PutIn)");
+    assert_eq!(parked.headers.len(), 4);
+    let sent = driver.send_headed("k", &put(1), &cloud_event("PutIn"));
+    assert!(matches!(sent.outcome, Outcome::Decided { code: 0, .. }), "{sent:?}");
+    let again = driver.send_headed("k", &put(1), &cloud_event("toy.PutIn"));
+    assert!(matches!(again.outcome, Outcome::Repeated { .. }), "{again:?}");
+    let json = Header { name: "content-type", value: b"application/cloudevents+json" };
+    let (key, value) = (a_box().to_string(), b"{\"specversion\":\"1.0\"}");
+    let sent = driver.send_raw(Some(key.as_bytes()), Some(value), &[json]);
+    let parked = sent.parked.expect("what was parked");
+    assert!(parked.cause.contains("binary mode"), "{}", parked.cause);
+}
+
+#[test]
+fn headers_of_a_trace_that_say_nonsense_are_ignored() {
+    let mut driver = Driver::with_headers(T0, Written { cloudevents: false, traceparent: true });
+    let trace = |value| Header { name: "traceparent", value };
+    let twice = [trace(TRACE.as_bytes()), trace(TRACE.as_bytes())];
+    for headers in [&[][..], &[trace(&[0xff, 0xfe, 0])], &[trace(b"")], &twice] {
+        let sent = driver.send_headed(&format!("{headers:?}"), &put(1), headers);
+        assert!(matches!(sent.outcome, Outcome::Decided { .. }), "{sent:?}");
+        assert_eq!(sent.events[0].headers, []);
+    }
+}
+
+#[test]
+fn what_a_command_leads_to_is_a_cloud_event_in_its_trace() {
+    let written = Written { cloudevents: true, traceparent: true };
+    let mut driver = Driver::with_headers(T0, written);
+    driver.send(&put(3));
+    let header = |name, value: &'static str| Header { name, value: value.as_bytes() };
+    let headers = [
+        header("traceparent", TRACE),
+        header("reply-to", "replies"),
+        header("tracestate", "vendor=1"),
+        header("correlation-id", "c"),
+    ];
+    let sent = driver.send_headed("k", &take(3), &headers);
+    let log_id = driver.task().config().log_id;
+    let at = Position { partition: 0, offset: 1 };
+    let span = span_id(log_id, at);
+    let expected = |index, type_name: &str| {
+        format!(
+            "content-type: application/avro\nce_specversion: 1.0\nce_id: {}\nce_source: /bellhop/{}\nce_type: {type_name}\nce_time: 1970-01-01T00:00:01.000000Z\nce_subject: {}\ntraceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-{span:016x}-01\ntracestate: vendor=1\n",
+            log_id.message_id(at, index),
+            log_id.0,
+            a_box(),
+        )
+    };
+    let [event] = sent.events.as_slice() else { panic!("one event: {sent:?}") };
+    assert_eq!(lines_of(&event.headers), expected(0, "coins.taken_out"));
+    let [poke] = sent.commands.as_slice() else { panic!("one cascade: {sent:?}") };
+    assert_eq!(lines_of(&poke.headers), expected(1, "Poke"));
+    let [reply] = sent.replies.as_slice() else { panic!("one reply: {sent:?}") };
+    let headers = lines(reply.headers().iter().map(|header| (header.name, header.value)));
+    assert_eq!(headers, expected(u16::MAX, Reply::TYPE));
+    // The cascaded command goes on in the trace, below the span that sent it.
+    let headers: Vec<_> = poke.headers.iter().map(|(name, value)| Header { name, value }).collect();
+    assert_eq!(TraceParent::of(&headers).map(|trace| trace.span_id), Some(span));
+    let next = driver.send_headed("p", &Poke { box_id: a_box(), how: 1 }, &headers);
+    assert!(matches!(next.outcome, Outcome::Decided { .. }), "its ce_type is its own: {next:?}");
+    // A conflict, and an acknowledgement.
+    let conflict = driver.send_headed("k", &take(2), &cloud_event("TakeOut"));
+    assert!(lines_of(&conflict.events[0].headers).contains("ce_type: command.conflicted\n"));
+    let silent = driver.send(&put(0));
+    let headers = lines_of(&silent.events[0].headers);
+    assert!(headers.contains("ce_type: command.acknowledged\n"), "{headers}");
+    assert!(!headers.contains("traceparent"), "a command with no trace begins none: {headers}");
+}
+
+#[test]
+fn what_a_timer_leads_to_is_not_in_the_trace_of_the_record_that_it_fires_before() {
+    let written = Written { cloudevents: true, traceparent: true };
+    let mut driver = Driver::with_headers(T0, written);
+    driver.send(&put(5));
+    driver.send(&Lend { box_id: a_box(), coins: 2, due: Timestamp(T0.0 + 5) });
+    driver.set_time(Timestamp(T0.0 + 10));
+    let trace = Header { name: "traceparent", value: TRACE.as_bytes() };
+    let sent = driver.send_headed("k", &put(1), &[trace]);
+    let [timer, own] = sent.events.as_slice() else { panic!("two events: {sent:?}") };
+    let names = |headers: &[(String, Vec<u8>)]| -> Vec<String> {
+        headers.iter().map(|(name, _)| name.clone()).collect()
+    };
+    assert_eq!(names(&timer.headers).last().map(String::as_str), Some("ce_subject"));
+    assert_eq!(names(&own.headers).last().map(String::as_str), Some("traceparent"));
+}
+
+#[test]
+fn nothing_is_written_unless_it_is_asked_for() {
+    let mut driver = Driver::new(T0);
+    let trace = Header { name: "traceparent", value: TRACE.as_bytes() };
+    let reply_to = Header { name: "reply-to", value: b"replies" };
+    let sent = driver.send_headed("k", &put(1), &[trace, reply_to]);
+    assert_eq!(sent.events[0].headers, []);
+    assert!(sent.replies[0].headers().is_empty());
 }
 
 #[test]

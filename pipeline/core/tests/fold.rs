@@ -7,6 +7,7 @@ mod toy;
 use std::sync::Arc;
 
 use bellhop_core::avro::Avro;
+use bellhop_core::headers::Written;
 use bellhop_core::message::{LogId, Meta, Timestamp};
 use bellhop_core::message::{Message, MessageKey};
 use bellhop_core::record::{Record, Records, frame};
@@ -42,6 +43,7 @@ impl World {
             idempotency_hours: 1,
             value_bytes_max: 1 << 16,
             reply_topics: Vec::new(),
+            headers: Written::default(),
         };
         Task::new(config, Arc::clone(&self.topology), Arc::clone(&self.wire))
     }
