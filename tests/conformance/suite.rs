@@ -5,7 +5,8 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use bellhop_core::message::Timestamp;
-use bellhop_core::record::Header;
+use bellhop_core::outcome::Output;
+use bellhop_core::record::{Header, Records, push_header};
 use bellhop_core::task::Progress;
 use bellhop_runtime::log::{
     Bookmark, Command, Consumer, Ended, ErrorKind, Log, Part, Polled, Producer, Reader, Timestamps,
@@ -62,6 +63,7 @@ macro_rules! conforms {
             a_reader_never_sees_a_part_of_a_transaction,
             progress_is_what_was_committed_last,
             commands_of_a_transaction_go_to_the_partitions_of_their_keys,
+            headers_of_a_transaction_stay_with_their_records,
             a_reader_begins_anywhere_and_stops_when_told,
             a_transaction_for_a_partition_of_another_leaves_nothing,
             what_is_still_owned_is_submitted_again_after_an_abort,
@@ -338,6 +340,61 @@ pub(crate) fn commands_of_a_transaction_go_to_the_partitions_of_their_keys<F: Fi
     let mut taken: Vec<u32> = take(log.as_mut(), 3, 100).iter().map(|(to, _)| *to).collect();
     taken.sort_unstable();
     assert_eq!(taken, [1, 3, 3]);
+}
+
+/// Records with and without headers, in one transaction and in several, keep their order.
+pub(crate) fn headers_of_a_transaction_stay_with_their_records<F: Fixture>() {
+    for timestamps in [Timestamps::Append, Timestamps::Create] {
+        let mut fixture = F::new(timestamps);
+        let mut log = sole(&mut fixture);
+        let mut before = None;
+        // The first transaction has no headers at all, the last one on every second record.
+        for (round, every) in [(1, None), (2, Some(1)), (3, None), (4, Some(2))] {
+            let mut headed = part(2, before, round, 0);
+            before = headed.after;
+            for number in 0..4 {
+                let write = |out: &mut Vec<u8>| out.extend_from_slice(&[round as u8, number]);
+                let time = Timestamp(1_000 * i64::from(number));
+                let Output { events, commands, .. } = &mut headed.output;
+                for records in [events, commands] {
+                    records.push(time, |out| out.extend_from_slice(&key_of(2)), write);
+                    if every.is_some_and(|every| number % every == 0) {
+                        add_headers(records, number);
+                    }
+                }
+            }
+            assert_eq!(commit(log.as_mut(), vec![headed]), Ended::Committed);
+        }
+        let mut reader = fixture.reader();
+        let commands = read(reader.as_mut(), Topic::Commands, 2, 0);
+        for records in [events_of::<F>(reader.as_mut(), 2), commands] {
+            let values: Vec<_> = records.iter().map(|record| record.value.clone()).collect();
+            let all = (1..=4).flat_map(|round| (0..4).map(move |number| vec![round, number]));
+            assert_eq!(values, all.collect::<Vec<_>>());
+            for Owned { value, headers, .. } in records {
+                let [round, number] = value[..] else { panic!("{value:?}") };
+                let headed = round == 2 || (round == 4 && number % 2 == 0);
+                let expected = [
+                    ("ce_type".to_owned(), b"counter.added".to_vec()),
+                    ("number".to_owned(), vec![number]),
+                    ("empty".to_owned(), Vec::new()),
+                ];
+                assert_eq!(headers, &expected[..if headed { 3 } else { 0 }], "{value:?}");
+            }
+        }
+        // Whoever decides the commands sees them as well.
+        let taken = take(log.as_mut(), 16, 100);
+        let headed = taken.iter().filter(|(_, record)| record.headers.len() == 3);
+        assert_eq!(headed.count(), 6);
+    }
+}
+
+fn add_headers(records: &mut Records, number: u8) {
+    records.add_headers(|_, out| {
+        push_header(out, "ce_type", |out| out.extend_from_slice(b"counter.added"));
+        push_header(out, "number", |out| out.push(number));
+        push_header(out, "empty", |_| {});
+    });
 }
 
 pub(crate) fn a_reader_begins_anywhere_and_stops_when_told<F: Fixture>() {

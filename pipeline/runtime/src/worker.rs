@@ -27,6 +27,7 @@ use std::time::Duration;
 
 use bellhop_core::avro::Avro;
 use bellhop_core::engine::{EngineRecord, ParkedKind, Tick};
+use bellhop_core::headers::Written;
 use bellhop_core::message::Meta;
 use bellhop_core::outcome::Outcome;
 use bellhop_core::record::frame;
@@ -61,6 +62,8 @@ pub struct Config {
     pub value_bytes_max: usize,
     /// Topics that commands may ask to be answered on.
     pub reply_topics: Vec<String>,
+    /// Headers of events, cascaded commands and replies.
+    pub headers: Written,
     /// Records of a transaction; more wait for the next.
     pub batch_records_max: usize,
     /// How long a decided record waits, while more keep coming, before its transaction is
@@ -79,6 +82,7 @@ impl Default for Config {
             idempotency_hours: 168,
             value_bytes_max: 1 << 20,
             reply_topics: Vec::new(),
+            headers: Written::default(),
             batch_records_max: 10_000,
             batch_wait: Duration::from_millis(5),
             snapshot_events: 1_000_000,
@@ -100,6 +104,7 @@ impl Config {
             idempotency_hours: self.idempotency_hours,
             value_bytes_max: self.value_bytes_max,
             reply_topics: self.reply_topics.iter().map(|topic| topic.as_str().into()).collect(),
+            headers: self.headers,
         }
     }
 }

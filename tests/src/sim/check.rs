@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 use bellhop_core::avro::{Avro, Reader as Datum};
 use bellhop_core::engine::{CommandConflicted, EngineRecord, Genesis, Parked, ParkedKind, Tick};
 use bellhop_core::message::{LogId, Meta, Position, Timestamp};
-use bellhop_core::record::unframe;
+use bellhop_core::record::{Header, PackedHeaders, unframe};
 use bellhop_core::task::{Config, Task, UnknownSchema};
 use bellhop_runtime::log::simulated::Tool;
 use bellhop_runtime::log::{Reader, Topic};
@@ -88,6 +88,7 @@ struct Row {
     timestamp: Timestamp,
     key: Option<Vec<u8>>,
     value: Option<Vec<u8>>,
+    headers: Vec<(String, Vec<u8>)>,
 }
 
 /// Reads all of a partition.
@@ -99,6 +100,11 @@ fn rows(tool: &mut Tool, topic: Topic, partition: u32) -> Result<Vec<Row>, Broke
             timestamp: record.timestamp,
             key: record.key.map(<[u8]>::to_vec),
             value: record.value.map(<[u8]>::to_vec),
+            headers: record
+                .headers
+                .iter()
+                .map(|header| (header.name.to_owned(), header.value.to_vec()))
+                .collect(),
         });
         ControlFlow::Continue(())
     });
@@ -433,12 +439,14 @@ fn as_one_task(
         task.write_genesis();
     }
     for row in commands {
+        let headers: Vec<_> =
+            row.headers.iter().map(|(name, value)| Header { name, value }).collect();
         let record = bellhop_core::record::Record {
             offset: row.offset,
             timestamp: row.timestamp,
             key: row.key.as_deref(),
             value: row.value.as_deref(),
-            headers: &[],
+            headers: &headers,
         };
         if let Err(UnknownSchema(id)) = task.process(&record) {
             let cause = wiring.learn(tool, id).map_err(|error| error.to_string())?;
@@ -458,6 +466,7 @@ fn as_one_task(
                 row.key.as_deref().unwrap_or_default() == record.key
                     && row.value.as_deref() == Some(record.value)
                     && row.timestamp == record.timestamp
+                    && has_headers(row, record.headers)
             });
             if !same {
                 let named = row.map(|row| (row.offset, row.timestamp));
@@ -469,6 +478,11 @@ fn as_one_task(
         }
     }
     Ok(())
+}
+
+fn has_headers(row: &Row, packed: PackedHeaders<'_>) -> bool {
+    let found = row.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
+    packed.iter().map(|header| (header.name, header.value)).eq(found)
 }
 
 fn task(wiring: &Wiring, config: &Config) -> Task {

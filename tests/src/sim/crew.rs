@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bellhop_core::headers::TRACEPARENT;
 use bellhop_core::message::{HOUR_US, Position, Timestamp};
+use bellhop_core::record::Header;
 use bellhop_core::task::Config as TaskConfig;
 use bellhop_core::topology::Topology;
 use bellhop_runtime::clock::{Clock, ManualClock};
@@ -28,6 +30,8 @@ use super::plan::Plan;
 
 /// Steps within which a healed run is to end.
 const HEALED_STEPS_MAX: usize = 20_000;
+/// The trace of all commands.
+const TRACE: &[u8] = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 /// What a run gave.
 #[derive(Debug)]
@@ -221,7 +225,9 @@ impl<'a> Crew<'a> {
         let Draft { partition, key, value, fate } = draft;
         let position = match (fate, key, value) {
             (Fate::Command, Some(key), Some(value)) => {
-                let command = Command { key, value, timestamp, headers: &[] };
+                let trace = Header { name: TRACEPARENT, value: TRACE };
+                let headers = &[trace][..usize::from(self.plan.config.headers.traceparent)];
+                let command = Command { key, value, timestamp, headers };
                 // A failed append appended nothing; its producer gives up.
                 match self.sender.append(&[command], None) {
                     Ok(positions) => positions.first().copied(),

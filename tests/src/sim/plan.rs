@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bellhop_core::headers::Written;
 use bellhop_runtime::log::Timestamps;
 use bellhop_runtime::log::simulated::{Faults, Random};
 use bellhop_runtime::worker::Config;
@@ -52,6 +53,10 @@ impl Plan {
             idempotency_hours: pick(&mut random, &[0, 1, 24, 168]) as u32,
             value_bytes_max: 4_096,
             reply_topics: Vec::new(),
+            headers: Written {
+                cloudevents: seed.is_multiple_of(3),
+                traceparent: seed.is_multiple_of(2),
+            },
             batch_records_max: pick(&mut random, &[1, 3, 10, 64]) as usize,
             batch_wait: Duration::from_millis(pick(&mut random, &[0, 1, 5])),
             snapshot_events: pick(&mut random, &[0, 3, 20]),

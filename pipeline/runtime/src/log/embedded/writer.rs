@@ -266,7 +266,8 @@ impl Apply<'_, '_> {
                     Timestamps::Create => command.timestamp,
                 };
                 let builder = self.scratch.entry(partition).or_default();
-                builder.push_next(timestamp, Some(command.key), Some(command.value), &[]);
+                let headers: Vec<_> = command.headers.iter().collect();
+                builder.push_next(timestamp, Some(command.key), Some(command.value), &headers);
             }
             while let Some((partition, builder)) = self.scratch.pop_first() {
                 self.commands(partition, builder)?;
@@ -303,7 +304,8 @@ impl Apply<'_, '_> {
         let mut builder = Builder::with_capacity(records.bytes() + 16 * records.len());
         for record in records.iter() {
             let key = (!record.key.is_empty()).then_some(record.key);
-            builder.push_next(record.timestamp, key, Some(record.value), &[]);
+            let headers: Vec<_> = record.headers.iter().collect();
+            builder.push_next(record.timestamp, key, Some(record.value), &headers);
         }
         let first = self.advance(topic, partition, builder.len());
         let (records, base_time) = (builder.len(), builder.base_time());

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use bellhop_core::outcome::Answer;
 use bellhop_core::partition::partition_of;
 use bellhop_core::record::Records;
-use bellhop_core::task::Progress;
+use bellhop_core::task::{CORRELATION_ID, Progress};
 use compact_str::CompactString;
 use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::message::{Header, OwnedHeaders};
@@ -31,7 +31,7 @@ use super::client::{Bell, Watch};
 use super::config::{Config, Guarantee, Sabotage};
 use super::error;
 use super::group::Marker;
-use super::native::{GroupMetadata, TopicHandle, TransactionError, send_offsets};
+use super::native::{GroupMetadata, Single, TopicHandle, TransactionError, send_offsets};
 use super::note::Note;
 use super::source::Committed;
 use crate::log::{Ended, Error, ErrorKind, Timestamps, Topic, Transaction};
@@ -162,6 +162,25 @@ impl Desk {
             Instant::now() < until
         };
         topics[topic as usize].produce(records, full)
+    }
+
+    fn produce_singly<'a>(
+        &mut self,
+        topic: Topic,
+        records: impl Iterator<Item = Single<'a>>,
+    ) -> Result<(), (Code, usize)> {
+        let Self { topics, producer, .. } = self;
+        let native = producer.client().native_ptr();
+        let until = Instant::now() + Duration::from_secs(30);
+        let full = || {
+            producer.poll(Duration::from_millis(1));
+            Instant::now() < until
+        };
+        let topic = &mut topics[topic as usize];
+        for record in records {
+            topic.produce_single(native, &record, full)?;
+        }
+        Ok(())
     }
 
     /// Waits until all is delivered, or failed; false when the time is over.
@@ -506,20 +525,10 @@ impl Turn<'_> {
         let partitions = self.setup.partitions;
         for part in &transaction.parts {
             let home = part.partition;
-            for (topic, records) in
-                [(Topic::Events, &part.output.events), (Topic::Parked, &part.output.parked)]
-            {
-                self.give(topic, records.iter().map(|it| (home, it.key, it.value)))?;
-            }
-            let commands = &part.output.commands;
-            if self.setup.timestamps == Timestamps::Create {
-                // Only one record at a time takes a timestamp.
-                self.give_stamped(commands)?;
-            } else {
-                let there = commands.iter();
-                let there = there.map(|it| (partition_of(it.key, partitions), it.key, it.value));
-                self.give(Topic::Commands, there)?;
-            }
+            self.give(Topic::Events, &part.output.events, |_| home)?;
+            self.give(Topic::Parked, &part.output.parked, |_| home)?;
+            let there = |key: &[u8]| partition_of(key, partitions);
+            self.give(Topic::Commands, &part.output.commands, there)?;
             for answer in &part.output.replies {
                 self.reply(answer)?;
             }
@@ -527,30 +536,30 @@ impl Turn<'_> {
         Ok(())
     }
 
-    fn give<'a>(
+    /// Gives records to the producer: by the batch, unless they have headers or times of their own,
+    /// which only one record at a time takes.
+    fn give(
         &mut self,
         topic: Topic,
-        records: impl Iterator<Item = (u32, &'a [u8], &'a [u8])>,
+        records: &Records,
+        home: impl Fn(&[u8]) -> u32,
     ) -> Result<(), Error> {
-        let given = self.desk.produce(topic, records);
+        let timed = topic == Topic::Commands && self.setup.timestamps == Timestamps::Create;
+        let given = if timed || records.has_headers() {
+            self.desk.produce_singly(
+                topic,
+                records.iter().map(|it| Single {
+                    partition: home(it.key),
+                    key: it.key,
+                    value: it.value,
+                    headers: it.headers,
+                    timestamp: timed.then_some(it.timestamp),
+                }),
+            )
+        } else {
+            self.desk.produce(topic, records.iter().map(|it| (home(it.key), it.key, it.value)))
+        };
         given.map_err(|(code, bytes)| self.refused(topic, code, bytes))
-    }
-
-    fn give_stamped(&mut self, records: &Records) -> Result<(), Error> {
-        let name = self.setup.config.topic(Topic::Commands);
-        for record in records.iter() {
-            let partition = partition_of(record.key, self.setup.partitions);
-            let made = BaseRecord::<[u8], [u8]>::to(&name)
-                .partition(partition.cast_signed())
-                .key(record.key)
-                .payload(record.value)
-                .timestamp(record.timestamp.0.div_euclid(1_000));
-            if let Err((e, _)) = self.desk.producer().send(made) {
-                let code = e.rdkafka_error_code().unwrap_or(Code::Fail);
-                return Err(self.refused(Topic::Commands, code, record.value.len()));
-            }
-        }
-        Ok(())
     }
 
     /// Sends a reply, if its topic is there: one that is not must not stop the commands behind it.
@@ -562,9 +571,15 @@ impl Turn<'_> {
         if let Some(key) = &answer.key {
             record = record.key(key);
         }
-        if let Some(id) = &answer.correlation_id {
-            let header = Header { key: "correlation-id", value: Some(id) };
-            record = record.headers(OwnedHeaders::new_with_capacity(1).insert(header));
+        let correlation = answer.correlation_id.as_deref();
+        let correlation = correlation.map(|value| (CORRELATION_ID, value));
+        let others = answer.headers();
+        let all = correlation.into_iter().chain(others.iter().map(|it| (it.name, it.value)));
+        let headers = all.fold(None::<OwnedHeaders>, |headers, (key, value)| {
+            Some(headers.unwrap_or_default().insert(Header { key, value: Some(value) }))
+        });
+        if let Some(headers) = headers {
+            record = record.headers(headers);
         }
         match self.desk.producer().send(record) {
             Ok(()) => Ok(()),

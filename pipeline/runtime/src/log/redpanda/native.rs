@@ -11,12 +11,13 @@
 
 use std::borrow::Cow;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::mem;
 use std::ptr::{self, NonNull};
 use std::slice;
 use std::time::Duration;
 
 use bellhop_core::message::Timestamp;
-use bellhop_core::record::{Header, Record};
+use bellhop_core::record::{Header, PackedHeaders, Record};
 use rdkafka::TopicPartitionList;
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka_sys as sys;
@@ -24,6 +25,9 @@ use sys::rd_kafka_resp_err_t::{
     RD_KAFKA_RESP_ERR__PARTITION_EOF as PARTITION_EOF, RD_KAFKA_RESP_ERR__QUEUE_FULL as QUEUE_FULL,
     RD_KAFKA_RESP_ERR_NO_ERROR as NO_ERROR,
 };
+
+/// Room for as many headers as are written with an event; more make it grow.
+const HEADERS_USUAL: usize = 9;
 
 /// A client: what `Client::native_ptr` gives.
 pub(super) type Native = *mut sys::rd_kafka_t;
@@ -274,6 +278,118 @@ impl TopicHandle {
         }
         self.messages.clear();
         failed.map_or(Ok(()), Err)
+    }
+}
+
+/// A record that the batch call cannot take: with headers, or with a time of its own.
+pub(super) struct Single<'a> {
+    pub(super) partition: u32,
+    pub(super) key: &'a [u8],
+    pub(super) value: &'a [u8],
+    pub(super) headers: PackedHeaders<'a>,
+    /// The producer's own clock, if none.
+    pub(super) timestamp: Option<Timestamp>,
+}
+
+impl TopicHandle {
+    /// Copies a record to the producer's queue, behind all that was given before; while it is full,
+    /// the record is offered again after `full`.
+    ///
+    /// # Errors
+    /// The first error but a full queue, and the bytes of the record.
+    pub(super) fn produce_single(
+        &mut self,
+        client: Native,
+        record: &Single<'_>,
+        mut full: impl FnMut() -> bool,
+    ) -> Result<(), (RDKafkaErrorCode, usize)> {
+        let failed = |code| Err((code, record.value.len() + record.key.len()));
+        loop {
+            let Some(headers) = OwnHeaders::new(record.headers) else {
+                return failed(RDKafkaErrorCode::InvalidArgument);
+            };
+            match self.offer(client, record, headers) {
+                NO_ERROR => return Ok(()),
+                QUEUE_FULL if full() => {}
+                code => return failed(code.into()),
+            }
+        }
+    }
+
+    fn offer(
+        &mut self,
+        client: Native,
+        record: &Single<'_>,
+        headers: OwnHeaders,
+    ) -> sys::rd_kafka_resp_err_t {
+        use sys::rd_kafka_vtype_t as is;
+        let Single { partition, key, value, timestamp, .. } = *record;
+        let key_ptr = if key.is_empty() { ptr::null() } else { key.as_ptr() };
+        let millis = timestamp.map_or(0, |time| time.0.div_euclid(1_000));
+        // SAFETY: each value has the type of its tag, as `rdkafka.h` lists them; key and value are
+        // copied; the headers are librdkafka's if it takes the record.
+        unsafe {
+            let code = sys::rd_kafka_producev(
+                client,
+                is::RD_KAFKA_VTYPE_RKT,
+                self.ptr.as_ptr(),
+                is::RD_KAFKA_VTYPE_PARTITION,
+                partition.cast_signed(),
+                is::RD_KAFKA_VTYPE_MSGFLAGS,
+                sys::RD_KAFKA_MSG_F_COPY as c_int,
+                is::RD_KAFKA_VTYPE_VALUE,
+                value.as_ptr().cast::<c_void>(),
+                value.len(),
+                is::RD_KAFKA_VTYPE_KEY,
+                key_ptr.cast::<c_void>(),
+                key.len(),
+                is::RD_KAFKA_VTYPE_TIMESTAMP,
+                millis,
+                is::RD_KAFKA_VTYPE_HEADERS,
+                headers.0,
+                is::RD_KAFKA_VTYPE_END,
+            );
+            if code == NO_ERROR {
+                mem::forget(headers);
+            }
+            code
+        }
+    }
+}
+
+/// Headers that no record has taken yet; null for none.
+struct OwnHeaders(*mut sys::rd_kafka_headers_t);
+
+impl OwnHeaders {
+    fn new(headers: PackedHeaders<'_>) -> Option<Self> {
+        if headers.is_empty() {
+            return Some(Self(ptr::null_mut()));
+        }
+        // SAFETY: no pointer is given.
+        let own = Self(unsafe { sys::rd_kafka_headers_new(HEADERS_USUAL) });
+        let added = headers.iter().all(|Header { name, value }| {
+            // SAFETY: names and values have their lengths beside them, and are copied.
+            let code = unsafe {
+                sys::rd_kafka_header_add(
+                    own.0,
+                    name.as_ptr().cast(),
+                    name.len().cast_signed(),
+                    value.as_ptr().cast(),
+                    value.len().cast_signed(),
+                )
+            };
+            code == NO_ERROR
+        });
+        added.then_some(own)
+    }
+}
+
+impl Drop for OwnHeaders {
+    fn drop(&mut self) {
+        if !self.0.is_null() {
+            // SAFETY: they are ours.
+            unsafe { sys::rd_kafka_headers_destroy(self.0) };
+        }
     }
 }
 

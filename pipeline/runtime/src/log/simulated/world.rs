@@ -290,7 +290,8 @@ impl World {
                 *hash = xxh3_64_with_seed(record.value, *hash);
                 let key = (!record.key.is_empty()).then_some(record.key);
                 let (timestamp, value) = (record.timestamp, Some(record.value));
-                let append = Append { timestamp, key, value, headers: &[] };
+                let headers: Vec<_> = record.headers.iter().collect();
+                let append = Append { timestamp, key, value, headers: &headers };
                 if topic == Topic::Commands {
                     let to = partition_of(record.key, world.identity.partitions);
                     world.append_command(to, Some(id), &append);
