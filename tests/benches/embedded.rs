@@ -59,6 +59,7 @@ fn main() {
                 saver: None,
                 standby: None,
                 observer: None,
+                spans: None,
             },
         )
         .expect("a worker");

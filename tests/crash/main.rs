@@ -61,6 +61,7 @@ fn worker(log: &Embedded, dir: &Path) -> Worker {
         saver: Some(Arc::new(Saver::threaded(store).unwrap())),
         standby: None,
         observer: None,
+        spans: None,
     };
     Worker::new(config(), parts).unwrap()
 }

@@ -48,6 +48,7 @@ pub(crate) fn events(reader: &mut dyn Reader) -> Vec<Vec<Event>> {
         saver: None,
         standby: None,
         observer: None,
+        spans: None,
     };
     let mut worker = Worker::new(worker_config(), parts).unwrap();
     let mut ids = HashMap::new();

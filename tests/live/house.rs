@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bellhop_core::avro::{Avro, Reader as AvroReader};
+use bellhop_core::headers::Written;
 use bellhop_core::message::{LogId, Meta};
 use bellhop_core::record::unframe;
 use bellhop_core::topology::Topology;
@@ -18,6 +19,7 @@ use bellhop_runtime::log::redpanda::topics::{self, Wanted};
 use bellhop_runtime::log::redpanda::{Config, Guarantee, Redpanda, Sender};
 use bellhop_runtime::log::{Error, Log, Reader, Topic};
 use bellhop_runtime::standby::{self, Standby};
+use bellhop_runtime::telemetry::Spans;
 use bellhop_runtime::verify;
 use bellhop_runtime::wiring::{OwnSchemas, Wiring};
 use bellhop_runtime::worker::{self, Join, Parts, Worker};
@@ -106,9 +108,21 @@ pub(crate) fn worker_that_tells(log: &Redpanda, id: &Arc<Mutex<String>>) -> Work
     worker_of(Box::new(join), None)
 }
 
+/// A worker that writes headers and tells what it does.
+pub(crate) fn worker_traced(log: &Redpanda, headers: Written, spans: Spans) -> Worker {
+    let log = log.clone();
+    let parts = parts(Box::new(move || Ok(Box::new(log.join()?))), None);
+    let parts = Parts { spans: Some(spans), ..parts };
+    Worker::new(worker::Config { headers, ..worker_config() }, parts).unwrap()
+}
+
 fn worker_of(join: Join, standby: Option<Arc<Standby>>) -> Worker {
+    Worker::new(worker_config(), parts(join, standby)).unwrap()
+}
+
+fn parts(join: Join, standby: Option<Arc<Standby>>) -> Parts {
     let topology = topology();
-    let parts = Parts {
+    Parts {
         join,
         resolve: Arc::new(OwnSchemas::of(&topology)),
         topology,
@@ -116,8 +130,8 @@ fn worker_of(join: Join, standby: Option<Arc<Standby>>) -> Worker {
         saver: None,
         standby,
         observer: None,
-    };
-    Worker::new(worker_config(), parts).unwrap()
+        spans: None,
+    }
 }
 
 /// A worker in a thread of this process.

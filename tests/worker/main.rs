@@ -78,6 +78,7 @@ impl House {
             clock,
             saver: Some(Arc::new(Saver::inline(Arc::new(self.snapshots())))),
             standby: None,
+            spans: None,
             observer: Some(Box::new(move |partition, offset, outcome| {
                 let before = outcomes.lock().unwrap().insert((partition, offset), outcome);
                 assert_eq!(before, None, "{partition}@{offset} was told twice");

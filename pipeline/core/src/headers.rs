@@ -84,7 +84,7 @@ pub fn check(headers: &[Header<'_>], names: [&str; 2]) -> Result<(), String> {
     }
     if !names.contains(&type_name) {
         let [name, full] = names;
-        return Err(format!("ce_type is \"{type_name}\", the value is a {name} ({full})"));
+        return Err(format!("ce_type is \"{type_name}\", the value holds {name} ({full})"));
     }
     Ok(())
 }

@@ -159,7 +159,7 @@ fn a_cloud_event_that_names_another_message_is_parked_and_leaves_its_key_unused(
     let sent = driver.send_headed("k", &put(1), &cloud_event("TakeOut"));
     assert_eq!(sent.outcome, Outcome::Parked(ParkedKind::WrongHeaders));
     let parked = sent.parked.expect("what was parked");
-    assert_eq!(parked.cause, "ce_type is \"TakeOut\", the value is a PutIn (toy.PutIn)");
+    assert_eq!(parked.cause, "ce_type is \"TakeOut\", the value holds PutIn (toy.PutIn)");
     assert_eq!(parked.headers.len(), 4);
     let sent = driver.send_headed("k", &put(1), &cloud_event("PutIn"));
     assert!(matches!(sent.outcome, Outcome::Decided { code: 0, .. }), "{sent:?}");

@@ -142,6 +142,7 @@ fn worker(log: &Embedded, topology: &Arc<Topology>, done: &Arc<AtomicU64>) -> Wo
         clock: Arc::new(SystemClock::default()),
         saver: None,
         standby: None,
+        spans: None,
         observer: Some(Box::new(move |_, _, _| {
             done.fetch_add(1, Ordering::Relaxed);
         })),

@@ -17,10 +17,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use ureq::Agent;
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use crate::log::redpanda::Secret;
 use crate::log::{Error, ErrorKind, Schema};
+use crate::web;
 
 /// How long an id that is not known is not asked for again.
 pub const UNKNOWN_FOR: Duration = Duration::from_secs(10);
@@ -120,34 +120,7 @@ impl Confluent {
     /// # Errors
     /// When the certificates cannot be read.
     pub fn new(config: &Config) -> Result<Self, Error> {
-        let mut builder = Agent::config_builder()
-            .timeout_global(Some(config.timeout))
-            .http_status_as_error(false);
-        if let Some(file) = &config.ca_file {
-            let tried = || format!("read the certificates in {}", file.display());
-            let bad = |source: Box<dyn std::error::Error + Send + Sync>| Error {
-                kind: ErrorKind::FixInput,
-                tried: tried(),
-                hint: "give a file of PEM certificates".to_owned(),
-                source: Some(source),
-            };
-            let text = std::fs::read(file).map_err(|error| bad(error.into()))?;
-            let mut roots = Vec::new();
-            for item in ureq::tls::parse_pem(&text) {
-                if let ureq::tls::PemItem::Certificate(certificate) =
-                    item.map_err(|error| bad(error.into()))?
-                {
-                    roots.push(certificate);
-                }
-            }
-            if roots.is_empty() {
-                return Err(bad("there is no certificate in it".into()));
-            }
-            let roots: Vec<Certificate<'static>> = roots;
-            let tls = TlsConfig::builder().root_certs(RootCerts::new_with_certs(&roots)).build();
-            builder = builder.tls_config(tls);
-        }
-        let agent = builder.build().new_agent();
+        let agent = web::agent(config.timeout, config.ca_file.as_deref())?;
         Ok(Self { config: config.clone(), agent, known: Mutex::default() })
     }
 

@@ -19,6 +19,7 @@
 
 mod commit;
 mod partition;
+mod spans;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -27,7 +28,7 @@ use std::time::Duration;
 
 use bellhop_core::avro::Avro;
 use bellhop_core::engine::{EngineRecord, ParkedKind, Tick};
-use bellhop_core::headers::Written;
+use bellhop_core::headers::{TraceParent, Written};
 use bellhop_core::message::Meta;
 use bellhop_core::outcome::Outcome;
 use bellhop_core::record::frame;
@@ -39,11 +40,13 @@ pub use self::partition::Failure;
 
 use self::commit::Commit;
 use self::partition::Partition;
+use self::spans::{Takeover, Tracer};
 use crate::clock::Clock;
 use crate::log::{Batch, Error, ErrorKind, Identity, Log, Polled, Timestamps, Topic};
 use crate::restore::{self, Restored};
 use crate::snapshot::{Saver, Snapshot};
 use crate::standby::Standby;
+use crate::telemetry::Spans;
 use crate::wiring::{Resolve, Wiring};
 
 /// How often due timers of idle partitions are looked for.
@@ -132,6 +135,8 @@ pub struct Parts {
     pub standby: Option<Arc<Standby>>,
     /// Hears of outcomes.
     pub observer: Option<Observer>,
+    /// Takes the spans of commands whose trace is recorded, and of the worker's own life.
+    pub spans: Option<Spans>,
 }
 
 /// How a worker is doing.
@@ -161,6 +166,7 @@ pub struct Worker {
     saver: Option<Arc<Saver>>,
     standby: Option<Arc<Standby>>,
     observer: Option<Observer>,
+    spans: Option<Spans>,
     join: Join,
     log: Box<dyn Log>,
     wiring: Wiring,
@@ -192,7 +198,7 @@ impl Worker {
     /// # Errors
     /// When the log cannot be joined or does not take the program's schemas.
     pub fn new(config: Config, parts: Parts) -> Result<Self, Error> {
-        let Parts { mut join, topology, resolve, clock, saver, standby, observer } = parts;
+        let Parts { mut join, topology, resolve, clock, saver, standby, observer, spans } = parts;
         let mut log = join()?;
         let wiring = Wiring::of(log.as_mut(), topology.clone(), resolve.clone())?;
         Ok(Self {
@@ -203,6 +209,7 @@ impl Worker {
             saver,
             standby,
             observer,
+            spans,
             join,
             log,
             wiring,
@@ -412,10 +419,23 @@ impl Worker {
     }
 
     fn assign(&mut self, id: u32) -> Result<(), Error> {
+        let tracer = self.spans.as_ref().map(|spans| (spans.clone(), self.clock.clone()));
+        let mut takeover = tracer.map(|(spans, clock)| Takeover::begin(spans, clock, id));
+        let taken = self.take_over(id, takeover.as_mut());
+        if let Some(takeover) = takeover {
+            takeover.end(taken.as_ref().err());
+        }
+        taken
+    }
+
+    fn take_over(&mut self, id: u32, takeover: Option<&mut Takeover>) -> Result<(), Error> {
         self.drop_partition(id);
         let committed = self.log.committed(id)?;
         let config = self.config.task(self.log.identity(), id);
-        let restored = self.restore(&config, committed);
+        let restored = match takeover {
+            None => self.restore(&config, committed),
+            Some(takeover) => takeover.restore(|| self.restore(&config, committed)),
+        };
         self.epochs += 1;
         let mut partition = match restored {
             Ok(Restored { task, snapshot, events_end }) => {
@@ -556,11 +576,20 @@ impl Worker {
             self.buffered_since = self.clock.elapsed();
         }
         let before = partition.decided();
-        let remember = self.observer.is_some();
+        let observed = self.observer.is_some();
+        let tracer = self.spans.as_ref().map(|spans| Tracer {
+            spans,
+            clock: self.clock.as_ref(),
+            topology: &self.topology,
+            log_id: self.log.identity().log_id,
+        });
         let mut cursor = batch.cursor();
         let mut failed = None;
+        let mut trace = None;
         let mut unasked = None;
         while let Some(record) = cursor.next_record() {
+            let begun = tracer.as_ref().and_then(|tracer| tracer.begin(&record));
+            let remember = observed || begun.is_some();
             let good = loop {
                 match partition.process(&record, remember) {
                     Ok(good) => break good,
@@ -579,8 +608,14 @@ impl Worker {
                     }
                 }
             };
+            if let (Some(tracer), Some(begun)) = (&tracer, begun) {
+                let id = spans::schema_id(&record);
+                let name = id.and_then(|id| self.wiring.wire().name_of(id));
+                tracer.end(begun, &record, name, partition);
+            }
             if !good {
                 failed = partition.failure.clone();
+                trace = TraceParent::of(record.headers);
                 break;
             }
         }
@@ -590,6 +625,7 @@ impl Worker {
                 partition = id,
                 offset,
                 what,
+                trace_id = trace.map(|trace| format!("{:032x}", trace.trace_id)),
                 "a processor panicked: this partition stands still, the others go on"
             );
             self.waiting.retain(|batch| batch.partition() != id);

@@ -47,6 +47,7 @@ pub(crate) fn run(config: &Config, for_ever: bool, with_standby: bool) {
         saver: None,
         standby,
         observer: None,
+        spans: None,
     };
     let mut reader = log.reader();
     let mut ends = Vec::new();

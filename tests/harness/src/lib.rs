@@ -4,6 +4,7 @@
 mod cache;
 mod cargo;
 mod clickhouse;
+mod collector;
 mod docker;
 mod kafka;
 mod proxy;
@@ -14,6 +15,7 @@ mod server;
 pub use cache::{cache, fetched, python_packages};
 pub use cargo::{as_from_a_shell, cargo};
 pub use clickhouse::ClickHouse;
+pub use collector::Collector;
 pub use docker::{BrokerImage, Docker, Engine, LABEL, Start};
 pub use kafka::{
     Coordinator, KEEPS_ITS_WORD, Kafka, Options as KafkaOptions, PASSWORD, expel, java_class_path,

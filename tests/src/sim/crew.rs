@@ -304,6 +304,7 @@ impl<'a> Crew<'a> {
             saver: self.saver.clone(),
             standby,
             observer: None,
+            spans: None,
         };
         let config = self.plan.config.clone();
         let standby = parts.standby.clone();

@@ -50,7 +50,7 @@ fn headers_of_cloudevents_must_say_what_the_value_is() {
         (event("1.", name), "ce_specversion is \"1.\""),
         (event("1.x", name), "ce_specversion is \"1.x\""),
         (event("1.0", "CancelReservation"), "ce_type is \"CancelReservation\""),
-        (event("1.0", "createreservation"), "the value is a CreateReservation"),
+        (event("1.0", "createreservation"), "the value holds CreateReservation"),
         (without(0), "no ce_specversion"),
         (without(1), "no ce_id"),
         (without(2), "no ce_source"),

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::partition::Carried;
+use super::spans;
 use super::{Worker, events_end};
 use crate::log::{Ended, Error, Part, Transaction};
 use crate::snapshot::Snapshot;
+use crate::telemetry::otlp::Span;
 
 /// What travels beside the transaction under way or to be submitted again.
 #[derive(Default)]
@@ -15,6 +17,8 @@ pub(super) struct Commit {
     carried: BTreeMap<u32, Carried>,
     /// How often it has been submitted again.
     retries: u32,
+    /// Begun when it was submitted, if a span is carried.
+    span: Option<Span>,
 }
 
 #[derive(Default)]
@@ -79,6 +83,9 @@ impl Worker {
                 self.commit.state = State::Gone;
                 let ended = self.log.ended(wait)?;
                 self.commit.state = State::Idle;
+                if let Some((_, how)) = &ended {
+                    self.end_span(*how);
+                }
                 match ended {
                     None => self.commit.state = State::UnderWay,
                     Some((transaction, Ended::Committed)) => {
@@ -127,9 +134,23 @@ impl Worker {
 
     fn submit(&mut self, transaction: Transaction) -> Result<(), Error> {
         self.commit.state = State::Gone;
+        self.begin_span(&transaction);
         self.log.submit(transaction)?;
         self.commit.state = State::UnderWay;
         Ok(())
+    }
+
+    fn begin_span(&mut self, transaction: &Transaction) {
+        if self.spans.is_some() {
+            let decided = self.commit.carried.values().flat_map(|carried| &carried.spans);
+            self.commit.span = spans::of_transaction(transaction, decided, self.clock.as_ref());
+        }
+    }
+
+    fn end_span(&mut self, how: Ended) {
+        if let (Some(spans), Some(span)) = (&self.spans, self.commit.span.take()) {
+            spans::end_transaction(span, how, spans, self.clock.as_ref());
+        }
     }
 
     /// Restores all that is owned from what is committed.
@@ -151,6 +172,9 @@ impl Worker {
     fn confirm(&mut self, part: Part) {
         let id = part.partition;
         let Some(carried) = self.commit.carried.remove(&id) else { return };
+        if let Some(spans) = &self.spans {
+            carried.spans.into_iter().for_each(|span| spans.send(span));
+        }
         if let Some(observer) = &mut self.observer {
             for (offset, outcome) in carried.outcomes {
                 observer(id, offset, outcome);

@@ -9,6 +9,7 @@ use bellhop_core::record::Record;
 use bellhop_core::task::{Progress, Task, UnknownSchema};
 
 use crate::log::Part;
+use crate::telemetry::otlp::Span;
 
 /// Why a partition stands still while the others go on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub(super) struct Partition {
     /// Records decided since, and what became of them.
     decided: usize,
     outcomes: Vec<(u64, Outcome)>,
+    /// Spans of some of them.
+    spans: Vec<Span>,
     /// What to take when the task itself is broken.
     last: Option<(Output, Progress)>,
     spare: Option<Output>,
@@ -41,6 +44,7 @@ pub(super) struct Partition {
 pub(super) struct Carried {
     pub(super) epoch: u64,
     pub(super) outcomes: Vec<(u64, Outcome)>,
+    pub(super) spans: Vec<Span>,
     /// The state after the part, if it is to be kept.
     pub(super) snapshot: Option<Vec<u8>>,
 }
@@ -53,6 +57,7 @@ impl Partition {
             taken: committed,
             decided: 0,
             outcomes: Vec::new(),
+            spans: Vec::new(),
             last: None,
             spare: None,
             events_since_snapshot: 0,
@@ -75,6 +80,16 @@ impl Partition {
 
     pub(super) fn decided(&self) -> usize {
         self.decided
+    }
+
+    /// What became of a record, if it is remembered.
+    pub(super) fn outcome_of(&self, offset: u64) -> Option<Outcome> {
+        self.outcomes.last().filter(|(of, _)| *of == offset).map(|(_, outcome)| *outcome)
+    }
+
+    /// Keeps a span until what it is about is committed.
+    pub(super) fn keep(&mut self, span: Span) {
+        self.spans.push(span);
     }
 
     /// Decides one record; false when the partition has failed.
@@ -171,8 +186,9 @@ impl Partition {
         let before = self.taken.replace(after);
         let partition = self.task.config().partition;
         let outcomes = std::mem::take(&mut self.outcomes);
+        let spans = std::mem::take(&mut self.spans);
         let part = Part { partition, before, after: Some(after), output };
-        Some((part, Carried { epoch: self.epoch, outcomes, snapshot }))
+        Some((part, Carried { epoch: self.epoch, outcomes, spans, snapshot }))
     }
 
     /// Takes back the memory of a part that was committed.
