@@ -4,18 +4,21 @@
 mod clickhouse;
 mod hidden;
 mod kafka;
+mod telemetry;
 
 use std::net::SocketAddr;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
+use bellhop_core::headers::Written;
 use figment::Figment;
 use figment::providers::{Env, Format as _, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::clickhouse::ClickHouse;
 pub(crate) use self::kafka::{Kafka, Times};
+pub(crate) use self::telemetry::Telemetry;
 
 /// The file that is read when none is named.
 const FILE: &str = "bellhop.toml";
@@ -55,6 +58,9 @@ pub(crate) struct Config {
     pub(crate) standby: bool,
     /// Topics that commands may ask to be answered on.
     pub(crate) reply_topics: Vec<String>,
+    /// Headers that are written with events, replies and cascaded commands: `cloudevents`,
+    /// `traceparent`.
+    pub(crate) output_headers: Vec<OutputHeader>,
     /// Address, as `127.0.0.1:9464`, of metrics, health and readiness; none without.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) http: Option<SocketAddr>,
@@ -62,6 +68,18 @@ pub(crate) struct Config {
     pub(crate) kafka: Kafka,
     /// Where events are to land.
     pub(crate) clickhouse: ClickHouse,
+    /// Where spans go.
+    pub(crate) telemetry: Telemetry,
+}
+
+/// A group of headers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum OutputHeader {
+    /// The attributes of CloudEvents 1.0, in binary mode.
+    CloudEvents,
+    /// The trace of the command (W3C), with `tracestate`.
+    TraceParent,
 }
 
 impl Default for Config {
@@ -79,9 +97,11 @@ impl Default for Config {
             snapshots: None,
             standby: false,
             reply_topics: vec!["bellhop.replies".to_owned()],
+            output_headers: Vec::new(),
             http: None,
             kafka: Kafka::default(),
             clickhouse: ClickHouse::default(),
+            telemetry: Telemetry::default(),
         }
     }
 }
@@ -119,7 +139,16 @@ impl Config {
         if self.value_bytes_max < 1_024 {
             bail!("value_bytes_max = {}: set 1024 or more", self.value_bytes_max);
         }
+        self.telemetry.check()?;
         Ok(self)
+    }
+
+    /// Headers to write.
+    pub(crate) fn headers(&self) -> Written {
+        Written {
+            cloudevents: self.output_headers.contains(&OutputHeader::CloudEvents),
+            traceparent: self.output_headers.contains(&OutputHeader::TraceParent),
+        }
     }
 
     /// Worker threads, at least one.

@@ -13,6 +13,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
 use bellhop_runtime::log::{Reader, Topic};
+use bellhop_runtime::telemetry::Counts;
 
 use crate::cli::lag;
 use crate::config::Config;
@@ -24,6 +25,7 @@ use crate::workers::{Health, Workers};
 struct Site {
     health: Health,
     reader: Arc<Mutex<Box<dyn Reader>>>,
+    spans: Option<Arc<Counts>>,
 }
 
 /// Serves until the process ends, if the configuration names an address.
@@ -32,7 +34,11 @@ struct Site {
 /// When the address cannot be listened on.
 pub(crate) fn serve(config: &Config, log: &OpenLog, workers: &Workers) -> Result<()> {
     let Some(address) = config.http else { return Ok(()) };
-    let site = Site { health: workers.health(), reader: Arc::new(Mutex::new(log.reader())) };
+    let site = Site {
+        health: workers.health(),
+        reader: Arc::new(Mutex::new(log.reader())),
+        spans: workers.spans(),
+    };
     let listener = std::net::TcpListener::bind(address)
         .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
         .with_context(|| format!("listen on {address}: give another address as `http`"))?;
@@ -84,12 +90,15 @@ async fn readyz(State(site): State<Site>) -> (StatusCode, String) {
 }
 
 async fn metrics(State(site): State<Site>) -> (StatusCode, String) {
-    let health = site.health.clone();
+    let (health, spans) = (site.health.clone(), site.spans.clone());
     match ask(site, measure).await {
         Ok(mut text) => {
             let up = u8::from(health.check().is_ok());
             family(&mut text, "bellhop_workers_up", "Whether the workers of this process run.");
             let _ = writeln!(text, "bellhop_workers_up {up}");
+            if let Some(spans) = spans {
+                count_spans(&spans, &mut text);
+            }
             (StatusCode::OK, text)
         }
         Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error:#}\n")),
@@ -139,6 +148,16 @@ fn measure(reader: &mut dyn Reader) -> Result<String> {
         }
     }
     Ok(text)
+}
+
+fn count_spans(spans: &Counts, text: &mut String) {
+    let counters = [
+        ("bellhop_spans_exported_total", "Spans that the collector has taken.", spans.exported()),
+        ("bellhop_spans_dropped_total", "Spans that nobody has taken.", spans.dropped()),
+    ];
+    for (name, help, value) in counters {
+        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} counter\n{name} {value}");
+    }
 }
 
 /// Says what the numbers that follow are.

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use anyhow::{Context as _, Result, bail};
 use bellhop_core::message::{Meta, Position, Timestamp};
-use bellhop_core::record::unframe;
+use bellhop_core::record::{Header, unframe};
 use bellhop_runtime::log::{Reader, Topic};
 use bellhop_schemas::ids::PropertyId;
 use uuid::Uuid;
@@ -23,6 +23,7 @@ pub(crate) struct Raw<'a> {
     pub(crate) name: &'a str,
     /// What stands behind the frame.
     pub(crate) datum: &'a [u8],
+    pub(crate) headers: &'a [Header<'a>],
 }
 
 /// An event where it stands.
@@ -34,6 +35,7 @@ pub(crate) struct Entry<'a> {
     pub(crate) key: &'a [u8],
     /// What stands behind the frame.
     pub(crate) datum: &'a [u8],
+    pub(crate) headers: &'a [Header<'a>],
     pub(crate) meta: Meta,
     pub(crate) event: AnyEvent,
 }
@@ -65,11 +67,13 @@ impl Names {
                     return ControlFlow::Break(());
                 };
                 let key = record.key.unwrap_or_default();
-                each(Raw { position, timestamp: record.timestamp, key, name, datum })
-                    .unwrap_or_else(|error| {
+                let (timestamp, headers) = (record.timestamp, record.headers);
+                each(Raw { position, timestamp, key, name, datum, headers }).unwrap_or_else(
+                    |error| {
                         failed = Some(error);
                         ControlFlow::Break(())
-                    })
+                    },
+                )
             })?;
             if let Some(error) = failed {
                 return Err(error);
@@ -96,10 +100,12 @@ impl Names {
         from: u64,
         each: &mut dyn FnMut(Entry<'_>) -> Result<ControlFlow<()>>,
     ) -> Result<u64> {
-        self.raw(log, partition, from, &mut |Raw { position, key, name, datum, .. }| {
+        self.raw(log, partition, from, &mut |Raw {
+                                                 position, key, name, datum, headers, ..
+                                             }| {
             let (meta, event) = AnyEvent::decode(name, datum)
                 .with_context(|| format!("read the event at {position}"))?;
-            each(Entry { position, key, datum, meta, event })
+            each(Entry { position, key, datum, headers, meta, event })
         })
     }
 

@@ -14,6 +14,7 @@ use bellhop_runtime::clock::SystemClock;
 use bellhop_runtime::log::{Reader, Topic};
 use bellhop_runtime::snapshot::{Saver, SnapshotStore};
 use bellhop_runtime::standby::{self, Standby};
+use bellhop_runtime::telemetry::{Counts, Exporter, Source};
 use bellhop_runtime::worker::{self, Join, Observer, Parts, Worker};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag::{register, register_conditional_shutdown};
@@ -63,6 +64,8 @@ pub(crate) struct Workers {
     threads: Vec<JoinHandle<()>>,
     stop: Arc<AtomicBool>,
     failure: Arc<Mutex<Option<anyhow::Error>>>,
+    /// Sends what the workers put there; the last to go, so that nothing of theirs is lost.
+    exporter: Option<Exporter>,
 }
 
 /// Whether workers are well, for those who ask from other threads.
@@ -92,6 +95,7 @@ pub(crate) fn worker_config(config: &Config) -> worker::Config {
         batch_wait: Duration::from_millis(config.commit_ms),
         snapshot_events: config.snapshot_events,
         reply_topics: config.reply_topics.clone(),
+        headers: config.headers(),
         ..worker::Config::default()
     }
 }
@@ -175,6 +179,7 @@ impl Workers {
             threads: Vec::new(),
             stop: Arc::new(AtomicBool::new(false)),
             failure: Arc::default(),
+            exporter: config.telemetry.exporter(source_of(log), config.kafka.instance())?,
         };
         for number in 0..count.clamp(1, partitions) {
             let member = log.clone();
@@ -187,6 +192,7 @@ impl Workers {
                 saver: saver.clone(),
                 standby: standby.clone(),
                 observer: observer(),
+                spans: workers.exporter.as_ref().map(Exporter::spans),
             };
             let worker = Worker::new(worker_config(config), parts)?;
             workers.run(number, worker)?;
@@ -213,6 +219,11 @@ impl Workers {
     /// How they are doing.
     pub(crate) fn health(&self) -> Health {
         Health(Arc::clone(&self.failure))
+    }
+
+    /// How many spans went where, if any are sent.
+    pub(crate) fn spans(&self) -> Option<Arc<Counts>> {
+        self.exporter.as_ref().map(Exporter::counts)
     }
 
     /// Whether all is well.
@@ -271,6 +282,23 @@ pub(crate) fn wait_until_decided(
         }
     }
     Ok(())
+}
+
+/// Where the commands are, as spans say it.
+fn source_of(log: &OpenLog) -> Source {
+    match log {
+        OpenLog::Embedded(_) => Source {
+            system: "bellhop".to_owned(),
+            destination: Topic::Commands.name().to_owned(),
+            group: "bellhop".to_owned(),
+        },
+        OpenLog::Redpanda(log) => Source {
+            // Redpanda has no name of its own among the systems of the conventions.
+            system: "kafka".to_owned(),
+            destination: log.config().topic(Topic::Commands),
+            group: log.config().group.clone(),
+        },
+    }
 }
 
 /// A partition that stands still while the others go on.

@@ -1,18 +1,19 @@
 //! The machine alone: decode, dedupe, decide, evolve, encode; in memory, on one thread. Then its
 //! state: written as a snapshot and restored from it.
 //!
-//! Prints one line of JSON. `cargo xtask bench core` pins it and shows it as a table.
+//! Prints one line of JSON. `cargo xtask bench core` pins it and shows it as a table. With
+//! `--headers` it tells instead what headers cost.
 #![allow(clippy::print_stdout, clippy::expect_used, reason = "a benchmark talks and may fail")]
 
 use std::sync::Arc;
 
-use bellhop_core::headers::Written;
+use bellhop_core::headers::{TRACEPARENT, Written};
 use bellhop_core::message::LogId;
-use bellhop_core::record::{Record, Records};
+use bellhop_core::record::{Header, Record, Records};
 use bellhop_core::task::{Config, Task};
 use bellhop_core::topology::{Topology, Wire};
 use bellhop_handlers as _;
-use bellhop_tests::avail::Load;
+use bellhop_tests::avail::{Commands, Load};
 use uuid::Uuid;
 
 fn main() {
@@ -23,30 +24,18 @@ fn main() {
         id
     }));
     let load = Load::default();
-    let commands = load.generate(&wire);
+    let world = World { commands: load.generate(&wire), load, topology, wire };
+    if std::env::args().any(|argument| argument == "--headers") {
+        return compare(&world);
+    }
     let mut rates = Vec::new();
     let mut snapshots = Snapshots::default();
     let mut totals = Totals::default();
     for _ in 0..5 {
-        let mut tasks: Vec<Task> = (0..load.partitions)
-            .map(|partition| {
-                let config = config(partition, load.partitions);
-                Task::new(config, Arc::clone(&topology), Arc::clone(&wire))
-            })
-            .collect();
-        run(&mut tasks, &commands.catalog, 0, &mut Totals::default());
-        totals = Totals::default();
-        let before = cpu_seconds();
-        let first: Vec<u64> = commands.catalog.iter().map(|records| records.len() as u64).collect();
-        for (partition, task) in tasks.iter_mut().enumerate() {
-            let one = std::slice::from_mut(task);
-            run(one, &commands.load[partition..=partition], first[partition], &mut totals);
-        }
-        rates.push(totals.commands as f64 / (cpu_seconds() - before));
-        snapshots.measure(&tasks, |partition| {
-            let config = config(partition, load.partitions);
-            Task::new(config, Arc::clone(&topology), Arc::clone(&wire))
-        });
+        let measured = world.measure(Written::default(), &[]);
+        totals = measured.totals;
+        rates.push(totals.commands as f64 / measured.seconds);
+        snapshots.measure(&measured.tasks, |partition| world.task(partition, Written::default()));
     }
     rates.sort_by(f64::total_cmp);
     println!(
@@ -62,17 +51,79 @@ fn main() {
     );
 }
 
-fn config(partition: u32, partitions: u32) -> Config {
-    Config {
-        partition,
-        partitions,
-        log_id: LogId(Uuid::from_u128(42)),
-        commands_topic: "bellhop.commands".into(),
-        version: env!("CARGO_PKG_VERSION").into(),
-        idempotency_hours: 168,
-        value_bytes_max: 1 << 20,
-        reply_topics: Vec::new(),
-        headers: Written::default(),
+/// What headers cost: CPU over that of the run without, in turns.
+fn compare(world: &World) {
+    let trace = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let trace = [Header { name: TRACEPARENT, value: trace }];
+    let [none, cloudevents, traceparent, both] =
+        [(false, false), (true, false), (false, true), (true, true)]
+            .map(|(cloudevents, traceparent)| Written { cloudevents, traceparent });
+    let mut ratios: [(&str, Vec<f64>); 4] =
+        ["read", "cloudevents", "traceparent", "both"].map(|name| (name, Vec::new()));
+    for _ in 0..5 {
+        let off = world.measure(none, &[]).seconds;
+        let on = [
+            world.measure(none, &trace),
+            world.measure(cloudevents, &[]),
+            world.measure(traceparent, &trace),
+            world.measure(both, &trace),
+        ];
+        for ((_, ratios), measured) in ratios.iter_mut().zip(on) {
+            ratios.push(measured.seconds / off);
+        }
+    }
+    let each = ratios.map(|(name, mut ratios)| {
+        ratios.sort_by(f64::total_cmp);
+        let [min, .., max] = ratios.as_slice() else { panic!("five rounds") };
+        let median = ratios[ratios.len() / 2];
+        format!("\"{name}\":{{\"min\":{min:.3},\"median\":{median:.3},\"max\":{max:.3}}}")
+    });
+    println!("{{\"benchmark\":\"core headers\",\"over_none\":{{{}}}}}", each.join(","));
+}
+
+struct World {
+    load: Load,
+    commands: Commands,
+    topology: Arc<Topology>,
+    wire: Arc<Wire>,
+}
+
+/// What became of the load, and the seconds of CPU that it took.
+struct Measured {
+    totals: Totals,
+    seconds: f64,
+    tasks: Vec<Task>,
+}
+
+impl World {
+    fn task(&self, partition: u32, headers: Written) -> Task {
+        let config = Config {
+            partition,
+            partitions: self.load.partitions,
+            log_id: LogId(Uuid::from_u128(42)),
+            commands_topic: "bellhop.commands".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            idempotency_hours: 168,
+            value_bytes_max: 1 << 20,
+            reply_topics: Vec::new(),
+            headers,
+        };
+        Task::new(config, Arc::clone(&self.topology), Arc::clone(&self.wire))
+    }
+
+    fn measure(&self, written: Written, headers: &[Header<'_>]) -> Measured {
+        let partitions = 0..self.load.partitions;
+        let mut tasks: Vec<Task> = partitions.map(|it| self.task(it, written)).collect();
+        let Commands { catalog, load } = &self.commands;
+        run(&mut tasks, catalog, 0, headers, &mut Totals::default());
+        let mut totals = Totals::default();
+        let before = cpu_seconds();
+        let first: Vec<u64> = catalog.iter().map(|records| records.len() as u64).collect();
+        for (partition, task) in tasks.iter_mut().enumerate() {
+            let one = std::slice::from_mut(task);
+            run(one, &load[partition..=partition], first[partition], headers, &mut totals);
+        }
+        Measured { totals, seconds: cpu_seconds() - before, tasks }
     }
 }
 
@@ -126,7 +177,13 @@ struct Totals {
     command_bytes: u64,
 }
 
-fn run(tasks: &mut [Task], records: &[Records], first_offset: u64, totals: &mut Totals) {
+fn run(
+    tasks: &mut [Task],
+    records: &[Records],
+    first_offset: u64,
+    headers: &[Header<'_>],
+    totals: &mut Totals,
+) {
     for (task, records) in tasks.iter_mut().zip(records) {
         for (n, record) in records.iter().enumerate() {
             totals.commands += 1;
@@ -136,7 +193,7 @@ fn run(tasks: &mut [Task], records: &[Records], first_offset: u64, totals: &mut 
                 timestamp: record.timestamp,
                 key: Some(record.key),
                 value: Some(record.value),
-                headers: &[],
+                headers,
             };
             task.process(&record).expect("a known schema");
             if n % 1_000 == 999 {

@@ -1,5 +1,7 @@
 //! `bellhop events`: everything that was decided, as lines of JSON.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::ops::ControlFlow;
@@ -47,6 +49,8 @@ struct Line<'a> {
     partition: u32,
     offset: u64,
     key: &'a str,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    headers: BTreeMap<&'a str, Cow<'a, str>>,
     meta: &'a Meta,
     event: &'a AnyEvent,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -73,6 +77,11 @@ pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
                 partition: entry.position.partition,
                 offset: entry.position.offset,
                 key: str::from_utf8(entry.key).unwrap_or_default(),
+                headers: entry
+                    .headers
+                    .iter()
+                    .map(|header| (header.name, String::from_utf8_lossy(header.value)))
+                    .collect(),
                 meta: &entry.meta,
                 event: &entry.event,
                 datum: args.raw.then(|| hexadecimal(entry.datum)),

@@ -10,8 +10,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use bellhop_core::engine::{Reply, ReplyOutcome};
+use bellhop_core::headers::{TRACEPARENT, TraceParent};
 use bellhop_core::message::{LogId, Position};
 use bellhop_core::outcome::Outcome;
+use bellhop_core::record::Header;
 use bellhop_core::task::{CORRELATION_ID, REPLY_TO};
 use bellhop_core::topology::Wire;
 use bellhop_runtime::log::redpanda::{Redpanda, Replies};
@@ -55,6 +57,24 @@ pub(crate) struct Args {
     /// configuration]
     #[arg(long, value_enum)]
     timestamps: Option<Times>,
+    /// The trace that all of these commands belong to, as `TRACEPARENT` of a traced job
+    #[arg(long, value_name = "00-TRACE-SPAN-FLAGS", value_parser = traceparent)]
+    traceparent: Option<String>,
+}
+
+impl Args {
+    /// Headers of each command.
+    fn headers(&self) -> Vec<(&'static str, Vec<u8>)> {
+        let trace = self.traceparent.iter();
+        trace.map(|trace| (TRACEPARENT, trace.clone().into_bytes())).collect()
+    }
+}
+
+fn traceparent(value: &str) -> Result<String> {
+    let read = TraceParent::parse(value.as_bytes());
+    read.map(|_| value.to_owned()).context(
+        "not as W3C writes it, such as 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+    )
 }
 
 pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
@@ -74,6 +94,9 @@ pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
     let session = wiring::random_id().hyphenated().to_string();
     let (ear, outcomes) = Ear::listen(log.replies(&replies, session.as_bytes())?)?;
     let check = || ear.check();
+    let mut headers = args.headers();
+    headers.push((REPLY_TO, replies.into_bytes()));
+    headers.push((CORRELATION_ID, session.into_bytes()));
     let mut desk = Desk::open(Parts {
         reader: Box::new(log.reader()),
         producer,
@@ -81,7 +104,7 @@ pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
         outcomes,
         check: &check,
         silence: "the commands are on the topic, and nobody answers: is a `bellhop run` working, and does its `reply_topics` name the topic of replies?",
-        headers: vec![(REPLY_TO, replies.into_bytes()), (CORRELATION_ID, session.into_bytes())],
+        headers,
         json: args.json,
     })?;
     desk.serve(&input, &stop)?;
@@ -98,6 +121,8 @@ fn send_only(
 ) -> Result<ExitCode> {
     let mut out = output::stdout();
     let mut outbox = Outbox::default();
+    let headers = args.headers();
+    let headers: Vec<_> = headers.iter().map(|(name, value)| Header { name, value }).collect();
     let (mut sent, mut bad) = (0, 0_u64);
     while !stop.is_asked() {
         let Some(batch) = input.batch(GLANCE)? else { break };
@@ -116,7 +141,7 @@ fn send_only(
                 }
             }
         }
-        let commands = outbox.commands(&[]);
+        let commands = outbox.commands(&headers);
         if !commands.is_empty() {
             sent += producer.append(&commands, None)?.len() as u64;
         }

@@ -175,6 +175,11 @@ impl Kafka {
         Ok(connection)
     }
 
+    /// Name of this process among the workers.
+    pub(crate) fn instance(&self) -> Option<&str> {
+        self.instance.as_deref()
+    }
+
     fn sasl(&self) -> Result<Option<Sasl>> {
         let Some(mechanism) = self.sasl_mechanism.clone() else {
             if self.sasl_user.is_some() || self.sasl_password.is_some() {

@@ -5,7 +5,9 @@ use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use bellhop_harness::{Kafka, Registry, free_port, java_class_path, python_packages, signal};
+use bellhop_harness::{
+    Collector, Kafka, Registry, free_port, java_class_path, python_packages, signal,
+};
 
 use crate::harness::{bellhop, bellhop_with, command, folder, text};
 
@@ -85,11 +87,20 @@ fn from_a_brokers_address_to_decided_commands_and_metrics() {
     assert!(on(&["lag"]).ok().contains("6 waiting in all"));
 
     let port = free_port().expect("a port");
+    let collector = Collector::start().expect("a collector");
     let mut worker = command(&[&["run", "--data", data], &cluster[..]].concat());
-    worker.env("BELLHOP_HTTP", format!("127.0.0.1:{port}")).stderr(Stdio::null());
+    worker
+        .env("BELLHOP_HTTP", format!("127.0.0.1:{port}"))
+        .env("BELLHOP_OUTPUT_HEADERS", "[\"cloudevents\", \"traceparent\"]")
+        .env("BELLHOP_TELEMETRY__OTLP", collector.url())
+        .stderr(Stdio::null());
     let worker = Running(worker.spawn().expect("start a worker"));
     until("the commands to be decided", || on(&["lag"]).ok().contains("0 waiting in all"));
-    let asked = bellhop_with(&[&["send", "--wait"], &cluster[..]].concat(), &lines());
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let asked = bellhop_with(
+        &[&["send", "--wait", "--traceparent", trace], &cluster[..]].concat(),
+        &lines(),
+    );
     for words in [
         "1: repeated DefineProperty: accepted before",
         "3: repeated CreateReservation RSV-",
@@ -100,7 +111,18 @@ fn from_a_brokers_address_to_decided_commands_and_metrics() {
     ] {
         assert!(asked.stdout.contains(words), "wanted \"{words}\" in:\n{asked:?}");
     }
+    let nonsense = bellhop_with(&[&["send", "--traceparent", "x"], &cluster[..]].concat(), "");
+    assert!(nonsense.stderr.contains("not as W3C writes it"), "{nonsense:?}");
+    let conflicts = on(&["events", "--type", "command.conflicted"]).ok();
+    assert!(conflicts.contains("\"ce_type\":\"command.conflicted\""), "{conflicts}");
+    assert!(conflicts.contains("00-4bf92f3577b34da6a3ce929d0e0e4736-"), "{conflicts}");
+    until("the spans to arrive", || {
+        let bodies = collector.bodies();
+        let name = b"decide CreateReservation";
+        bodies.iter().any(|body| body.windows(name.len()).any(|part| part == name))
+    });
     let metrics = get(port, "/metrics").expect("metrics");
+    assert!(metrics.contains("bellhop_spans_dropped_total 0"), "{metrics}");
     assert!(metrics.contains("bellhop_workers_up 1"), "{metrics}");
     assert!(metrics.contains("bellhop_lag_records{partition=\"0\"} 0"), "{metrics}");
     for path in ["/healthz", "/readyz"] {

@@ -93,6 +93,9 @@ fn the_configuration_is_a_file_and_variables_and_refuses_unknown_keys() {
         (&[], "colour = 1\n", "colour"),
         (&[], "partitions = 0\n", "set 1 to 4096"),
         (&[], "workers = \"many\"\n", "workers"),
+        (&[], "output_headers = [\"cloudevents\", \"b3\"]\n", "b3"),
+        (&[], "[telemetry]\notlp = \"collector:4318\"\n", "http://localhost:4318"),
+        (&[], "[telemetry]\notlp_url = \"http://collector\"\n", "otlp_url"),
     ] {
         std::fs::write(file, file_text).expect("write");
         let (code, _, error) = config(variables, file);
@@ -100,6 +103,23 @@ fn the_configuration_is_a_file_and_variables_and_refuses_unknown_keys() {
         assert!(error.to_lowercase().contains(wanted), "{file_text}: {error}");
     }
     assert!(bellhop(&["config", "--config", "/nowhere.toml"]).failed(1).contains("/nowhere.toml"));
+}
+
+#[test]
+fn secrets_of_telemetry_are_read_and_never_printed() {
+    let folder = folder();
+    let file = folder.path().join("bellhop.toml");
+    let text_of_file = "output_headers = [\"cloudevents\", \"traceparent\"]\n[telemetry]\notlp = \"https://collector:4318\"\n[telemetry.headers]\nauthorization = \"Bearer abc\"\n";
+    std::fs::write(&file, text_of_file).expect("write");
+    let mut config = command(&["config", "--config", text(&file)]);
+    config.env("BELLHOP_TELEMETRY__HEADERS__X_KEY", "def");
+    let output = config.output().expect("run bellhop");
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{output:?}");
+    assert!(printed.contains("output_headers = [\"cloudevents\",\"traceparent\"]"), "{printed}");
+    assert!(printed.contains("authorization = \"***\""), "{printed}");
+    assert!(printed.contains("x_key = \"***\""), "{printed}");
+    assert!(!printed.contains("abc") && !printed.contains("def"), "{printed}");
 }
 
 #[test]

@@ -32,6 +32,8 @@ use self::world::World;
 pub(crate) struct Options {
     commands: usize,
     rounds: usize,
+    /// Rounds that measure what headers cost.
+    headers: usize,
     warm: Duration,
     latency: Duration,
     takeovers: usize,
@@ -52,6 +54,7 @@ impl Options {
         Self {
             commands: number("--commands", 1_000_000),
             rounds: number("--rounds", 5),
+            headers: number("--headers", 0),
             warm: seconds("--warm", 120),
             latency: seconds("--latency", 5),
             takeovers: number("--takeovers", 3),
@@ -126,6 +129,19 @@ fn main() {
         parts.push(format!("\"restore\":{}", restores(&world, options.restores)));
     }
     parts.push(format!("\"idle_mb\":{:.1}", latency::idle_mb(&world)));
+    if options.headers > 0 {
+        let found: Vec<_> = (0..options.headers)
+            .map(|_| {
+                let ratios = world.headers_round();
+                eprintln!("headers: {ratios:?}");
+                ratios
+            })
+            .collect();
+        let [cloudevents, both] = [0, 1].map(|nth| spread(found.iter().map(|it| it[nth])));
+        parts.push(format!(
+            "\"headers_cpu_over_none\":{{\"cloudevents\":{cloudevents},\"both\":{both}}}"
+        ));
+    }
     if !options.latency.is_zero() {
         let runs =
             [("ours", 10), ("ours", 1_000), ("ours", 10_000), ("p1", 10_000), ("ours", 50_000)];

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use bellhop_core::headers::Written;
 use bellhop_core::topology::Topology;
 use bellhop_runtime::clock::SystemClock;
 use bellhop_runtime::log::redpanda::{Config, Redpanda};
@@ -23,7 +24,7 @@ pub(crate) fn worker_config() -> worker::Config {
 
 /// Works until all commands are committed; or for ever, that is until it is killed, or told to stop
 /// by a word on its standard input. With standby it first makes copies of all partitions.
-pub(crate) fn run(config: &Config, for_ever: bool, with_standby: bool) {
+pub(crate) fn run(config: &Config, headers: Written, for_ever: bool, with_standby: bool) {
     let topology = Arc::new(Topology::discover().expect("a topology"));
     let log = Redpanda::connect(config, LOG_ID).expect("a log");
     let join_log = log.clone();
@@ -55,7 +56,8 @@ pub(crate) fn run(config: &Config, for_ever: bool, with_standby: bool) {
         ends.push(reader.end(Topic::Commands, partition).expect("an end"));
     }
     drop(reader);
-    let mut worker = Worker::new(worker_config(), parts).expect("a worker");
+    let told = worker::Config { headers, ..worker_config() };
+    let mut worker = Worker::new(told, parts).expect("a worker");
     let next = |worker: &Worker, partition: u32| {
         worker.task(partition).map_or(0, |task| task.progress().next_offset)
     };

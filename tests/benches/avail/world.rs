@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use bellhop_core::headers::{TRACEPARENT, Written};
 use bellhop_core::message::LogId;
 use bellhop_core::record::{Record, Records};
 use bellhop_core::task::Task;
@@ -18,6 +19,7 @@ use bellhop_runtime::log::redpanda::{Config, Guarantee, Redpanda};
 use bellhop_runtime::log::{Identity, Reader, Timestamps, Topic};
 use bellhop_tests::avail::{Commands, Load};
 use rdkafka::ClientConfig;
+use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use uuid::Uuid;
 use xxhash_rust::xxh3::Xxh3;
@@ -234,11 +236,16 @@ impl World {
 
     /// Writes the first so many commands of each partition.
     pub(crate) fn preload(&self, config: &Config, counts: impl Iterator<Item = usize>) {
+        self.preload_with(config, false, counts);
+    }
+
+    /// The same, in a trace or not.
+    fn preload_with(&self, config: &Config, trace: bool, counts: impl Iterator<Item = usize>) {
         let producer = sender(&self.brokers());
         let topic = config.topic(Topic::Commands);
         for ((partition, commands), count) in (0..).zip(&self.commands).zip(counts) {
             for command in &commands[..count] {
-                send(&producer, &topic, partition, command);
+                send_with(&producer, &topic, partition, command, trace);
             }
         }
         producer.flush(Duration::from_secs(60)).expect("the commands are delivered");
@@ -276,6 +283,20 @@ impl World {
             restores.snapshot_bytes = bytes_in(&folder);
         }
         restores
+    }
+
+    /// CPU of ours with CloudEvents, and with a trace as well, over ours without headers. Each has
+    /// topics of its own.
+    pub(crate) fn headers_round(&self) -> [f64; 2] {
+        let [off, cloudevents, both] = ["ours", "cloudevents", "headers"].map(|contender| {
+            let config = self.topics();
+            let trace = contender == "headers";
+            self.preload_with(&config, trace, self.commands.iter().map(Vec::len));
+            let usage = self.run(contender, &config);
+            self.check(&config, &usage);
+            usage.cpu_us
+        });
+        [cloudevents / off, both / off]
     }
 
     /// Starts a contender on the commands of a set of topics.
@@ -366,11 +387,19 @@ pub(crate) fn sender(brokers: &str) -> BaseProducer {
 
 /// Hands a command to a producer, when it has room.
 pub(crate) fn send(producer: &BaseProducer, topic: &str, partition: i32, command: &Owned) {
+    send_with(producer, topic, partition, command, false);
+}
+
+fn send_with(producer: &BaseProducer, topic: &str, partition: i32, command: &Owned, trace: bool) {
     let mut record = BaseRecord::<[u8], [u8]>::to(topic)
         .partition(partition)
         .key(&command.key)
         .payload(&command.value)
         .timestamp(command.timestamp.0 / 1_000);
+    if trace {
+        let value = Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+        record = record.headers(OwnedHeaders::new().insert(Header { key: TRACEPARENT, value }));
+    }
     while let Err((_, refused)) = producer.send(record) {
         producer.poll(Duration::from_millis(1));
         record = refused;
@@ -406,11 +435,17 @@ pub(crate) fn child(arguments: &[String]) {
     let from = config.topic(Topic::Commands);
     let sizes = || read_sizes(Path::new(sizes));
     let events = || sizes().iter().map(Vec::len).sum();
+    let headers = Written {
+        cloudevents: matches!(contender.as_str(), "cloudevents" | "headers"),
+        traceparent: contender == "headers",
+    };
     match contender.as_str() {
-        "ours" | "standby" => ours::run(&config, for_ever, contender == "standby"),
+        "ours" | "standby" | "cloudevents" | "headers" => {
+            ours::run(&config, headers, for_ever, contender == "standby");
+        }
         "alo" => {
             let config = Config { guarantee: Guarantee::AtLeastOnce, ..config };
-            ours::run(&config, for_ever, false);
+            ours::run(&config, headers, for_ever, false);
         }
         "restore" => restore::ours(&config, Path::new(to), events()),
         "insert" => restore::raw(brokers, &config.topic(Topic::Events), events()),

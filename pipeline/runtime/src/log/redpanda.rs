@@ -103,6 +103,12 @@ impl Redpanda {
         &self.shared.identity
     }
 
+    /// How it is reached.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.shared.config
+    }
+
     /// The registry of its schemas.
     #[must_use]
     pub fn registry(&self) -> &Arc<dyn Registry> {

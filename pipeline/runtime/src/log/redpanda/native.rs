@@ -308,10 +308,12 @@ impl TopicHandle {
             let Some(headers) = OwnHeaders::new(record.headers) else {
                 return failed(RDKafkaErrorCode::InvalidArgument);
             };
-            match self.offer(client, record, headers) {
-                NO_ERROR => return Ok(()),
-                QUEUE_FULL if full() => {}
-                code => return failed(code.into()),
+            let code = self.offer(client, record, headers);
+            if code == NO_ERROR {
+                return Ok(());
+            }
+            if code != QUEUE_FULL || !full() {
+                return failed(code.into());
             }
         }
     }
