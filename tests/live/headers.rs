@@ -127,7 +127,7 @@ fn events_are_cloud_events_in_the_trace_of_their_command_and_spans_join_them() {
     let lines = as_others_read(&house, &house.config.topic(Topic::Events), &collector.bodies());
     let mut events: Vec<_> = lines.iter().filter(|line| line.starts_with("event ")).collect();
     let (from, into) = (counter.to_string(), to.to_string());
-    let mut expected = vec![
+    let mut expected = [
         event("counter.added", id(0, 0, 0), &from, Some(span(0, 0))),
         event("counter.refused", id(0, 1, 0), &from, Some(span(0, 1)))
             .replace("-01 vendor", "-00 vendor"),
@@ -148,7 +148,7 @@ fn events_are_cloud_events_in_the_trace_of_their_command_and_spans_join_them() {
             "span {name} {TRACE} {own:016x} {parent} CONSUMER kafka {partition} {offset} {outcome} {status}"
         )
     };
-    let mut expected = vec![
+    let mut expected = [
         decided("decide Add", 0, 0, SENDER.to_owned(), "accepted", "UNSET"),
         decided("decide Add", 0, 3, SENDER.to_owned(), "parked", "ERROR"),
         decided("decide Move", 0, 4, SENDER.to_owned(), "accepted", "UNSET"),

@@ -16,7 +16,7 @@ use crate::dedupe::{Dedupe, Fingerprint, FirstOutcome};
 use crate::emit::{Emitter, MESSAGE_BYTES_MAX, TooLarge};
 use crate::engine::{CommandAcknowledged, CommandConflicted, ParkedKind};
 use crate::handler::{CASCADE_DEPTH_MAX, Outputs};
-use crate::headers::Stamp;
+use crate::headers::Outgoing;
 use crate::message::{LogId, Message, MessageKey, Meta, Position, Source, Timestamp};
 use crate::outcome::{Decided, Outcome, Output, Unfit};
 use crate::store::Stores;
@@ -37,7 +37,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) commands_topic: &'a CompactString,
     pub(crate) version: &'a CompactString,
     /// Headers of what is sent, if there are any.
-    pub(crate) stamp: Option<&'a Stamp<'a>>,
+    pub(crate) headers: Option<&'a Outgoing<'a>>,
 }
 
 impl Parts<'_> {
@@ -54,7 +54,7 @@ impl Parts<'_> {
             next_index: self.next_index,
             commands_topic: self.commands_topic,
             version: self.version,
-            stamp: self.stamp,
+            headers: self.headers,
         }
     }
 }

@@ -95,8 +95,8 @@ impl<C> Emitter<'_, C> {
             assert!(self.first.is_none(), "{} is too large after other events", E::TYPE);
             return;
         }
-        if let Some(stamp) = self.parts.stamp {
-            stamp.add_to(&mut self.parts.output.events, self.meta.message_id, E::TYPE, self.now);
+        if let Some(headers) = self.parts.headers {
+            headers.add_to(&mut self.parts.output.events, self.meta.message_id, E::TYPE, self.now);
         }
         let call = Apply {
             entry,
@@ -132,8 +132,8 @@ impl<C> Emitter<'_, C> {
         self.note_first(0);
         let schema_id = self.parts.wire.written_id(T::NAME);
         self.write_event(schema_id, |meta, out| encode_with_meta(meta, record, out));
-        if let Some(stamp) = self.parts.stamp {
-            stamp.add_to(&mut self.parts.output.events, self.meta.message_id, T::TYPE, self.now);
+        if let Some(headers) = self.parts.headers {
+            headers.add_to(&mut self.parts.output.events, self.meta.message_id, T::TYPE, self.now);
         }
     }
 
@@ -178,8 +178,8 @@ impl<C> Emitter<'_, C> {
         }
         if take_back_too_large(&mut parts.output.commands, M::TYPE, &mut self.too_large) {
             assert!(self.first.is_none(), "{} is too large after events", M::TYPE);
-        } else if let Some(stamp) = parts.stamp {
-            stamp.add_to(&mut parts.output.commands, meta.message_id, M::TYPE, *now);
+        } else if let Some(headers) = parts.headers {
+            headers.add_to(&mut parts.output.commands, meta.message_id, M::TYPE, *now);
         }
     }
 }

@@ -2,7 +2,7 @@
 //! Context.
 //!
 //! Read: [`check`] holds the CloudEvents headers of a command against its message, and
-//! [`TraceParent::of`] finds the trace that it belongs to. Written: `Stamper`, by option.
+//! [`TraceParent::of`] finds the trace that it belongs to. Written: `Writer`, by option.
 //!
 //! # Invariants
 //! 1. All that is written follows from the log's name, positions, stream time and the command's own
@@ -195,7 +195,7 @@ fn write_hexadecimal(bytes: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Writes headers with the messages of a task.
-pub(crate) struct Stamper {
+pub(crate) struct Writer {
     /// What CloudEvents name as their source, if they are written.
     source: Option<CompactString>,
     traces: bool,
@@ -207,13 +207,13 @@ pub(crate) struct Stamper {
 
 /// What is written with the messages of one record.
 #[derive(Clone, Copy)]
-pub(crate) struct Stamp<'a> {
+pub(crate) struct Outgoing<'a> {
     source: Option<&'a str>,
     trace: Option<TraceParent>,
     state: &'a [u8],
 }
 
-impl Stamper {
+impl Writer {
     pub(crate) fn new(written: Written, log_id: LogId) -> Self {
         let source = written.cloudevents.then(|| format_compact!("/bellhop/{}", log_id.0));
         Self { source, traces: written.traceparent, trace: None, state: Vec::new() }
@@ -233,9 +233,9 @@ impl Stamper {
 
     /// For what the record under way leads to; `None` when nothing is to be written.
     #[inline]
-    pub(crate) fn stamp(&self) -> Option<Stamp<'_>> {
+    pub(crate) fn outgoing(&self) -> Option<Outgoing<'_>> {
         let Self { source, trace, state, .. } = self;
-        (source.is_some() || trace.is_some()).then_some(Stamp {
+        (source.is_some() || trace.is_some()).then_some(Outgoing {
             source: source.as_deref(),
             trace: *trace,
             state,
@@ -244,13 +244,18 @@ impl Stamper {
 
     /// For what a timer leads to: it fires before the record under way, and not in its trace.
     #[inline]
-    pub(crate) fn untraced(&self) -> Option<Stamp<'_>> {
-        self.source.as_deref().map(|source| Stamp { source: Some(source), trace: None, state: &[] })
+    pub(crate) fn untraced(&self) -> Option<Outgoing<'_>> {
+        self.source.as_deref().map(|source| Outgoing {
+            source: Some(source),
+            trace: None,
+            state: &[],
+        })
     }
 }
 
-/// Several headers are one list; what is too long or no text is dropped as a whole.
-fn collect_state(headers: &[Header<'_>], out: &mut Vec<u8>) {
+/// Appends the notes that came with a trace: several headers are one list; what is too long or no
+/// text is dropped as a whole.
+pub fn collect_state(headers: &[Header<'_>], out: &mut Vec<u8>) {
     for header in headers.iter().filter(|header| header.name == TRACESTATE) {
         if !out.is_empty() {
             out.push(b',');
@@ -263,7 +268,7 @@ fn collect_state(headers: &[Header<'_>], out: &mut Vec<u8>) {
     }
 }
 
-impl Stamp<'_> {
+impl Outgoing<'_> {
     /// Adds headers to the last record.
     #[inline(never)]
     pub(crate) fn add_to(&self, records: &mut Records, id: Uuid, type_name: &str, time: Timestamp) {

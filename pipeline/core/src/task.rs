@@ -27,7 +27,7 @@ use crate::dedupe::Dedupe;
 use crate::engine::{
     EngineRecord, FORMAT_VERSION, Genesis, KEY_RULE, Parked, ParkedHeader, ParkedKind, Reply,
 };
-use crate::headers::{self, Stamper, Written};
+use crate::headers::{self, Writer, Written};
 use crate::message::{LogId, Position, Timestamp};
 use crate::outcome::{Answer, Outcome, Output, Unfit};
 use crate::partition::partition_of;
@@ -100,7 +100,7 @@ pub struct Task {
     output: Output,
     scratch: Vec<u8>,
     transcoded: Vec<u8>,
-    stamper: Stamper,
+    header_writer: Writer,
 }
 
 impl Task {
@@ -117,7 +117,7 @@ impl Task {
             output: Output::default(),
             scratch: Vec::new(),
             transcoded: Vec::new(),
-            stamper: Stamper::new(config.headers, config.log_id),
+            header_writer: Writer::new(config.headers, config.log_id),
             config,
             topology,
             wire,
@@ -232,10 +232,10 @@ impl Task {
         frame(self.wire.written_id(Reply::NAME), &mut value);
         reply.encode(&mut value);
         let mut headers = Vec::new();
-        if let Some(stamp) = self.stamper.stamp() {
+        if let Some(outgoing) = self.header_writer.outgoing() {
             let id = self.config.log_id.message_id(at, REPLY_INDEX);
             let key = record.key.unwrap_or_default();
-            stamp.write(id, Reply::TYPE, key, self.progress.stream_time, &mut headers);
+            outgoing.write(id, Reply::TYPE, key, self.progress.stream_time, &mut headers);
         }
         self.output.replies.push(Answer {
             topic: topic.clone(),
@@ -256,7 +256,7 @@ impl Task {
             self.fire(record.offset, id, &pending, &mut next_index);
         }
         let at = Position { partition: self.config.partition, offset: record.offset };
-        self.stamper.hear(record.headers, self.config.log_id, at);
+        self.header_writer.hear(record.headers, self.config.log_id, at);
         next_index
     }
 
@@ -322,7 +322,7 @@ impl Task {
                 &self.transcoded
             }
         };
-        let stamp = self.stamper.stamp();
+        let outgoing = self.header_writer.outgoing();
         let mut call = Call {
             slots: &request.slots,
             cascades: request.cascades(),
@@ -344,7 +344,7 @@ impl Task {
                 next_index,
                 commands_topic: &self.config.commands_topic,
                 version: &self.config.version,
-                stamp: stamp.as_ref(),
+                headers: outgoing.as_ref(),
             },
         };
         (request.handler.run)(&mut call)
@@ -356,7 +356,7 @@ impl Task {
         let Some(request) = self.topology.timer(&pending.name) else {
             panic!("a timer {} is due and has no handler", pending.name)
         };
-        let stamp = self.stamper.untraced();
+        let outgoing = self.header_writer.untraced();
         let mut call = Call {
             slots: &request.slots,
             cascades: request.cascades(),
@@ -378,7 +378,7 @@ impl Task {
                 next_index,
                 commands_topic: &self.config.commands_topic,
                 version: &self.config.version,
-                stamp: stamp.as_ref(),
+                headers: outgoing.as_ref(),
             },
         };
         if let Err(unfit) = (request.handler.run)(&mut call) {

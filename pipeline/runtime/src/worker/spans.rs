@@ -14,7 +14,7 @@
 
 use std::sync::Arc;
 
-use bellhop_core::headers::TraceParent;
+use bellhop_core::headers::{TraceParent, collect_state};
 use bellhop_core::message::{LogId, Position, Timestamp};
 use bellhop_core::outcome::Outcome;
 use bellhop_core::record::{Record, unframe};
@@ -115,7 +115,9 @@ fn text_of<'a>(record: &Record<'a>, name: &str) -> Option<&'a str> {
 }
 
 fn state_of(record: &Record<'_>) -> String {
-    text_of(record, "tracestate").unwrap_or_default().to_owned()
+    let mut state = Vec::new();
+    collect_state(record.headers, &mut state);
+    String::from_utf8(state).unwrap_or_default()
 }
 
 fn describe(span: &mut Span, record: &Record<'_>, at: Position, source: &Source) {
