@@ -10,18 +10,25 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bellhop_core::engine::ParkedKind;
-use bellhop_core::message::{LogId, Timestamp};
+use bellhop_core::headers::{TRACEPARENT, span_id};
+use bellhop_core::message::{LogId, Position, Timestamp};
 use bellhop_core::outcome::Outcome;
+use bellhop_core::record::Header;
 use bellhop_core::topology::Topology;
+use bellhop_harness::Collector;
 use bellhop_runtime::clock::{Clock, ManualClock, SystemClock};
 use bellhop_runtime::log::embedded::{Embedded, Options, Tuning};
-use bellhop_runtime::log::{Reader, Timestamps, Topic};
+use bellhop_runtime::log::redpanda::Settings;
+use bellhop_runtime::log::{Command, Producer as _, Reader, Timestamps, Topic};
 use bellhop_runtime::snapshot::{Folder, Saver, SnapshotStore};
+use bellhop_runtime::telemetry::otlp::{Request, Span};
+use bellhop_runtime::telemetry::{self, Exporter};
 use bellhop_runtime::wiring::{OwnSchemas, Wiring};
 use bellhop_runtime::worker::{Config, Parts, Worker};
 use bellhop_runtime::{parked, verify};
 use bellhop_tests::hands::{Pen, append, counter_in, read};
 use bellhop_tests::toy::{Add, AddLater, Counter, CounterId, Move};
+use prost::Message as _;
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -69,9 +76,13 @@ impl House {
     }
 
     fn worker_with(&self, clock: Arc<dyn Clock>) -> Worker {
+        Worker::new(self.config.clone(), self.parts(clock)).unwrap()
+    }
+
+    fn parts(&self, clock: Arc<dyn Clock>) -> Parts {
         let (log, outcomes) = (self.log.clone(), self.outcomes.clone());
         let topology = topology();
-        let parts = Parts {
+        Parts {
             join: Box::new(move || Ok(Box::new(log.join()))),
             resolve: Arc::new(OwnSchemas::of(&topology)),
             topology,
@@ -83,8 +94,7 @@ impl House {
                 let before = outcomes.lock().unwrap().insert((partition, offset), outcome);
                 assert_eq!(before, None, "{partition}@{offset} was told twice");
             })),
-        };
-        Worker::new(self.config.clone(), parts).unwrap()
+        }
     }
 
     fn send(&mut self, commands: &[(Vec<u8>, Vec<u8>)]) -> Vec<(u32, u64)> {
@@ -411,4 +421,77 @@ fn workers_that_come_and_go_decide_every_command_once() {
         assert_eq!(events, commands + 1, "a genesis and one event a command");
     }
     house.verify();
+}
+
+/// Span ids in hexadecimal, as headers and backends show them.
+fn hexadecimal(id: &[u8]) -> String {
+    id.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn recorded_commands_leave_spans_and_so_does_one_that_breaks_its_partition() {
+    let mut house = House::new();
+    let collector = Collector::start().unwrap();
+    let exporter = Exporter::start(telemetry::Config {
+        endpoint: collector.url().to_owned(),
+        headers: Settings::default(),
+        ca_file: None,
+        resource: BTreeMap::new(),
+        source: telemetry::Source::default(),
+    })
+    .unwrap();
+    let parts = Parts { spans: Some(exporter.spans()), ..house.parts(house.clock.clone()) };
+    let mut worker = Worker::new(house.config.clone(), parts).unwrap();
+    let counter = counter_in(1, PARTITIONS, 1);
+    let (trace, sender) = ("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7");
+    let trace_of = |flags| format!("00-{trace}-{sender}-{flags}").into_bytes();
+    for (key, amount, headers) in [
+        ("recorded", 1, vec![trace_of("01")]),
+        ("not recorded", 1, vec![trace_of("00")]),
+        ("in no trace", 1, vec![]),
+        ("in two", 1, vec![trace_of("01"), trace_of("01")]),
+        ("breaking", i64::MAX, vec![trace_of("01")]),
+    ] {
+        let (key, value) = house.add(key, counter, amount);
+        let headers: Vec<_> =
+            headers.iter().map(|value| Header { name: TRACEPARENT, value }).collect();
+        let (key, value) = (&key, &value);
+        let command = Command { key, value, timestamp: Timestamp(0), headers: &headers };
+        house.log.append(&[command], None).unwrap();
+    }
+    drain(&mut worker, &mut house.log);
+    drop((worker, exporter));
+
+    let requests = collector.bodies();
+    let requests = requests.iter().map(|body| Request::decode(body.as_slice()).unwrap());
+    let scopes = requests.flat_map(|it| it.resources).flat_map(|it| it.scopes);
+    let spans: Vec<Span> = scopes.flat_map(|scope| scope.spans).collect();
+    let named = |name: &str| spans.iter().filter(|span| span.name == name).collect::<Vec<_>>();
+    let log_id = house.log.identity().log_id;
+    let own = |offset| format!("{:016x}", span_id(log_id, Position { partition: 1, offset }));
+    let decided = named("decide Add");
+    let mut found: Vec<_> = decided
+        .iter()
+        .map(|span| {
+            assert_eq!((hexadecimal(&span.trace_id), span.flags), (trace.to_owned(), 0x301));
+            assert_eq!(hexadecimal(&span.parent_span_id), sender);
+            let failed = span.status.as_ref().map(|status| status.message.as_str());
+            (hexadecimal(&span.span_id), failed)
+        })
+        .collect();
+    found.sort();
+    let mut expected = vec![(own(0), None), (own(4), Some("a counter that is full"))];
+    expected.sort();
+    assert_eq!(found, expected);
+    // Its transaction shows where the time went until it was visible.
+    let [commit] = named("commit")[..] else { panic!("{spans:?}") };
+    assert_eq!(hexadecimal(&commit.trace_id), trace);
+    assert_eq!(hexadecimal(&commit.parent_span_id), own(0));
+    assert_eq!((commit.links.len(), &commit.status), (0, &None));
+    let (takeovers, restored) = (named("take over"), named("restore"));
+    assert_eq!((takeovers.len(), restored.len()), (PARTITIONS as usize, PARTITIONS as usize));
+    for restore in restored {
+        let above = takeovers.iter().find(|it| it.span_id == restore.parent_span_id);
+        assert_eq!(above.map(|above| &above.trace_id), Some(&restore.trace_id));
+    }
 }
