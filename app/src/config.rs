@@ -14,6 +14,7 @@ use anyhow::{Context as _, Result, bail};
 use bellhop_core::headers::Written;
 use figment::Figment;
 use figment::providers::{Env, Format as _, Serialized, Toml};
+use figment::value::UncasedStr;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::clickhouse::ClickHouse;
@@ -22,9 +23,9 @@ pub(crate) use self::telemetry::Telemetry;
 
 /// The file that is read when none is named.
 const FILE: &str = "bellhop.toml";
-/// Variables of the project's own tools that have the same prefix and configure nothing.
-const TOOLS: [&str; 8] =
-    ["cache", "seed", "seeds", "bless", "release", "write_golden", "test_kills", "test_seed"];
+/// Variables of the project's own tools that have the same prefix and configure nothing; so do all
+/// that begin with `BELLHOP_TEST_` or `BELLHOP_BENCH_`.
+const TOOLS: [&str; 7] = ["cache", "seed", "seeds", "bless", "release", "update", "write_golden"];
 
 /// What can be configured.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +36,8 @@ pub(crate) struct Config {
     pub(crate) data: Option<PathBuf>,
     /// What is logged to standard error: off, error, warn, info, debug or trace.
     pub(crate) log: String,
+    /// How: `text` for people, `json` for machines, an object a line.
+    pub(crate) log_format: LogFormat,
     /// Partitions of a log that is made anew.
     pub(crate) partitions: u32,
     /// Worker threads; 0 for one a core.
@@ -72,6 +75,16 @@ pub(crate) struct Config {
     pub(crate) telemetry: Telemetry,
 }
 
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    /// A line of words, coloured on a terminal.
+    Text,
+    /// An object a line, its fields beside time, level and message.
+    Json,
+}
+
 /// A group of headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -87,6 +100,7 @@ impl Default for Config {
         Self {
             data: None,
             log: "warn".to_owned(),
+            log_format: LogFormat::Text,
             partitions: 8,
             workers: 0,
             commit_records: 10_000,
@@ -106,6 +120,10 @@ impl Default for Config {
     }
 }
 
+fn is_ours(variable: &UncasedStr) -> bool {
+    !variable.starts_with("test_") && !variable.starts_with("bench_")
+}
+
 impl Config {
     /// Reads it.
     ///
@@ -119,7 +137,7 @@ impl Config {
         }
         let figment = Figment::from(Serialized::defaults(Self::default()))
             .merge(Toml::file(file.unwrap_or(Path::new(FILE))))
-            .merge(Env::prefixed("BELLHOP_").ignore(&TOOLS).split("__"));
+            .merge(Env::prefixed("BELLHOP_").ignore(&TOOLS).filter(is_ours).split("__"));
         let config: Self = figment
             .extract()
             .context("read the configuration; `bellhop config` prints the keys there are")?;

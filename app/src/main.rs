@@ -13,6 +13,7 @@ mod desk;
 mod embedded;
 mod event;
 mod http;
+mod json_lines;
 mod lake;
 mod lines;
 mod log;
@@ -33,7 +34,8 @@ use anyhow::{Context as _, Result};
 use clap::Parser as _;
 use tracing::level_filters::LevelFilter;
 
-use crate::config::Config;
+use crate::config::{Config, LogFormat};
+use crate::json_lines::JsonLines;
 
 /// A failure, or a difference that was looked for and found. Usage errors give 2, by clap.
 const FAILURE: u8 = 1;
@@ -76,11 +78,13 @@ fn start_log(verbose: u8, config: &Config) -> Result<()> {
     let level: LevelFilter = level.parse().ok().with_context(|| {
         format!("log = \"{level}\" is no level; set off, error, warn, info, debug or trace")
     })?;
-    tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_max_level(level)
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
+        .with_target(false);
+    match config.log_format {
+        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Json => log.event_format(JsonLines).init(),
+    }
     Ok(())
 }

@@ -84,8 +84,10 @@ fn the_configuration_is_a_file_and_variables_and_refuses_unknown_keys() {
             String::from_utf8_lossy(&output.stderr).into_owned(),
         )
     };
-    // The second is for the project's own tools, and may well stand in a developer's shell.
-    let (_, json, _) = config(&[("BELLHOP_WORKERS", "5"), ("BELLHOP_CACHE", "/cache")], file);
+    // The others are for the project's own tools, and may well stand in a developer's shell.
+    let variables =
+        [("BELLHOP_WORKERS", "5"), ("BELLHOP_CACHE", "/cache"), ("BELLHOP_TEST_DOCKER", "off")];
+    let (_, json, _) = config(&variables, file);
     let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
     assert_eq!((&json["workers"], &json["partitions"]), (&5.into(), &16.into()));
     for (variables, file_text, wanted) in [
@@ -93,6 +95,7 @@ fn the_configuration_is_a_file_and_variables_and_refuses_unknown_keys() {
         (&[], "colour = 1\n", "colour"),
         (&[], "partitions = 0\n", "set 1 to 4096"),
         (&[], "workers = \"many\"\n", "workers"),
+        (&[], "log_format = \"xml\"\n", "xml"),
         (&[], "output_headers = [\"cloudevents\", \"b3\"]\n", "b3"),
         (&[], "[telemetry]\notlp = \"collector:4318\"\n", "http://localhost:4318"),
         (&[], "[telemetry]\notlp_url = \"http://collector\"\n", "otlp_url"),
@@ -103,6 +106,21 @@ fn the_configuration_is_a_file_and_variables_and_refuses_unknown_keys() {
         assert!(error.to_lowercase().contains(wanted), "{file_text}: {error}");
     }
     assert!(bellhop(&["config", "--config", "/nowhere.toml"]).failed(1).contains("/nowhere.toml"));
+}
+
+#[test]
+fn the_log_is_an_object_a_line_where_machines_read_it() {
+    let folder = folder();
+    let mut command = command(&["run", "--data", text(folder.path())]);
+    command.env("BELLHOP_LOG", "info").env("BELLHOP_LOG_FORMAT", "json");
+    let output = command.output().expect("run bellhop");
+    let log = String::from_utf8_lossy(&output.stderr);
+    let objects: Vec<serde_json::Value> =
+        log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let restored = objects.iter().filter(|it| it["message"] == "restored");
+    let mut partitions: Vec<_> = restored.filter_map(|it| it["partition"].as_u64()).collect();
+    partitions.sort_unstable();
+    assert_eq!(partitions, [0, 1, 2, 3, 4, 5, 6, 7], "{log}");
 }
 
 #[test]
