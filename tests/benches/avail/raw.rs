@@ -119,7 +119,6 @@ pub(crate) fn reader(brokers: &str, group: &str) -> ClientConfig {
         .set("fetch.queue.backoff.ms", "5")
         .set("fetch.wait.max.ms", "50")
         .set("queued.min.messages", "10000")
-        .set("max.partition.fetch.bytes", "262144")
         .set("queued.max.messages.kbytes", "32768");
     config
 }
