@@ -112,7 +112,11 @@ fn the_configuration_is_a_file_and_variables_and_refuses_unknown_keys() {
 fn the_log_is_an_object_a_line_where_machines_read_it() {
     let folder = folder();
     let mut command = command(&["run", "--data", text(folder.path())]);
-    command.env("BELLHOP_LOG", "info").env("BELLHOP_LOG_FORMAT", "json");
+    // One worker: of several, partitions are shared out while they join.
+    command
+        .env("BELLHOP_LOG", "info")
+        .env("BELLHOP_LOG_FORMAT", "json")
+        .env("BELLHOP_WORKERS", "1");
     let output = command.output().expect("run bellhop");
     let log = String::from_utf8_lossy(&output.stderr);
     let objects: Vec<serde_json::Value> =
