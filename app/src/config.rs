@@ -121,7 +121,8 @@ impl Default for Config {
 }
 
 fn is_ours(variable: &UncasedStr) -> bool {
-    !variable.starts_with("test_") && !variable.starts_with("bench_")
+    let of_tools = TOOLS.iter().any(|tool| variable == *tool);
+    !of_tools && !variable.starts_with("test_") && !variable.starts_with("bench_")
 }
 
 impl Config {
@@ -137,7 +138,7 @@ impl Config {
         }
         let figment = Figment::from(Serialized::defaults(Self::default()))
             .merge(Toml::file(file.unwrap_or(Path::new(FILE))))
-            .merge(Env::prefixed("BELLHOP_").ignore(&TOOLS).filter(is_ours).split("__"));
+            .merge(Env::prefixed("BELLHOP_").filter(is_ours).split("__"));
         let config: Self = figment
             .extract()
             .context("read the configuration; `bellhop config` prints the keys there are")?;

@@ -68,12 +68,11 @@ impl Names {
                 };
                 let key = record.key.unwrap_or_default();
                 let (timestamp, headers) = (record.timestamp, record.headers);
-                each(Raw { position, timestamp, key, name, datum, headers }).unwrap_or_else(
-                    |error| {
-                        failed = Some(error);
-                        ControlFlow::Break(())
-                    },
-                )
+                let raw = Raw { position, timestamp, key, name, datum, headers };
+                each(raw).unwrap_or_else(|error| {
+                    failed = Some(error);
+                    ControlFlow::Break(())
+                })
             })?;
             if let Some(error) = failed {
                 return Err(error);
@@ -100,9 +99,8 @@ impl Names {
         from: u64,
         each: &mut dyn FnMut(Entry<'_>) -> Result<ControlFlow<()>>,
     ) -> Result<u64> {
-        self.raw(log, partition, from, &mut |Raw {
-                                                 position, key, name, datum, headers, ..
-                                             }| {
+        self.raw(log, partition, from, &mut |raw| {
+            let Raw { position, key, name, datum, headers, .. } = raw;
             let (meta, event) = AnyEvent::decode(name, datum)
                 .with_context(|| format!("read the event at {position}"))?;
             each(Entry { position, key, datum, headers, meta, event })

@@ -366,8 +366,9 @@ pub(crate) fn headers_of_a_transaction_stay_with_their_records<F: Fixture>() {
             assert_eq!(commit(log.as_mut(), vec![headed]), Ended::Committed);
         }
         let mut reader = fixture.reader();
-        let commands = read(reader.as_mut(), Topic::Commands, 2, 0);
-        for records in [events_of::<F>(reader.as_mut(), 2), commands] {
+        let commands = commands::<F>(reader.as_mut(), 2, 16);
+        let events = seen::<F>(16, || events_of::<F>(reader.as_mut(), 2));
+        for records in [events, commands] {
             let values: Vec<_> = records.iter().map(|record| record.value.clone()).collect();
             let all = (1..=4).flat_map(|round| (0..4).map(move |number| vec![round, number]));
             assert_eq!(values, all.collect::<Vec<_>>());

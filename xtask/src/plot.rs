@@ -59,39 +59,40 @@ pub(crate) fn avail(detail: &Value, path: &Path) -> anyhow::Result<()> {
 }
 
 fn costs(detail: &Value) -> anyhow::Result<Panel> {
-    let contenders = [
-        ("ours", "bellhop, exactly once", OURS),
-        ("alo", "bellhop, at least once", OURS),
-        ("p2", "bare loop, the same bytes out", BARE),
-        ("p1", "bare loop, 1:1", BARE),
+    let bars = [
+        ("/ours/cpu_us", "bellhop, exactly once", OURS),
+        ("/alo/cpu_us", "bellhop, at least once", OURS),
+        ("/p2/cpu_us", "bare loop, the same bytes out", BARE),
+        ("/p1/cpu_us", "bare loop, 1:1", BARE),
     ];
-    let rows = contenders.map(|(key, name, colour)| -> anyhow::Result<Row> {
-        let value = |which: &str| super::bench::number(detail, &format!("/{key}/cpu_us/{which}"));
-        let values = [value("min")?, value("median")?, value("max")?];
-        Ok(Row { name: name.to_owned(), values, colour })
-    });
-    let rows = rows.into_iter().collect::<anyhow::Result<_>>()?;
     let title = "CPU of a command on one core: median, least to most of the rounds";
-    Ok(Panel { title, unit: "µs", rows })
+    Ok(Panel { title, unit: "µs", rows: rows(detail, &bars, ["min", "median", "max"])? })
 }
 
 fn latencies(detail: &Value) -> anyhow::Result<Panel> {
-    let runs = [
-        ("ours_10", "bellhop, 10 commands/s", OURS),
-        ("ours_1000", "bellhop, 1,000/s", OURS),
-        ("ours_10000", "bellhop, 10,000/s", OURS),
-        ("p1_10000", "bare loop, 10,000/s", BARE),
-        ("ours_50000", "bellhop, 50,000/s", OURS),
+    let bars = [
+        ("/latency_ms/ours_10", "bellhop, 10 commands/s", OURS),
+        ("/latency_ms/ours_1000", "bellhop, 1,000/s", OURS),
+        ("/latency_ms/ours_10000", "bellhop, 10,000/s", OURS),
+        ("/latency_ms/p1_10000", "bare loop, 10,000/s", BARE),
+        ("/latency_ms/ours_50000", "bellhop, 50,000/s", OURS),
     ];
-    let rows = runs.map(|(key, name, colour)| -> anyhow::Result<Row> {
-        let value =
-            |which: &str| super::bench::number(detail, &format!("/latency_ms/{key}/{which}"));
-        let values = [value("p50")?, value("p95")?, value("p99")?];
+    let title = "From the time a command was due to its event at a reader: p95, from p50 to p99";
+    Ok(Panel { title, unit: "ms", rows: rows(detail, &bars, ["p50", "p95", "p99"])? })
+}
+
+/// A bar of each: where its values are, its name and its colour.
+fn rows(
+    detail: &Value,
+    bars: &[(&str, &str, RGBColor)],
+    [least, typical, most]: [&str; 3],
+) -> anyhow::Result<Vec<Row>> {
+    let rows = bars.iter().map(|&(path, name, colour)| {
+        let value = |which: &str| super::bench::number(detail, &format!("{path}/{which}"));
+        let values = [value(least)?, value(typical)?, value(most)?];
         Ok(Row { name: name.to_owned(), values, colour })
     });
-    let rows = rows.into_iter().collect::<anyhow::Result<_>>()?;
-    let title = "From the time a command was due to its event at a reader: p95, from p50 to p99";
-    Ok(Panel { title, unit: "ms", rows })
+    rows.collect()
 }
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use bellhop_runtime::log::redpanda::Settings;
 use bellhop_runtime::telemetry::{self, Exporter, Source};
 use serde::{Deserialize, Serialize};
@@ -49,12 +49,9 @@ impl Telemetry {
     /// # Errors
     /// When the address cannot be one.
     pub(super) fn check(&self) -> Result<()> {
-        match &self.otlp {
-            Some(url) if !url.starts_with("http://") && !url.starts_with("https://") => {
-                bail!("telemetry.otlp = \"{url}\": set an address as http://localhost:4318")
-            }
-            Some(_) | None => Ok(()),
-        }
+        let url = self.otlp.as_deref().map(telemetry::url_of);
+        url.transpose().context("telemetry.otlp")?;
+        Ok(())
     }
 
     /// What sends spans, if a collector is named. `member` is the name of this process among the

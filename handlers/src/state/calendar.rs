@@ -2,8 +2,8 @@
 //!
 //! Supply is a step function over all nights, so that "from now on" needs no end. Of the nights that
 //! somebody has asked for, in pages of 32, one number is kept: the units that are left. A decision
-//! reads nothing else, and what is sold follows from it. Calendars are most of what a busy partition
-//! touches, so their size is what a decision waits for.
+//! reads nothing else, and what is sold follows from it: four bytes a night, since a busy partition
+//! holds thousands of calendars.
 //!
 //! # Invariants
 //! 1. What is left of a night is the limit that the step functions give it, less what is sold.

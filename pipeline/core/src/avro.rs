@@ -577,6 +577,19 @@ mod tests {
     }
 
     #[test]
+    fn an_array_of_a_fixed_length_is_read_in_that_length_only() {
+        let mut bytes = Vec::new();
+        [7_i32, -300].encode(&mut bytes);
+        assert_eq!(bytes, [4, 14, 0xd7, 4, 0]);
+        assert_eq!(<[i32; 2]>::decode(&mut Reader::new(&bytes)), Ok([7, -300]));
+        assert_eq!(<Vec<i32>>::decode(&mut Reader::new(&bytes)), Ok(vec![7, -300]));
+        for other in [&[0][..], &[2, 14, 0], &[6, 14, 14, 14, 0], &[4, 14, 14, 2, 14, 0], &[4, 14]]
+        {
+            assert!(<[i32; 2]>::decode(&mut Reader::new(other)).is_err(), "{other:?}");
+        }
+    }
+
+    #[test]
     fn forms_that_we_do_not_write_are_told_apart() {
         assert_eq!(read(&[4, 2, 4, 0]), (vec![1, 2], true));
         let others: [&[u8]; 5] = [

@@ -14,6 +14,8 @@
 //! CloudEvents 1.0.2, Kafka protocol binding 3.2; W3C Trace Context, level 2.
 
 use compact_str::{CompactString, format_compact};
+use jiff::SignedDuration;
+use jiff::civil::DateTime;
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -292,8 +294,8 @@ impl Outgoing<'_> {
             push_header(out, ID, |out| out.extend_from_slice(id.as_bytes()));
             push_header(out, SOURCE, |out| out.extend_from_slice(source.as_bytes()));
             push_header(out, TYPE, |out| out.extend_from_slice(type_name.as_bytes()));
-            if let Some(time) = Instant::of(time) {
-                push_header(out, TIME, |out| time.write(out));
+            if let Some(time) = rfc_3339(time) {
+                push_header(out, TIME, |out| out.extend_from_slice(time.as_bytes()));
             }
             if !key.is_empty() {
                 push_header(out, SUBJECT, |out| out.extend_from_slice(key));
@@ -308,57 +310,11 @@ impl Outgoing<'_> {
     }
 }
 
-/// An instant as RFC 3339 writes it.
-struct Instant {
-    year: u32,
-    month: u32,
-    day: u32,
-    /// Of the day.
-    micros: u64,
-}
-
-impl Instant {
-    /// `None` outside of the years 0 to 9999, which have no such form.
-    ///
-    /// # Source
-    /// Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`.
-    fn of(time: Timestamp) -> Option<Self> {
-        const DAY_US: i64 = 86_400_000_000;
-        let (days, micros) = (time.0.div_euclid(DAY_US), time.0.rem_euclid(DAY_US));
-        // Days and years begin on the first of March of the year 0.
-        let days = days + 719_468;
-        let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-        let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-        let day = day - (365 * year + year / 4 - year / 100);
-        let shifted = (5 * day + 2) / 153;
-        let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-        let year = year + era * 400 + i64::from(month <= 2);
-        (0..=9_999).contains(&year).then_some(Self {
-            year: year as u32,
-            month: month as u32,
-            day: (day - (153 * shifted + 2) / 5 + 1) as u32,
-            micros: micros.cast_unsigned(),
-        })
-    }
-
-    fn write(&self, out: &mut Vec<u8>) {
-        let seconds = self.micros / 1_000_000;
-        write_decimal(u64::from(self.year), 4, b'-', out);
-        write_decimal(u64::from(self.month), 2, b'-', out);
-        write_decimal(u64::from(self.day), 2, b'T', out);
-        write_decimal(seconds / 3_600, 2, b':', out);
-        write_decimal(seconds / 60 % 60, 2, b':', out);
-        write_decimal(seconds % 60, 2, b'.', out);
-        write_decimal(self.micros % 1_000_000, 6, b'Z', out);
-    }
-}
-
-/// Writes so many digits, and what follows them.
-fn write_decimal(value: u64, digits: u32, then: u8, out: &mut Vec<u8>) {
-    for place in (0..digits).rev() {
-        out.push(b'0' + (value / 10_u64.pow(place) % 10) as u8);
-    }
-    out.push(then);
+/// An instant as RFC 3339 writes it; `None` outside of the years 0 to 9999, which have no such form.
+fn rfc_3339(time: Timestamp) -> Option<String> {
+    const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
+    let time = EPOCH.checked_add(SignedDuration::from_micros(time.0)).ok()?;
+    (time.year() >= 0).then(|| format!("{time:.6}Z"))
 }
 
 #[cfg(test)]

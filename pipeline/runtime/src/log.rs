@@ -171,6 +171,18 @@ pub struct Error {
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
+impl Error {
+    /// Of a thread that cannot be started.
+    pub(crate) fn no_thread(tried: &str, source: std::io::Error) -> Self {
+        Self {
+            kind: ErrorKind::FixInput,
+            tried: tried.to_owned(),
+            hint: "the system gives no thread: raise its limit".to_owned(),
+            source: Some(source.into()),
+        }
+    }
+}
+
 /// A schema as a registry knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schema {

@@ -172,12 +172,7 @@ impl Exporter {
         let thread = std::thread::Builder::new()
             .name("bellhop-spans".to_owned())
             .spawn(move || sending.run(&waiting))
-            .map_err(|error| Error {
-                kind: ErrorKind::FixInput,
-                tried: "start the thread that exports spans".to_owned(),
-                hint: "the system gives no thread: raise its limit".to_owned(),
-                source: Some(error.into()),
-            })?;
+            .map_err(|error| Error::no_thread("start the thread that exports spans", error))?;
         Ok(Self { spans, stopping, thread: Some(thread) })
     }
 
@@ -220,25 +215,30 @@ struct Poster {
     headers: ureq::http::HeaderMap,
 }
 
+fn bad(hint: String) -> Error {
+    Error { kind: ErrorKind::FixInput, tried: "export spans".to_owned(), hint, source: None }
+}
+
+/// Where the spans for a collector at an address are posted.
+///
+/// # Errors
+/// When it is no address.
+pub fn url_of(endpoint: &str) -> Result<String, Error> {
+    let base = endpoint.trim_end_matches('/');
+    let url = if base.ends_with(PATH) { base.to_owned() } else { format!("{base}{PATH}") };
+    let uri = url.parse::<ureq::http::Uri>().ok();
+    let scheme = uri.as_ref().filter(|uri| uri.host().is_some_and(|host| !host.is_empty()));
+    match scheme.and_then(ureq::http::Uri::scheme_str) {
+        Some("http" | "https") => Ok(url),
+        _ => Err(bad(format!(
+            "\"{endpoint}\" is no address of a collector; give one as http://localhost:4318"
+        ))),
+    }
+}
+
 impl Poster {
     fn new(config: &Config) -> Result<Self, Error> {
-        let bad = |hint: String| Error {
-            kind: ErrorKind::FixInput,
-            tried: "export spans".to_owned(),
-            hint,
-            source: None,
-        };
-        let base = config.endpoint.trim_end_matches('/');
-        let url = if base.ends_with(PATH) { base.to_owned() } else { format!("{base}{PATH}") };
-        let uri = url.parse::<ureq::http::Uri>().ok();
-        let scheme = uri.as_ref().filter(|uri| uri.host().is_some_and(|host| !host.is_empty()));
-        let scheme = scheme.and_then(ureq::http::Uri::scheme_str);
-        if !matches!(scheme, Some("http" | "https")) {
-            return Err(bad(format!(
-                "\"{}\" is no address of a collector; give one as http://localhost:4318",
-                config.endpoint
-            )));
-        }
+        let url = url_of(&config.endpoint)?;
         let mut headers = ureq::http::HeaderMap::new();
         headers.insert("content-type", ureq::http::HeaderValue::from_static(PROTOBUF));
         for (name, value) in &config.headers.0 {

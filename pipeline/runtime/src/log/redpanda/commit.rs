@@ -266,12 +266,7 @@ impl Committer {
         let thread = std::thread::Builder::new()
             .name("bellhop-commit".to_owned())
             .spawn(move || run(setup, desks, &work, &told))
-            .map_err(|error| Error {
-                kind: ErrorKind::FixInput,
-                tried: "start the thread that commits".to_owned(),
-                hint: "the system gives no thread: raise its limit".to_owned(),
-                source: Some(error.into()),
-            })?;
+            .map_err(|error| Error::no_thread("start the thread that commits", error))?;
         let (jobs, thread, since) = (Some(jobs), Some(thread), Instant::now());
         Ok(Self { jobs, done, thread, under_way: false, since, patience })
     }
