@@ -38,26 +38,19 @@ pub(crate) fn run(arguments: &[&str], variables: &[(&str, String)]) -> anyhow::R
 /// The packages that link the SQL engine.
 const ENGINE: [&str; 2] = ["bellhop", "bellhop-analytics"];
 
-/// Runs cargo over all packages, those with the SQL engine apart from the rest.
+/// The arguments of a call over the packages that link the SQL engine.
 ///
-/// Together, the test dependencies of the rest would change features far below the engine, and so
-/// build it once more than `cargo build` does: a quarter of an hour.
-pub(crate) fn run_groups(before: &[&str], after: &[&str]) -> anyhow::Result<()> {
-    run_rest(before, after, &[])?;
-    let mut engine = before.to_vec();
-    engine.extend(ENGINE.iter().flat_map(|package| ["--package", package]));
-    run(&[engine.as_slice(), after].concat(), &[])
+/// Together with the rest, the test dependencies of the rest would change features far below the
+/// engine, and so build it once more than `cargo build` does: a quarter of an hour.
+pub(crate) fn of_engine<'a>(before: &[&'a str]) -> Vec<&'a str> {
+    let packages = ENGINE.iter().flat_map(|package| ["--package", package]);
+    before.iter().copied().chain(packages).collect()
 }
 
-/// Runs cargo over all packages but those with the SQL engine.
-pub(crate) fn run_rest(
-    before: &[&str],
-    after: &[&str],
-    variables: &[(&str, String)],
-) -> anyhow::Result<()> {
-    let mut rest = [before, &["--workspace"]].concat();
-    rest.extend(ENGINE.iter().flat_map(|package| ["--exclude", package]));
-    run(&[rest.as_slice(), after].concat(), variables)
+/// The arguments of a call over all packages but those.
+pub(crate) fn of_rest<'a>(before: &[&'a str]) -> Vec<&'a str> {
+    let without = ENGINE.iter().flat_map(|package| ["--exclude", package]);
+    before.iter().copied().chain(["--workspace"]).chain(without).collect()
 }
 
 /// Runs cargo and gives what it prints.

@@ -22,10 +22,7 @@ struct Arguments {
 enum Command {
     /// Builds everything and runs all tests; some a second time in containers, where a Docker
     /// engine is.
-    Test {
-        /// Only tests whose name contains this.
-        filter: Option<String>,
-    },
+    Test(test::Arguments),
     /// Runs the simulator: random commands and faults, every promise checked after each seed.
     ///
     /// Examples: `cargo xtask simulate --seeds 1000000`, `cargo xtask simulate --seed 4711`
@@ -55,7 +52,7 @@ enum Command {
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
-        Command::Test { filter } => test::run(filter.as_deref()),
+        Command::Test(arguments) => test::run(&arguments),
         Command::Simulate { seeds, seed } => {
             let variable = match seed {
                 Some(seed) => ("BELLHOP_SEED", seed.to_string()),
@@ -71,11 +68,15 @@ fn main() -> anyhow::Result<()> {
         Command::Lint => {
             cargo::run(&["fmt", "--all", "--check"], &[])?;
             licences::check()?;
-            let (clippy, deny) = (["clippy", "--locked", "--quiet"], ["--", "-D", "warnings"]);
-            cargo::run_groups(&[clippy.as_slice(), &["--all-targets"]].concat(), &deny)?;
+            let clippy = ["clippy", "--locked", "--quiet"];
+            let all = [clippy.as_slice(), &["--all-targets"]].concat();
             // Not among all targets: it is no test that always runs.
             let containers = [clippy.as_slice(), &["--test", test::CONTAINERS]].concat();
-            cargo::run_rest(&containers, &deny, &[])
+            for call in [cargo::of_rest(&all), cargo::of_engine(&all), cargo::of_rest(&containers)]
+            {
+                cargo::run(&[call.as_slice(), &["--", "-D", "warnings"]].concat(), &[])?;
+            }
+            Ok(())
         }
     }
 }
