@@ -15,7 +15,7 @@ use bellhop_runtime::log::{Reader, Topic};
 use bellhop_runtime::snapshot::{Saver, SnapshotStore};
 use bellhop_runtime::standby::{self, Standby};
 use bellhop_runtime::telemetry::{Counts, Exporter, Source};
-use bellhop_runtime::worker::{self, Join, Observer, Parts, Worker};
+use bellhop_runtime::worker::{self, Assignments, Join, Observer, Parts, Worker};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag::{register, register_conditional_shutdown};
 
@@ -25,6 +25,8 @@ use crate::site::OpenLog;
 
 /// How often it is looked whether all is decided.
 const GLANCE: Duration = Duration::from_millis(1);
+/// How often somebody who waits for partitions looks at the stop flag.
+const STOP_CHECK: Duration = Duration::from_millis(50);
 /// A partition that has commands and decides none for so long has failed.
 pub(crate) const STALLED: Duration = Duration::from_secs(20);
 
@@ -61,6 +63,8 @@ impl Stop {
 
 /// Running workers.
 pub(crate) struct Workers {
+    assignments: Arc<Assignments>,
+    partitions: u32,
     threads: Vec<JoinHandle<()>>,
     stop: Arc<AtomicBool>,
     failure: Arc<Mutex<Option<anyhow::Error>>>,
@@ -149,7 +153,6 @@ impl Workers {
         count: usize,
         mut observer: impl FnMut() -> Option<Observer>,
     ) -> Result<Self> {
-        let partitions = log.identity().partitions as usize;
         let resolve = crate::wiring::resolve(topology)?;
         let saver = match &snapshots {
             Some(store) => {
@@ -176,15 +179,19 @@ impl Workers {
             OpenLog::Redpanda(_) | OpenLog::Embedded(_) => None,
         };
         let mut workers = Self {
+            assignments: Arc::default(),
+            partitions: log.identity().partitions,
             threads: Vec::new(),
             stop: Arc::new(AtomicBool::new(false)),
             failure: Arc::default(),
             exporter: config.telemetry.exporter(source_of(log), config.kafka.instance())?,
         };
-        for number in 0..count.clamp(1, partitions) {
+        for number in 0..count.clamp(1, workers.partitions as usize) {
             let member = log.clone();
             let join: Join = Box::new(move || member.join());
             let parts = Parts {
+                name: format!("worker {number}"),
+                assignments: Arc::clone(&workers.assignments),
                 join,
                 topology: Arc::clone(topology),
                 resolve: resolve.clone(),
@@ -224,6 +231,18 @@ impl Workers {
     /// How many spans went where, if any are sent.
     pub(crate) fn spans(&self) -> Option<Arc<Counts>> {
         self.exporter.as_ref().map(Exporter::counts)
+    }
+
+    /// Waits until every partition of the log is restored, or stands still, or somebody asks to
+    /// stop: for logs whose partitions are all owned by this process.
+    ///
+    /// # Errors
+    /// What stopped a worker meanwhile.
+    pub(crate) fn wait_open(&self, stop: &Stop) -> Result<()> {
+        while !stop.is_asked() && !self.assignments.wait_open(self.partitions, STOP_CHECK) {
+            self.check()?;
+        }
+        Ok(())
     }
 
     /// Whether all is well.

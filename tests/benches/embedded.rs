@@ -52,6 +52,8 @@ fn main() {
         let mut worker = Worker::new(
             Config { batch_wait: Duration::from_millis(10), ..Config::default() },
             Parts {
+                name: "bench".to_owned(),
+                assignments: Arc::default(),
                 join: Box::new(move || Ok(Box::new(join_log.join()))),
                 topology: topology.clone(),
                 resolve: Arc::new(OwnSchemas::of(&topology)),

@@ -54,6 +54,8 @@ fn worker(log: &Embedded, dir: &Path) -> Worker {
     let log = log.clone();
     let store = Arc::new(Folder::at(&dir.join("snapshots")));
     let parts = Parts {
+        name: "crash".to_owned(),
+        assignments: Arc::default(),
         join: Box::new(move || Ok(Box::new(log.join()))),
         resolve: Arc::new(OwnSchemas::of(&topology)),
         topology,

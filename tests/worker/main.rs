@@ -83,6 +83,8 @@ impl House {
         let (log, outcomes) = (self.log.clone(), self.outcomes.clone());
         let topology = topology();
         Parts {
+            name: "worker".to_owned(),
+            assignments: Arc::default(),
             join: Box::new(move || Ok(Box::new(log.join()))),
             resolve: Arc::new(OwnSchemas::of(&topology)),
             topology,

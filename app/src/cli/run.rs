@@ -97,8 +97,12 @@ fn answer_lines(args: &Args, site: &Site, config: &Config) -> Result<ExitCode> {
     let answered = desk.serve(&input, &stop);
     let bad_lines = desk.bad_lines();
     drop(desk);
+    // An input without commands ends before a partition is open: a log that cannot be restored is
+    // reported all the same.
+    let opened = workers.wait_open(&stop);
     // What was appended is decided before anything else is said.
     workers.stop()?;
+    opened?;
     if let Some(sink) = sink {
         sink.stop((!stop.is_asked()).then_some(&stop))?;
     }

@@ -111,20 +111,36 @@ fn the_configuration_is_a_file_and_variables_and_refuses_unknown_keys() {
 #[test]
 fn the_log_is_an_object_a_line_where_machines_read_it() {
     let folder = folder();
-    let mut command = command(&["run", "--data", text(folder.path())]);
-    // One worker: of several, partitions are shared out while they join.
+    let partitions = restored_partitions(text(folder.path()), 1);
+    assert_eq!(partitions, [0, 1, 2, 3, 4, 5, 6, 7]);
+}
+
+#[test]
+fn an_input_without_commands_ends_only_after_every_partition_is_open() {
+    let folder = folder();
+    for workers in [1, 2, 4, 8] {
+        // Of several workers, partitions are shared out while they join: some are restored twice.
+        let mut partitions = restored_partitions(text(folder.path()), workers);
+        partitions.dedup();
+        assert_eq!(partitions, [0, 1, 2, 3, 4, 5, 6, 7], "{workers} workers");
+    }
+}
+
+/// The partitions that a run without commands says it has restored, in order.
+fn restored_partitions(folder: &str, workers: usize) -> Vec<u64> {
+    let mut command = command(&["run", "--data", folder]);
     command
         .env("BELLHOP_LOG", "info")
         .env("BELLHOP_LOG_FORMAT", "json")
-        .env("BELLHOP_WORKERS", "1");
+        .env("BELLHOP_WORKERS", workers.to_string());
     let output = command.output().expect("run bellhop");
+    assert!(output.status.success(), "{output:?}");
     let log = String::from_utf8_lossy(&output.stderr);
-    let objects: Vec<serde_json::Value> =
-        log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    let restored = objects.iter().filter(|it| it["message"] == "restored");
+    let objects = log.lines().filter_map(|line| serde_json::from_str(line).ok());
+    let restored = objects.filter(|it: &serde_json::Value| it["message"] == "restored");
     let mut partitions: Vec<_> = restored.filter_map(|it| it["partition"].as_u64()).collect();
     partitions.sort_unstable();
-    assert_eq!(partitions, [0, 1, 2, 3, 4, 5, 6, 7], "{log}");
+    partitions
 }
 
 #[test]

@@ -136,6 +136,8 @@ fn worker(log: &Embedded, topology: &Arc<Topology>, done: &Arc<AtomicU64>) -> Wo
         ..Config::default()
     };
     let parts = Parts {
+        name: "bench".to_owned(),
+        assignments: Arc::default(),
         join: Box::new(move || Ok(Box::new(log.join()))),
         topology: Arc::clone(topology),
         resolve: Arc::new(OwnSchemas::of(topology)),

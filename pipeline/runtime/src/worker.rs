@@ -17,6 +17,7 @@
 //! 2. Outcomes are told, and snapshots kept, only of what is committed.
 //! 3. A partition that failed stands still at its record; the others go on.
 
+mod assignments;
 mod commit;
 mod ownership;
 mod partition;
@@ -37,6 +38,7 @@ use bellhop_core::task::{Config as TaskConfig, Progress, Task, UnknownSchema};
 use bellhop_core::topology::Topology;
 use uuid::Uuid;
 
+pub use self::assignments::{Assignment, Assignments, State as AssignmentState};
 pub use self::partition::Failure;
 
 use self::commit::Commit;
@@ -120,6 +122,10 @@ pub type Observer = Box<dyn FnMut(u32, u64, Outcome) + Send>;
 
 /// What a worker is made of.
 pub struct Parts {
+    /// Its name among the workers of the process, as [`Assignments`] and log lines say it.
+    pub name: String,
+    /// Where it says which partitions it owns.
+    pub assignments: Arc<Assignments>,
     /// Makes its membership.
     pub join: Join,
     /// The wiring of all that is linked.
@@ -159,6 +165,8 @@ pub struct PartitionStatus {
 
 /// One worker.
 pub struct Worker {
+    name: String,
+    assignments: Arc<Assignments>,
     config: Config,
     topology: Arc<Topology>,
     resolve: Arc<dyn Resolve>,
@@ -198,10 +206,23 @@ impl Worker {
     /// # Errors
     /// When the log cannot be joined or does not take the program's schemas.
     pub fn new(config: Config, parts: Parts) -> Result<Self, Error> {
-        let Parts { mut join, topology, resolve, clock, saver, standby, observer, spans } = parts;
+        let Parts {
+            name,
+            assignments,
+            mut join,
+            topology,
+            resolve,
+            clock,
+            saver,
+            standby,
+            observer,
+            spans,
+        } = parts;
         let mut log = join()?;
         let wiring = Wiring::of(log.as_mut(), topology.clone(), resolve.clone())?;
         Ok(Self {
+            name,
+            assignments,
             config,
             topology,
             resolve,
@@ -289,6 +310,9 @@ impl Worker {
         match polled {
             Polled::Batch(batch) => self.waiting.push_back(batch),
             Polled::Assigned(partitions) => {
+                for id in &partitions {
+                    self.assignments.set(*id, &self.name, AssignmentState::Restoring);
+                }
                 self.assigned.extend(partitions);
                 self.restore_assigned()?;
             }
@@ -489,6 +513,8 @@ impl Worker {
                 trace_id = trace.map(|trace| format!("{:032x}", trace.trace_id)),
                 "a processor panicked: this partition stands still, the others go on"
             );
+            let state = AssignmentState::StandsStill(Failure { offset, what });
+            self.assignments.set(id, &self.name, state);
             self.waiting.retain(|batch| batch.partition() != id);
             self.log.pause(id)?;
         }
@@ -534,6 +560,7 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
+        self.unassign_all();
         if let Some(standby) = &self.standby {
             self.partitions.keys().for_each(|partition| standby.leave(*partition, None));
         }

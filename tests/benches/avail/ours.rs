@@ -41,6 +41,8 @@ pub(crate) fn run(config: &Config, headers: Written, for_ever: bool, with_standb
         standby
     });
     let parts = Parts {
+        name: "bench".to_owned(),
+        assignments: Arc::default(),
         join: Box::new(move || Ok(Box::new(join_log.join()?))),
         resolve,
         topology,

@@ -292,6 +292,8 @@ impl<'a> Crew<'a> {
             ))
         });
         let parts = Parts {
+            name: format!("worker {}", self.hands.len()),
+            assignments: Arc::default(),
             join: Box::new(move || {
                 let joined = log.member();
                 present.store(joined.id(), Ordering::Relaxed);

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use bellhop_core::task::{Config as TaskConfig, Progress, Task};
 
-use super::Worker;
 use super::commit::Commit;
 use super::partition::{Failure, Partition};
 use super::spans::Takeover;
+use super::{AssignmentState, Worker};
 use crate::log::{Error, Topic};
 use crate::restore::{self, Restored};
 use crate::wiring::Wiring;
@@ -34,6 +34,7 @@ impl Worker {
 
     fn take_over(&mut self, id: u32, takeover: Option<&mut Takeover>) -> Result<(), Error> {
         self.drop_partition(id);
+        self.assignments.set(id, &self.name, AssignmentState::Restoring);
         let committed = self.log.committed(id)?;
         let config = self.config.task(self.log.identity(), id);
         let restored = match takeover {
@@ -77,7 +78,12 @@ impl Worker {
         if partition.failure.is_none() {
             self.log.start(id, partition.task().progress().next_offset)?;
         }
+        let state = match &partition.failure {
+            None => AssignmentState::Deciding,
+            Some(failure) => AssignmentState::StandsStill(failure.clone()),
+        };
         self.partitions.insert(id, partition);
+        self.assignments.set(id, &self.name, state);
         Ok(())
     }
 
@@ -123,7 +129,15 @@ impl Worker {
     /// Of a partition that is owned no more, or restored anew.
     pub(super) fn drop_partition(&mut self, id: u32) {
         self.revoked.retain(|revoked| *revoked != id);
+        self.assignments.remove(id, &self.name);
         self.drop_state(id);
+    }
+
+    /// Says that it owns nothing any more.
+    pub(super) fn unassign_all(&self) {
+        for id in self.partitions.keys().chain(&self.assigned) {
+            self.assignments.remove(*id, &self.name);
+        }
     }
 
     pub(super) fn drop_state(&mut self, id: u32) {
@@ -140,6 +154,7 @@ impl Worker {
         if let Some(standby) = &self.standby {
             self.partitions.keys().for_each(|partition| standby.leave(*partition, None));
         }
+        self.unassign_all();
         self.partitions.clear();
         self.waiting.clear();
         self.assigned.clear();
