@@ -78,7 +78,7 @@ impl Names {
                 return Err(error);
             }
             let Some((id, offset)) = unknown else { return Ok(next) };
-            let Some(schema) = log.schema_of(id)? else {
+            let Some(schema) = log.schema_of(id)?.schema() else {
                 bail!(
                     "the event at {partition}@{offset} has schema id {id}, which the log does not know: its files are damaged"
                 )

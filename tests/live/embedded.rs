@@ -93,7 +93,7 @@ fn reframe(
 ) {
     let (id, datum) = unframe(&command.value).unwrap();
     let own = *ids.entry(id).or_insert_with(|| {
-        let schema = reader.schema_of(id).unwrap().unwrap();
+        let schema = reader.schema_of(id).unwrap().schema().unwrap();
         Producer::schema_id(log, &schema.name, &schema.text).unwrap()
     });
     let mut value = Vec::new();

@@ -36,13 +36,13 @@ fn a_registry_refuses_what_old_records_cannot_be_read_with_and_known_ids_outlive
 
     // Another process meets the ids in records.
     let other = Confluent::new(&config).unwrap();
-    let found = other.schema_of(id).unwrap().unwrap();
+    let found = other.schema_of(id).unwrap().schema().unwrap();
     assert_eq!((found.name.as_str(), found.text), (name, old.clone()));
-    assert_eq!(other.schema_of(2_000_000_000).unwrap(), None);
+    assert_eq!(other.schema_of(2_000_000_000).unwrap().schema(), None);
     drop(server);
     // Known ids, and ids known to be unknown, are not asked for.
-    assert!(other.schema_of(id).unwrap().is_some());
-    assert_eq!(other.schema_of(2_000_000_000).unwrap(), None);
+    assert!(other.schema_of(id).unwrap().schema().is_some());
+    assert_eq!(other.schema_of(2_000_000_000).unwrap().schema(), None);
     assert_eq!(registry.id_of(name, &old).unwrap(), id);
     let error = other.schema_of(newer).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Retry, "{error}");

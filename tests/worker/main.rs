@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that fails says where")]
 
+mod registry;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -183,7 +185,7 @@ fn every_command_has_one_outcome_and_a_partition_begins_with_its_genesis() {
         let events = read(&mut house.log, Topic::Events, partition, 0);
         assert_eq!(events.len(), 51, "one genesis and 50 events");
         let schema = Reader::schema_of(&mut house.log, u32::from(events[0].value[4])).unwrap();
-        assert_eq!(schema.unwrap().name, "bellhop.engine.Genesis");
+        assert_eq!(schema.schema().unwrap().name, "bellhop.engine.Genesis");
     }
     house.verify();
 }

@@ -69,7 +69,7 @@ impl Decoder {
     ) -> Result<(), log::Error> {
         let Some((id, _)) = record.value.and_then(unframe) else { return Ok(()) };
         if let Entry::Vacant(vacant) = self.writers.entry(id) {
-            let writer = match log.schema_of(id)? {
+            let writer = match log.schema_of(id)?.schema() {
                 Some(schema) => {
                     Writer { reads: reads(&schema.name, &schema.text), name: schema.name }
                 }

@@ -192,6 +192,34 @@ pub struct Schema {
     pub text: String,
 }
 
+/// What a registry says of an id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lookup {
+    /// It stands for this.
+    Known(Schema),
+    /// It stands for nothing that this user may read, for this reason.
+    Unknown(String),
+}
+
+impl Lookup {
+    /// The schema, if there is one.
+    #[must_use]
+    pub fn schema(self) -> Option<Schema> {
+        match self {
+            Self::Known(schema) => Some(schema),
+            Self::Unknown(_) => None,
+        }
+    }
+}
+
+impl From<Option<Schema>> for Lookup {
+    /// Of a log that keeps its schemas itself.
+    fn from(schema: Option<Schema>) -> Self {
+        let unknown = || Self::Unknown("no schema has this id".to_owned());
+        schema.map_or_else(unknown, Self::Known)
+    }
+}
+
 /// Called for each record that is read; says whether to go on.
 pub type Each<'a> = dyn FnMut(&Record<'_>) -> ControlFlow<()> + 'a;
 
@@ -200,11 +228,12 @@ pub trait Reader: Send {
     /// What the log is.
     fn identity(&self) -> &Identity;
 
-    /// A schema by the id met in a record; `None` when nobody knows it.
+    /// A schema by the id met in a record, or why there is none.
     ///
     /// # Errors
-    /// When the registry cannot be asked.
-    fn schema_of(&mut self, id: u32) -> Result<Option<Schema>, Error>;
+    /// When the registry cannot be asked. A member does not wait for its answer:
+    /// [`ErrorKind::Retry`] says that it has not come yet.
+    fn schema_of(&mut self, id: u32) -> Result<Lookup, Error>;
 
     /// The offset behind the last committed record.
     ///

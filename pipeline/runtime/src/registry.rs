@@ -4,26 +4,31 @@
 //! which `schema_registry_converter` knows two (it cannot set a compatibility, nor ask whether a
 //! schema is compatible), and that crate would bring an asynchronous HTTP stack with it.
 //!
+//! What is asked about the ids of records, and what is remembered of it, is in `asking`.
+//!
 //! # Invariants
-//! 1. A known id is never asked for again, so that a registry that is down stops nothing but what
-//!    is new.
-//! 2. An id that the registry does not know is asked for again after [`UNKNOWN_FOR`], not before:
-//!    a flood of bad records is no flood of requests.
+//! An id out of a record is anybody's: whatever the registry answers about it concerns that record.
+//! An answer about our own schemas concerns this program, and its user.
+
+mod asking;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use ureq::Agent;
 
+pub use self::asking::UNKNOWN_FOR;
+
+use self::asking::{Asker, Known};
 use crate::log::redpanda::Secret;
-use crate::log::{Error, ErrorKind, Schema};
+use crate::log::{Error, ErrorKind, Lookup, Schema};
 use crate::web;
 
-/// How long an id that is not known is not asked for again.
-pub const UNKNOWN_FOR: Duration = Duration::from_secs(10);
+/// The largest id that a registry gives: both Redpanda and Confluent count in 32 bits with a sign.
+const ID_MAX: u32 = i32::MAX.cast_unsigned();
 /// What every subject is held to: readers of today read what was written ever.
 pub const COMPATIBILITY: &str = "BACKWARD_TRANSITIVE";
 
@@ -59,25 +64,35 @@ pub trait Registry: Send + Sync {
     /// When the registry cannot be asked, or refuses the schema.
     fn id_of(&self, name: &str, text: &str) -> Result<u32, Error>;
 
-    /// The schema of an id; `None` when nobody knows it.
+    /// The schema of an id, or why there is none.
     ///
     /// # Errors
     /// When the registry cannot be asked.
-    fn schema_of(&self, id: u32) -> Result<Option<Schema>, Error>;
+    fn schema_of(&self, id: u32) -> Result<Lookup, Error>;
+
+    /// As [`Registry::schema_of`], and waits for no answer: one that has not come yet is
+    /// [`ErrorKind::Retry`].
+    ///
+    /// # Errors
+    /// As [`Registry::schema_of`].
+    fn schema_at_once(&self, id: u32) -> Result<Lookup, Error> {
+        self.schema_of(id)
+    }
 }
 
 /// A registry of Confluent's interface.
 pub struct Confluent {
-    config: Config,
-    agent: Agent,
-    known: Mutex<Known>,
+    client: Arc<Client>,
+    asker: Asker,
 }
 
-#[derive(Default)]
-struct Known {
-    ids: HashMap<(String, String), u32>,
-    schemas: HashMap<u32, Schema>,
-    unknown: HashMap<u32, Instant>,
+/// What asks it.
+struct Client {
+    config: Config,
+    agent: Agent,
+    /// Ids of our own schemas.
+    ids: Mutex<HashMap<(String, String), u32>>,
+    known: Mutex<Known>,
 }
 
 /// What a registry answers.
@@ -89,10 +104,6 @@ struct Answer {
 impl Answer {
     fn is_ok(&self) -> bool {
         (200..300).contains(&self.status)
-    }
-
-    fn code(&self) -> u64 {
-        self.body["error_code"].as_u64().unwrap_or(0)
     }
 
     fn words(&self) -> String {
@@ -121,15 +132,43 @@ impl Confluent {
     /// When the certificates cannot be read.
     pub fn new(config: &Config) -> Result<Self, Error> {
         let agent = web::agent(config.timeout, config.ca_file.as_deref())?;
-        Ok(Self { config: config.clone(), agent, known: Mutex::default() })
+        let (ids, known) = (Mutex::default(), Mutex::default());
+        let client = Arc::new(Client { config: config.clone(), agent, ids, known });
+        let asking = Arc::clone(&client);
+        Ok(Self { client, asker: Asker::new(Box::new(move |id| asking.look_up(id))) })
+    }
+}
+
+impl Client {
+    fn ids(&self) -> MutexGuard<'_, HashMap<(String, String), u32>> {
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Asks about our own: a user that is refused has to be told.
     fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Answer, Error> {
-        let url = format!("{}{path}", self.config.url.trim_end_matches('/'));
+        let answer = self.ask_any(method, path, body)?;
+        match answer.status {
+            401 | 403 => Err(Error {
+                kind: ErrorKind::FixInput,
+                tried: format!("ask the schema registry, {method} {}", self.url(path)),
+                hint: "it refuses the user: check user and password, and the rights that docs/operations.md lists".to_owned(),
+                source: Some(answer.words().into()),
+            }),
+            _ => Ok(answer),
+        }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.config.url.trim_end_matches('/'))
+    }
+
+    /// Gives any answer but those that pass.
+    fn ask_any(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Answer, Error> {
+        let url = self.url(path);
         let tried = || format!("ask the schema registry, {method} {url}");
         let down = |source: Box<dyn std::error::Error + Send + Sync>| {
             Error {
@@ -171,15 +210,51 @@ impl Confluent {
         let text = response.body_mut().read_to_string().map_err(|error| down(error.into()))?;
         let body = serde_json::from_str(&text).unwrap_or(Value::Null);
         match status {
-            401 | 403 => Err(Error {
-                kind: ErrorKind::FixInput,
-                tried: tried(),
-                hint: "it refuses the user: check user and password".to_owned(),
-                source: Some(format!("status {status}").into()),
-            }),
-            429 | 500.. => Err(down(Answer { status, body }.words().into())),
+            // It has not understood us, or has no time: another one may.
+            408 | 425 | 429 | 500.. => Err(down(Answer { status, body }.words().into())),
             _ => Ok(Answer { status, body }),
         }
+    }
+
+    /// Asks for the schema of an id out of a record, and remembers the answer.
+    ///
+    /// # Source
+    /// Redpanda, `src/v/pandaproxy/schema_registry`: ids are read as `int32` and refused with 400
+    /// and 40002 when they are none; with authorisation, an id that nobody has is 403, so that
+    /// nobody learns which ids there are.
+    fn look_up(&self, id: u32) -> Result<Lookup, Error> {
+        let path = format!("/schemas/ids/{id}");
+        let answer = self.ask_any("GET", &path, None)?;
+        let text = answer.body["schema"].as_str().filter(|_| answer.is_ok());
+        let found = match (text, answer.status) {
+            (Some(text), _) => {
+                // What is no record (another team's, of another kind) has no name and is nobody's.
+                let name = record_name(text).unwrap_or_default();
+                Lookup::Known(Schema { name, text: text.to_owned() })
+            }
+            (None, 401 | 403) => {
+                self.check_access()?;
+                Lookup::Unknown(answer.words())
+            }
+            (None, 400..500) => Lookup::Unknown(answer.words()),
+            (None, _) => {
+                return Err(Error {
+                    kind: ErrorKind::Retry,
+                    tried: format!("ask the schema registry, GET {}", self.url(&path)),
+                    hint: "this is no answer of a schema registry: check its address".to_owned(),
+                    source: Some(answer.words().into()),
+                });
+            }
+        };
+        self.known().insert(id, found.clone());
+        Ok(found)
+    }
+
+    /// Whether this user may read the registry at all: one of our own schemas, or what there is.
+    fn check_access(&self) -> Result<(), Error> {
+        let own = self.ids().values().next().copied();
+        let path = own.map_or("/subjects".to_owned(), |id| format!("/schemas/ids/{id}"));
+        self.ask("GET", &path, None).map(drop)
     }
 
     fn refused(&self, tried: String, answer: &Answer) -> Error {
@@ -191,11 +266,7 @@ impl Confluent {
         }
     }
 
-    /// The id under which this very schema is registered, if it is.
-    ///
-    /// # Errors
-    /// When the registry cannot be asked.
-    pub fn find(&self, name: &str, text: &str) -> Result<Option<u32>, Error> {
+    fn find(&self, name: &str, text: &str) -> Result<Option<u32>, Error> {
         let body = json!({ "schema": text });
         let answer = self.ask("POST", &format!("/subjects/{}", path(name)), Some(&body))?;
         match (answer.is_ok(), answer.status) {
@@ -207,11 +278,7 @@ impl Confluent {
         }
     }
 
-    /// Registers a schema and holds its subject to [`COMPATIBILITY`]; gives its id.
-    ///
-    /// # Errors
-    /// When the registry cannot be asked, or refuses the schema.
-    pub fn register(&self, name: &str, text: &str) -> Result<u32, Error> {
+    fn register(&self, name: &str, text: &str) -> Result<u32, Error> {
         let tried = || format!("register the schema {name}");
         let subject = path(name);
         let level = json!({ "compatibility": COMPATIBILITY });
@@ -234,11 +301,7 @@ impl Confluent {
         found.ok_or_else(|| self.refused(tried(), &answer))
     }
 
-    /// Whether a schema may follow the ones that are registered under its name.
-    ///
-    /// # Errors
-    /// When the registry cannot be asked.
-    pub fn fits(&self, name: &str, text: &str) -> Result<Fit, Error> {
+    fn fits(&self, name: &str, text: &str) -> Result<Fit, Error> {
         if self.find(name, text)?.is_some() {
             return Ok(Fit::Registered);
         }
@@ -261,10 +324,43 @@ impl Confluent {
     }
 }
 
+impl Confluent {
+    /// The id under which this very schema is registered, if it is.
+    ///
+    /// # Errors
+    /// When the registry cannot be asked.
+    pub fn find(&self, name: &str, text: &str) -> Result<Option<u32>, Error> {
+        self.client.find(name, text)
+    }
+
+    /// Registers a schema and holds its subject to [`COMPATIBILITY`]; gives its id.
+    ///
+    /// # Errors
+    /// When the registry cannot be asked, or refuses the schema.
+    pub fn register(&self, name: &str, text: &str) -> Result<u32, Error> {
+        self.client.register(name, text)
+    }
+
+    /// Whether a schema may follow the ones that are registered under its name.
+    ///
+    /// # Errors
+    /// When the registry cannot be asked.
+    pub fn fits(&self, name: &str, text: &str) -> Result<Fit, Error> {
+        self.client.fits(name, text)
+    }
+
+    fn known(&self, id: u32) -> Option<Lookup> {
+        if id > ID_MAX {
+            return Some(Lookup::Unknown(format!("no registry gives ids above {ID_MAX}")));
+        }
+        self.client.known().get(id)
+    }
+}
+
 impl Registry for Confluent {
     fn id_of(&self, name: &str, text: &str) -> Result<u32, Error> {
         let key = (name.to_owned(), text.to_owned());
-        if let Some(id) = self.known().ids.get(&key) {
+        if let Some(id) = self.client.ids().get(&key) {
             return Ok(*id);
         }
         // A worker may have no right to register; then the deployment has.
@@ -272,41 +368,19 @@ impl Registry for Confluent {
             Some(id) => id,
             None => self.register(name, text)?,
         };
-        let mut known = self.known();
-        known.schemas.insert(id, Schema { name: name.to_owned(), text: text.to_owned() });
-        known.ids.insert(key, id);
+        let schema = Schema { name: name.to_owned(), text: text.to_owned() };
+        self.client.known().insert(id, Lookup::Known(schema));
+        self.client.ids().insert(key, id);
         Ok(id)
     }
 
-    fn schema_of(&self, id: u32) -> Result<Option<Schema>, Error> {
-        {
-            let mut known = self.known();
-            if let Some(schema) = known.schemas.get(&id) {
-                return Ok(Some(schema.clone()));
-            }
-            match known.unknown.get(&id) {
-                Some(since) if since.elapsed() < UNKNOWN_FOR => return Ok(None),
-                Some(_) => drop(known.unknown.remove(&id)),
-                None => {}
-            }
-        }
-        let answer = self.ask("GET", &format!("/schemas/ids/{id}"), None)?;
-        let text = answer.body["schema"].as_str().filter(|_| answer.is_ok());
-        let mut known = self.known();
-        let Some(text) = text else {
-            if answer.status == 404 || answer.code() / 100 == 404 {
-                // As many as a flood of bad records can name in the time, and no more.
-                known.unknown.retain(|_, since| since.elapsed() < UNKNOWN_FOR);
-                known.unknown.insert(id, Instant::now());
-                return Ok(None);
-            }
-            return Err(self.refused(format!("ask for the schema id {id}"), &answer));
-        };
-        // What is no record (another team's, of another kind) has no name and is nobody's.
-        let name = record_name(text).unwrap_or_default();
-        let schema = Schema { name, text: text.to_owned() };
-        known.schemas.insert(id, schema.clone());
-        Ok(Some(schema))
+    fn schema_of(&self, id: u32) -> Result<Lookup, Error> {
+        self.known(id).map_or_else(|| self.client.look_up(id), Ok)
+    }
+
+    fn schema_at_once(&self, id: u32) -> Result<Lookup, Error> {
+        let tried = || format!("ask the schema registry for the schema id {id}");
+        self.known(id).ok_or_else(|| self.asker.want(id, tried()))
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bellhop_core::topology::{Topology, Transcode, Wire};
 
-use crate::log::{Error, Log, Reader};
+use crate::log::{Error, Log, Lookup, Reader};
 
 /// How to read what was written with a schema.
 pub enum Resolved {
@@ -141,11 +141,14 @@ impl Wiring {
         if let Some(why) = self.refused.get(&id) {
             return Ok(Some(why.clone()));
         }
-        let Some(schema) = reader.schema_of(id)? else {
+        let schema = match reader.schema_of(id)? {
+            Lookup::Known(schema) => schema,
             // Not remembered: somebody may register it yet.
-            return Ok(Some(format!(
-                "schema id {id} is not known to the log; register the schema before producing with it"
-            )));
+            Lookup::Unknown(why) => {
+                return Ok(Some(format!(
+                    "schema id {id} is not known to the log ({why}); register the schema before producing with it"
+                )));
+            }
         };
         let transcode = match self.resolve.resolve(&schema.name, &schema.text) {
             Resolved::Same | Resolved::Unknown => None,

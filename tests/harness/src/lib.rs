@@ -8,6 +8,7 @@ mod collector;
 mod docker;
 mod kafka;
 mod proxy;
+mod redpanda_registry;
 mod registry;
 mod s3;
 mod server;
@@ -22,6 +23,7 @@ pub use kafka::{
     known_brokers,
 };
 pub use proxy::{Proxy, ProxyTarget};
+pub use redpanda_registry::RedpandaRegistry;
 pub use registry::Registry;
 pub use s3::S3;
 pub use server::{Server, free_port, set_apart, signal};

@@ -18,7 +18,7 @@ use bellhop_core::task::Progress;
 use bellhop_core::topology::Topology;
 use bellhop_runtime::log::simulated::Broken;
 use bellhop_runtime::log::{
-    Batch, Builder, Each, Ended, Error, Identity, Log, Polled, Reader, Schema, Topic, Transaction,
+    Batch, Builder, Each, Ended, Error, Identity, Log, Lookup, Polled, Reader, Topic, Transaction,
 };
 use bellhop_schemas::event::{ProductDefined, PropertyDefined};
 use bellhop_schemas::stay::SupplyChange;
@@ -159,7 +159,7 @@ impl Reader for Forgetful {
     fn identity(&self) -> &Identity {
         self.0.identity()
     }
-    fn schema_of(&mut self, id: u32) -> Result<Option<Schema>, Error> {
+    fn schema_of(&mut self, id: u32) -> Result<Lookup, Error> {
         self.0.schema_of(id)
     }
     fn end(&mut self, topic: Topic, partition: u32) -> Result<u64, Error> {

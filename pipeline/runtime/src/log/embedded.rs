@@ -28,8 +28,8 @@ use self::group::Group;
 use self::store::{Contents, Store};
 use self::writer::{Append, Failure, Job};
 use super::{
-    Batch, Bookmark, Builder, Command, Each, Ended, Error, Identity, Producer, Reader, Schema,
-    Timestamps, Topic, Transaction,
+    Batch, Bookmark, Builder, Command, Each, Ended, Error, Identity, Lookup, Producer, Reader,
+    Schema, Timestamps, Topic, Transaction,
 };
 use crate::clock::Clock;
 
@@ -301,8 +301,8 @@ impl Reader for Embedded {
         Self::identity(self)
     }
 
-    fn schema_of(&mut self, id: u32) -> Result<Option<Schema>, Error> {
-        Ok(Self::schema_of(self, id))
+    fn schema_of(&mut self, id: u32) -> Result<Lookup, Error> {
+        Ok(Self::schema_of(self, id).into())
     }
 
     fn end(&mut self, topic: Topic, partition: u32) -> Result<u64, Error> {
@@ -441,8 +441,8 @@ impl Reader for ReadOnly {
         &self.identity
     }
 
-    fn schema_of(&mut self, id: u32) -> Result<Option<Schema>, Error> {
-        Ok(self.contents.schemas.get(&id).cloned())
+    fn schema_of(&mut self, id: u32) -> Result<Lookup, Error> {
+        Ok(self.contents.schemas.get(&id).cloned().into())
     }
 
     fn end(&mut self, topic: Topic, partition: u32) -> Result<u64, Error> {

@@ -12,7 +12,7 @@ use super::turns::Turns;
 use super::writer::{Failure, Job};
 use super::{Embedded, Shared, State};
 use crate::log::{
-    Each, Error, ErrorKind, Identity, Mark, NOTE_BYTES_MAX, Polled, Reader, Schema, Topic,
+    Each, Error, ErrorKind, Identity, Lookup, Mark, NOTE_BYTES_MAX, Polled, Reader, Topic,
 };
 
 /// A group of consumers.
@@ -146,8 +146,8 @@ impl Reader for Consumer {
         self.log.identity()
     }
 
-    fn schema_of(&mut self, id: u32) -> Result<Option<Schema>, Error> {
-        Ok(self.log.schema_of(id))
+    fn schema_of(&mut self, id: u32) -> Result<Lookup, Error> {
+        Ok(self.log.schema_of(id).into())
     }
 
     fn end(&mut self, topic: Topic, partition: u32) -> Result<u64, Error> {

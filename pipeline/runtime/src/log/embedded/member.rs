@@ -11,7 +11,7 @@ use super::turns::Turns;
 use super::writer::{Append, Job};
 use super::{Embedded, Shared, State};
 use crate::log::{
-    Batch, Builder, Each, Ended, Error, ErrorKind, Identity, Log, Polled, Reader, Schema, Topic,
+    Batch, Builder, Each, Ended, Error, ErrorKind, Identity, Log, Lookup, Polled, Reader, Topic,
     Transaction,
 };
 
@@ -100,8 +100,8 @@ impl Reader for Member {
         self.log.identity()
     }
 
-    fn schema_of(&mut self, id: u32) -> Result<Option<Schema>, Error> {
-        Ok(self.log.schema_of(id))
+    fn schema_of(&mut self, id: u32) -> Result<Lookup, Error> {
+        Ok(self.log.schema_of(id).into())
     }
 
     fn end(&mut self, topic: Topic, partition: u32) -> Result<u64, Error> {

@@ -11,6 +11,7 @@
 //! 2. The metadata of a consumer that is not a member (generation -1) is never used: brokers take
 //!    it from everybody.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::CString;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,6 +34,9 @@ use crate::log::{Batch, Builder, Error, ErrorKind, Polled};
 const TAKE: usize = 10_000;
 /// How long librdkafka may take to do what it does in another thread.
 const PROMPT: Duration = Duration::from_secs(10);
+
+/// How often librdkafka is asked though it has said nothing.
+const ASK: Duration = Duration::from_secs(1);
 
 /// How long after a revocation the assignment that belongs to it is waited for.
 const FOLLOWS: Duration = Duration::from_millis(100);
@@ -145,6 +149,9 @@ pub(super) struct Group {
     /// Asked back and released, while others that were asked back with them are not.
     released: Vec<u32>,
     metadata: Option<Arc<GroupMetadata>>,
+    /// When librdkafka was last asked: a member that does not ask for `max.poll.interval.ms` is
+    /// thrown out of the group.
+    asked: Cell<Instant>,
     /// Something of the group may have changed since the metadata was taken.
     stale: bool,
     pub(super) bell: Arc<Bell>,
@@ -179,6 +186,7 @@ impl Group {
             ready: VecDeque::new(),
             released: Vec::new(),
             metadata: None,
+            asked: Cell::new(Instant::now()),
             stale: true,
             bell,
             records,
@@ -207,7 +215,8 @@ impl Group {
 
     /// Hears what librdkafka has to say, without waiting; what it is stays to be polled.
     pub(super) fn listen(&self) -> Result<(), Error> {
-        while self.news.len() > 0 {
+        while self.news.len() > 0 || self.asked.get().elapsed() >= ASK {
+            self.asked.set(Instant::now());
             match self.consumer.poll(Duration::ZERO) {
                 Some(Err(KafkaError::MessageConsumptionFatal(code))) => {
                     let tried = format!("stay in the group that reads {}", self.topic);

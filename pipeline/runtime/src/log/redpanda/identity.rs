@@ -159,7 +159,7 @@ impl Finder<'_> {
         };
         let value = value.unwrap_or_default();
         let (schema_id, datum) = unframe(&value).ok_or_else(foreign)?;
-        let schema = self.registry.schema_of(schema_id)?;
+        let schema = self.registry.schema_of(schema_id)?.schema();
         if schema.is_none_or(|schema| schema.name != Genesis::NAME) {
             return Err(foreign());
         }

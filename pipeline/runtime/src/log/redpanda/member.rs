@@ -24,7 +24,7 @@ use super::note::Note;
 use super::source::{Committed, View};
 use super::{Number, Shared};
 use crate::log::{
-    Each, Ended, Error, ErrorKind, Identity, Log, Polled, Reader, Schema, Topic, Transaction,
+    Each, Ended, Error, ErrorKind, Identity, Log, Lookup, Polled, Reader, Topic, Transaction,
 };
 
 /// Where a partition that was never decided begins.
@@ -51,6 +51,8 @@ pub struct Member {
     /// Former owners whose transactions were ended.
     fenced: BTreeSet<String>,
     commit: Option<Committer>,
+    /// The partitions of the last transaction.
+    submitted: Vec<u32>,
     /// Nobody knows how the last transaction ended.
     uncertain: bool,
     ticks: Option<BaseProducer<Watch>>,
@@ -68,12 +70,13 @@ impl Member {
         let topic = config.topic(Topic::Commands);
         let group = Group::join(&config.member(&config.group, instance.as_deref()), &topic)?;
         let mut member = Self {
-            view: View::new(shared),
+            view: View::of_member(shared),
             shared: shared.clone(),
             owner,
             known: BTreeMap::new(),
             fenced: BTreeSet::new(),
             commit: None,
+            submitted: Vec::new(),
             uncertain: false,
             ticks: None,
             group,
@@ -121,9 +124,9 @@ impl Member {
         tracing::debug!(partition, former, owner = self.owner, "take over");
         match former {
             Some(former) if former != self.owner => self.fence(partition, &former)?,
-            // Lost and regained, while this worker's own transaction has not ended: nobody else
-            // ends it.
-            Some(_) if self.commit.as_ref().is_some_and(Committer::is_under_way) => {
+            // Lost and regained, while this worker's own transaction on it has not ended: nobody
+            // else ends it.
+            Some(_) if self.has_under_way(partition) => {
                 return Err(error::retry(
                     format!("take over partition {partition}"),
                     "this worker's own transaction on it has not ended yet",
@@ -134,6 +137,12 @@ impl Member {
         let committed = self.view.source.stable_offset(Topic::Commands, partition)?;
         self.view.source.wait_stable(partition)?;
         Ok(committed.and_then(|committed| committed.progress()))
+    }
+
+    /// Whether this worker's own transaction on a partition has not ended.
+    fn has_under_way(&self, partition: u32) -> bool {
+        let under_way = self.commit.as_ref().is_some_and(Committer::is_under_way);
+        under_way && self.submitted.contains(&partition)
     }
 
     /// Ends the transactions of an owner that is gone, and makes sure that it begins no other.
@@ -263,8 +272,8 @@ impl Reader for Member {
         &self.shared.identity
     }
 
-    fn schema_of(&mut self, id: u32) -> Result<Option<Schema>, Error> {
-        self.view.schema_of(id)
+    fn schema_of(&mut self, id: u32) -> Result<Lookup, Error> {
+        self.shared.registry.schema_at_once(id)
     }
 
     fn end(&mut self, topic: Topic, partition: u32) -> Result<u64, Error> {
@@ -369,6 +378,7 @@ impl Log for Member {
             // The transaction claims it; a later claim would move the offset back.
             self.known.insert(part.partition, Claim::Made);
         }
+        self.submitted = transaction.parts.iter().map(|part| part.partition).collect();
         commit.submit(Job { transaction, member })
     }
 

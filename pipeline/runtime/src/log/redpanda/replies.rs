@@ -77,7 +77,7 @@ impl Replies {
         let Some((id, datum)) = message.payload().and_then(unframe).filter(|_| ours) else {
             return Ok(None);
         };
-        let schema = self.shared.registry.schema_of(id)?;
+        let schema = self.shared.registry.schema_of(id)?.schema();
         if schema.is_none_or(|schema| schema.name != Reply::NAME) {
             return Ok(None);
         }

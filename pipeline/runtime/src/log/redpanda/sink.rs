@@ -7,7 +7,7 @@ use super::Shared;
 use super::error;
 use super::group::Group;
 use super::source::{Committed, Source, View};
-use crate::log::{Consumer, Each, Error, ErrorKind, Identity, Mark, Polled, Reader, Schema, Topic};
+use crate::log::{Consumer, Each, Error, ErrorKind, Identity, Lookup, Mark, Polled, Reader, Topic};
 
 /// A member of a group that reads events.
 pub struct Sink {
@@ -38,7 +38,7 @@ impl Reader for Sink {
         self.view.identity()
     }
 
-    fn schema_of(&mut self, id: u32) -> Result<Option<Schema>, Error> {
+    fn schema_of(&mut self, id: u32) -> Result<Lookup, Error> {
         self.view.schema_of(id)
     }
 

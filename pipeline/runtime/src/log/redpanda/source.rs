@@ -21,7 +21,7 @@ use super::config::Config;
 use super::error;
 use super::native::{Consumed, Queue};
 use super::note::Note;
-use crate::log::{Each, Error, ErrorKind, Identity, Reader, Schema, Topic};
+use crate::log::{Each, Error, ErrorKind, Identity, Lookup, Reader, Topic};
 
 /// Messages that are taken at once.
 const TAKE: usize = 4_096;
@@ -29,6 +29,8 @@ const TAKE: usize = 4_096;
 const ANSWER: Duration = Duration::from_secs(2);
 /// One step of a wait for what may take long.
 const STEP: Duration = Duration::from_millis(500);
+/// How long a member waits for one of its partitions before it turns to the others.
+const TURN: Duration = Duration::from_secs(1);
 
 /// A committed offset.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,13 +125,22 @@ impl Client {
 pub(super) struct Source {
     config: Arc<Config>,
     group: String,
+    /// At most so long is waited for one partition.
+    patience: Duration,
     committed: Option<Client>,
     undecided: Option<Client>,
 }
 
 impl Source {
     pub(super) fn new(config: Arc<Config>, group: &str) -> Self {
-        Self { config, group: group.to_owned(), committed: None, undecided: None }
+        let patience = Duration::MAX;
+        Self { config, group: group.to_owned(), patience, committed: None, undecided: None }
+    }
+
+    /// Of a member: one partition is not waited for while others have work.
+    pub(super) fn in_turns(mut self) -> Self {
+        self.patience = TURN;
+        self
     }
 
     fn client(&mut self) -> Result<&mut Client, Error> {
@@ -154,7 +165,8 @@ impl Source {
 
     /// First offset, and the offset behind the last committed record.
     pub(super) fn bounds(&mut self, topic: Topic, partition: u32) -> Result<(u64, u64), Error> {
-        let (name, most) = (self.config.topic(topic), self.config.request_timeout);
+        let name = self.config.topic(topic);
+        let most = self.config.request_timeout.min(self.patience);
         let client = self.client()?;
         client.watermarks(&name, partition, most).map_err(|e| {
             let error = error::of(format!("find the end of {name}, partition {partition}"), e);
@@ -185,7 +197,8 @@ impl Source {
         if from >= end {
             return Ok(from);
         }
-        let (name, most) = (self.config.topic(topic), self.config.request_timeout * 3);
+        let name = self.config.topic(topic);
+        let most = (self.config.request_timeout * 3).min(self.patience);
         let tried = || format!("read {name}, partition {partition} from offset {from}");
         let client = self.client()?;
         let native = client.consumer.client().native_ptr();
@@ -214,7 +227,7 @@ impl Source {
             if taken > 0 {
                 since = Instant::now();
             } else if since.elapsed() > most {
-                let hint = format!("nothing came for {} s; it is tried again", most.as_secs());
+                let hint = format!("nothing came for {} ms; it is tried again", most.as_millis());
                 reading.failed =
                     Some(client.consumer.context().explain(error::retry(tried(), hint)));
             }
@@ -230,7 +243,8 @@ impl Source {
 
     /// The committed offset, decided or not: that of the last transaction that was.
     pub(super) fn last_committed(&mut self, partition: u32) -> Result<Option<Committed>, Error> {
-        let (name, most) = (self.config.topic(Topic::Commands), self.config.request_timeout);
+        let name = self.config.topic(Topic::Commands);
+        let most = self.config.request_timeout.min(self.patience);
         let client = self.undecided()?;
         client.committed(&name, partition, most).map_err(|e| {
             let error = error::of(format!("read the offset of {name}, partition {partition}"), e);
@@ -244,7 +258,8 @@ impl Source {
         topic: Topic,
         partition: u32,
     ) -> Result<Option<Committed>, Error> {
-        let (name, most) = (self.config.topic(topic), self.config.transaction_timeout * 3);
+        let name = self.config.topic(topic);
+        let most = (self.config.transaction_timeout * 3).min(self.patience);
         let until = Instant::now() + most;
         let client = self.client()?;
         loop {
@@ -266,9 +281,10 @@ impl Source {
 
     /// Waits until no transaction on a partition of events is undecided.
     pub(super) fn wait_stable(&mut self, partition: u32) -> Result<(), Error> {
-        let (name, most) = (self.config.topic(Topic::Events), self.config.request_timeout);
+        let name = self.config.topic(Topic::Events);
+        let most = self.config.request_timeout.min(self.patience);
         let tried = || format!("wait until {name}, partition {partition} is decided");
-        let until = Instant::now() + self.config.transaction_timeout * 3;
+        let until = Instant::now() + (self.config.transaction_timeout * 3).min(self.patience);
         let mut pause = Duration::from_millis(1);
         loop {
             // In this order: what is added in between shows as undecided.
@@ -283,7 +299,7 @@ impl Source {
             if Instant::now() > until {
                 return Err(error::retry(
                     tried(),
-                    "a transaction on it is still undecided, long after its time; if this goes on, the brokers have lost its end: `kafka-transactions.sh find-hanging` names it, `abort` ends it",
+                    "a transaction on it is still undecided; if this goes on for longer than the transaction time-out, the brokers have lost its end: `kafka-transactions.sh find-hanging` names it, `abort` ends it",
                 ));
             }
             std::thread::sleep(pause);
@@ -360,6 +376,12 @@ impl View {
         let source = Source::new(shared.config.clone(), &shared.config.group);
         Self { source, shared: shared.clone() }
     }
+
+    /// As a member reads; see [`Source::in_turns`].
+    pub(super) fn of_member(shared: &Arc<Shared>) -> Self {
+        let Self { source, shared } = Self::new(shared);
+        Self { source: source.in_turns(), shared }
+    }
 }
 
 impl Reader for View {
@@ -367,7 +389,7 @@ impl Reader for View {
         &self.shared.identity
     }
 
-    fn schema_of(&mut self, id: u32) -> Result<Option<Schema>, Error> {
+    fn schema_of(&mut self, id: u32) -> Result<Lookup, Error> {
         self.shared.registry.schema_of(id)
     }
 

@@ -13,7 +13,7 @@ use bellhop_core::record::Record;
 use bellhop_core::task::Progress;
 
 use super::super::{
-    Batch, Builder, Each, Error, ErrorKind, Identity, Mark, NOTE_BYTES_MAX, Polled, Reader, Schema,
+    Batch, Builder, Each, Error, ErrorKind, Identity, Lookup, Mark, NOTE_BYTES_MAX, Polled, Reader,
     Topic,
 };
 use super::Simulated;
@@ -297,7 +297,7 @@ impl Reader for Consumer {
         self.tool.identity()
     }
 
-    fn schema_of(&mut self, id: u32) -> Result<Option<Schema>, Error> {
+    fn schema_of(&mut self, id: u32) -> Result<Lookup, Error> {
         self.tool.schema_of(id)
     }
 

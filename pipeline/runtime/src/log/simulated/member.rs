@@ -9,8 +9,8 @@ use bellhop_core::record::Record;
 use bellhop_core::task::Progress;
 
 use super::super::{
-    Bookmark, Command, Each, Ended, Error, ErrorKind, Identity, Log, Polled, Producer, Reader,
-    Schema, Timestamps, Topic, Transaction,
+    Bookmark, Command, Each, Ended, Error, ErrorKind, Identity, Log, Lookup, Polled, Producer,
+    Reader, Timestamps, Topic, Transaction,
 };
 use super::Simulated;
 use super::group::Standing;
@@ -123,8 +123,8 @@ impl Reader for Member {
         &self.identity
     }
 
-    fn schema_of(&mut self, id: u32) -> Result<Option<Schema>, Error> {
-        self.call("read a schema", |world, _| Ok(world.schema_of(id)))
+    fn schema_of(&mut self, id: u32) -> Result<Lookup, Error> {
+        self.call("read a schema", |world, _| Ok(world.schema_of(id).into()))
     }
 
     fn end(&mut self, topic: Topic, partition: u32) -> Result<u64, Error> {
@@ -224,8 +224,8 @@ impl Reader for Tool {
         &self.identity
     }
 
-    fn schema_of(&mut self, id: u32) -> Result<Option<Schema>, Error> {
-        Ok(self.log.world().schema_of(id))
+    fn schema_of(&mut self, id: u32) -> Result<Lookup, Error> {
+        Ok(self.log.world().schema_of(id).into())
     }
 
     fn end(&mut self, topic: Topic, partition: u32) -> Result<u64, Error> {
