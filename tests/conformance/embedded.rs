@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::consumers::consumers_conform;
 use crate::suite::{Fixture, PARTITIONS, conforms};
+use crate::troubles::troubles_stay_apart;
 
 struct OnDisk {
     dir: TempDir,
@@ -77,3 +78,4 @@ impl Fixture for OnDisk {
 
 conforms!(OnDisk);
 consumers_conform!(OnDisk);
+troubles_stay_apart!(OnDisk);

@@ -8,3 +8,4 @@ mod embedded;
 mod redpanda;
 mod simulated;
 mod suite;
+mod troubles;

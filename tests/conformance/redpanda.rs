@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::cluster::cluster;
 use crate::consumers::consumers_conform;
 use crate::suite::{Fixture, PARTITIONS, conforms};
+use crate::troubles::troubles_stay_apart;
 
 struct OnKafka {
     config: Config,
@@ -90,3 +91,4 @@ impl Fixture for OnKafka {
 
 conforms!(OnKafka);
 consumers_conform!(OnKafka);
+troubles_stay_apart!(OnKafka);

@@ -9,6 +9,7 @@ use bellhop_runtime::log::{Consumer, Log, Producer, Reader, Timestamps};
 
 use crate::consumers::consumers_conform;
 use crate::suite::{Fixture, PARTITIONS, conforms};
+use crate::troubles::troubles_stay_apart;
 
 struct InMemory {
     clock: Arc<ManualClock>,
@@ -69,3 +70,4 @@ impl Fixture for InMemory {
 
 conforms!(InMemory);
 consumers_conform!(InMemory);
+troubles_stay_apart!(InMemory);

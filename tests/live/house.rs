@@ -123,6 +123,8 @@ fn worker_of(join: Join, standby: Option<Arc<Standby>>) -> Worker {
 fn parts(join: Join, standby: Option<Arc<Standby>>) -> Parts {
     let topology = topology();
     Parts {
+        name: "worker".to_owned(),
+        assignments: Arc::default(),
         join,
         resolve: Arc::new(OwnSchemas::of(&topology)),
         topology,

@@ -8,9 +8,6 @@ use crate::log::{Error as LogError, Reader, Topic};
 use crate::snapshot::SnapshotStore;
 use crate::wiring::Wiring;
 
-/// How many events are folded between two looks whether to stop.
-const STOP_EVERY: u32 = 1_024;
-
 /// What a restored partition came from.
 pub struct Restored {
     /// The task; [`Task::resume`] is still to be called with the committed progress.
@@ -86,7 +83,8 @@ pub fn begin(
 }
 
 impl Restored {
-    /// Folds the events that have come since, until there are no more or `stop` says so.
+    /// Folds the events that have come since, until there are no more or `stop`, which is asked
+    /// before each, says so; gives whether there are no more.
     ///
     /// # Errors
     /// As [`restore`].
@@ -95,13 +93,13 @@ impl Restored {
         reader: &mut dyn Reader,
         wiring: &mut Wiring,
         stop: &mut dyn FnMut() -> bool,
-    ) -> Result<(), Error> {
-        let mut count = 0_u32;
+    ) -> Result<bool, Error> {
+        let mut stopped = false;
         self.events_end = fold(reader, wiring, &mut self.task, self.events_end, &mut |_| {
-            count = count.wrapping_add(1);
-            count.is_multiple_of(STOP_EVERY) && stop()
+            stopped = stop();
+            stopped
         })?;
-        Ok(())
+        Ok(!stopped)
     }
 }
 

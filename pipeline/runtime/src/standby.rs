@@ -209,7 +209,7 @@ impl Follower {
             }
         };
         match copy.go_on(reader.as_mut(), wiring, stop) {
-            Ok(()) => Place::Here(Some(copy)),
+            Ok(_) => Place::Here(Some(copy)),
             // What was folded twice counts once.
             Err(error) => told(partition, Some(copy), &error),
         }

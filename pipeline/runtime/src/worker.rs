@@ -16,43 +16,43 @@
 //!    or its partition was lost and its state is dropped.
 //! 2. Outcomes are told, and snapshots kept, only of what is committed.
 //! 3. A partition that failed stands still at its record; the others go on.
+//! 4. What one partition waits for (its restore, a schema, its former owner's transaction) holds
+//!    back no other: each step polls, submits and releases, whatever else it could not do.
 
 mod assignments;
 mod commit;
+mod deciding;
+mod hold;
 mod ownership;
 mod partition;
 mod spans;
+mod status;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bellhop_core::avro::Avro;
-use bellhop_core::engine::{EngineRecord, ParkedKind, Tick};
-use bellhop_core::headers::{TraceParent, Written};
-use bellhop_core::message::Meta;
+use bellhop_core::headers::Written;
 use bellhop_core::outcome::Outcome;
-use bellhop_core::record::frame;
-use bellhop_core::task::{Config as TaskConfig, Progress, Task, UnknownSchema};
+use bellhop_core::task::{Config as TaskConfig, Progress, Task};
 use bellhop_core::topology::Topology;
-use uuid::Uuid;
 
 pub use self::assignments::{Assignment, Assignments, State as AssignmentState};
+pub use self::hold::Held;
 pub use self::partition::Failure;
+pub use self::status::{AssignedStatus, PartitionStatus, Status};
 
 use self::commit::Commit;
+use self::ownership::Assigned;
 use self::partition::Partition;
-use self::spans::Tracer;
 use crate::clock::Clock;
-use crate::log::{Batch, Error, ErrorKind, Identity, Log, Polled, Timestamps, Topic};
+use crate::log::{Batch, Error, ErrorKind, Identity, Log, Polled, Topic};
 use crate::snapshot::{Saver, Snapshot};
 use crate::standby::Standby;
 use crate::telemetry::Spans;
 use crate::wiring::{Resolve, Wiring};
 
-/// How often due timers of idle partitions are looked for.
-const TICK_CHECK: Duration = Duration::from_millis(20);
 /// How long a worker that has nothing to do waits before it looks at its stop flag again.
 const IDLE_WAIT: Duration = Duration::from_millis(50);
 
@@ -78,6 +78,10 @@ pub struct Config {
     pub snapshot_events: u64,
     /// An idle partition with a due timer gets a tick this often at most.
     pub tick_pause: Duration,
+    /// How long a restore holds up the partitions that work, before they have their turn.
+    pub restore_slice: Duration,
+    /// How many events are folded at most before they have it.
+    pub restore_events_max: u64,
 }
 
 impl Default for Config {
@@ -92,6 +96,8 @@ impl Default for Config {
             batch_wait: Duration::from_millis(5),
             snapshot_events: 1_000_000,
             tick_pause: Duration::from_secs(1),
+            restore_slice: Duration::from_millis(50),
+            restore_events_max: 1_000_000,
         }
     }
 }
@@ -145,24 +151,6 @@ pub struct Parts {
     pub spans: Option<Spans>,
 }
 
-/// How a worker is doing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Status {
-    /// The partitions that it owns.
-    pub partitions: Vec<PartitionStatus>,
-}
-
-/// How a partition is doing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PartitionStatus {
-    /// Which.
-    pub partition: u32,
-    /// How far its task has decided; not all of it need be committed.
-    pub progress: Progress,
-    /// Why it stands still, if it does.
-    pub failure: Option<Failure>,
-}
-
 /// One worker.
 pub struct Worker {
     name: String,
@@ -189,7 +177,7 @@ pub struct Worker {
     dry: bool,
     commit: Commit,
     /// Owned, and still to be restored.
-    assigned: Vec<u32>,
+    assigned: Assigned,
     /// To be released as soon as all of them is committed.
     revoked: Vec<u32>,
     stopping: bool,
@@ -241,7 +229,7 @@ impl Worker {
             buffered_since: Duration::ZERO,
             dry: false,
             commit: Commit::default(),
-            assigned: Vec::new(),
+            assigned: Assigned::default(),
             revoked: Vec::new(),
             stopping: false,
             fenced: false,
@@ -256,9 +244,10 @@ impl Worker {
         let partitions = self.partitions.iter().map(|(id, partition)| PartitionStatus {
             partition: *id,
             progress: partition.task().progress(),
+            held: partition.held.clone(),
             failure: partition.failure.clone(),
         });
-        Status { partitions: partitions.collect() }
+        Status { partitions: partitions.collect(), assigned: self.assigned.status().collect() }
     }
 
     /// The task of a partition that it owns; not all that it has decided need be committed.
@@ -292,37 +281,47 @@ impl Worker {
         stepped
     }
 
+    /// What passes by itself stops nothing else of the step; it is told at its end.
     fn try_step(&mut self, wait: Duration) -> Result<(), Error> {
-        self.settle(Duration::ZERO)?;
-        self.restore_assigned()?;
+        let mut passing = None;
+        passes(self.settle(Duration::ZERO), &mut passing)?;
+        if !self.stopping {
+            self.restore_assigned()?;
+        }
         self.decide_waiting()?;
-        self.submit_if_due()?;
-        self.release_if_settled()?;
+        passes(self.submit_if_due(), &mut passing)?;
+        passes(self.release_if_settled(), &mut passing)?;
         self.tick_if_due()?;
         let records_max = self.room();
-        if records_max == 0 && self.commit.is_under_way() {
-            return self.settle(wait);
+        if records_max == 0 && self.commit.is_under_way() && passing.is_none() {
+            return self.settle(self.wait_at_most(wait));
         }
-        let wait = self.wait_at_most(wait);
+        let wait = if passing.is_some() { Duration::ZERO } else { self.wait_at_most(wait) };
+        passes(self.poll(records_max, wait), &mut passing)?;
+        self.decide_waiting()?;
+        passes(self.submit_if_due(), &mut passing)?;
+        passing.map_or(Ok(()), Err)
+    }
+
+    fn poll(&mut self, records_max: usize, wait: Duration) -> Result<(), Error> {
         let polled = self.log.poll(records_max, wait)?;
         self.ownership_changes = !matches!(polled, Polled::Batch(_) | Polled::Idle);
         self.dry = matches!(polled, Polled::Idle);
         match polled {
-            Polled::Batch(batch) => self.waiting.push_back(batch),
+            Polled::Batch(batch) => self.keep_waiting(batch)?,
             Polled::Assigned(partitions) => {
-                for id in &partitions {
-                    self.assignments.set(*id, &self.name, AssignmentState::Restoring);
+                for id in partitions {
+                    self.assignments.set(id, &self.name, AssignmentState::Restoring);
+                    self.assigned.push(id);
                 }
-                self.assigned.extend(partitions);
-                self.restore_assigned()?;
             }
             Polled::Revoked(partitions) => {
                 self.waiting.retain(|batch| !partitions.contains(&batch.partition()));
-                self.assigned.retain(|assigned| !partitions.contains(assigned));
+                self.assigned.remove(&partitions);
                 self.revoked.extend(partitions);
             }
             Polled::Lost(partitions) => {
-                self.assigned.retain(|assigned| !partitions.contains(assigned));
+                self.assigned.remove(&partitions);
                 for partition in partitions {
                     self.drop_partition(partition);
                     if let Some(standby) = &self.standby {
@@ -332,8 +331,7 @@ impl Worker {
             }
             Polled::Idle => {}
         }
-        self.decide_waiting()?;
-        self.submit_if_due()
+        Ok(())
     }
 
     /// Steps until the flag is set, then stops in order.
@@ -409,153 +407,6 @@ impl Worker {
         }
         Ok(())
     }
-
-    /// How many more records may be polled.
-    fn room(&self) -> usize {
-        let closed = self.stopping || !self.revoked.is_empty() || self.commit.is_resubmitting();
-        if closed || !self.waiting.is_empty() {
-            return 0;
-        }
-        self.config.batch_records_max.saturating_sub(self.buffered)
-    }
-
-    fn wait_at_most(&self, wait: Duration) -> Duration {
-        if !self.waiting.is_empty() && self.room() > 0 {
-            return Duration::ZERO;
-        }
-        if let Some(until) = self.commit.resubmit_at() {
-            return wait.min(until.saturating_sub(self.clock.elapsed()));
-        }
-        if self.buffered == 0 || self.commit.is_under_way() {
-            return wait;
-        }
-        // A look whether there is company, no wait for it.
-        Duration::ZERO
-    }
-
-    /// Lets the tasks decide what was polled, as far as there is room in the next transaction.
-    fn decide_waiting(&mut self) -> Result<(), Error> {
-        while self.buffered < self.config.batch_records_max
-            && let Some(mut batch) = self.waiting.pop_front()
-        {
-            let room = self.config.batch_records_max - self.buffered;
-            let first = batch.split_to(room);
-            if !batch.is_empty() {
-                self.waiting.push_front(batch);
-            }
-            self.decide(&first).inspect_err(|_| self.waiting.push_front(first))?;
-        }
-        Ok(())
-    }
-
-    /// # Errors
-    /// When the log cannot be asked for a schema. Records that were decided are skipped when the
-    /// batch is decided again.
-    fn decide(&mut self, batch: &Batch) -> Result<(), Error> {
-        let id = batch.partition();
-        let Some(partition) = self.partitions.get_mut(&id) else { return Ok(()) };
-        if partition.failure.is_some() {
-            return Ok(());
-        }
-        if self.buffered == 0 {
-            self.buffered_since = self.clock.elapsed();
-        }
-        let before = partition.decided();
-        let observed = self.observer.is_some();
-        let tracer = self.spans.as_ref().map(|spans| Tracer {
-            spans,
-            clock: self.clock.as_ref(),
-            topology: &self.topology,
-            log_id: self.log.identity().log_id,
-        });
-        let mut cursor = batch.cursor();
-        let mut failed = None;
-        let mut trace = None;
-        let mut unasked = None;
-        while let Some(record) = cursor.next_record() {
-            let begun = tracer.as_ref().and_then(|tracer| tracer.begin(&record));
-            let remember = observed || begun.is_some();
-            let good = loop {
-                match partition.process(&record, remember) {
-                    Ok(good) => break good,
-                    Err(UnknownSchema(schema_id)) => {
-                        match self.wiring.learn(self.log.as_mut(), schema_id) {
-                            Ok(None) => partition.task_mut().set_wire(self.wiring.wire().clone()),
-                            Ok(Some(cause)) => {
-                                let kind = ParkedKind::UnknownType;
-                                break partition.park(&record, kind, &cause, remember);
-                            }
-                            Err(error) => {
-                                unasked = Some(error);
-                                break false;
-                            }
-                        }
-                    }
-                }
-            };
-            if let (Some(tracer), Some(begun)) = (&tracer, begun) {
-                let id = spans::schema_id(&record);
-                let name = id.and_then(|id| self.wiring.wire().name_of(id));
-                tracer.end(begun, &record, name, partition);
-            }
-            if !good {
-                failed = partition.failure.clone();
-                trace = TraceParent::of(record.headers);
-                break;
-            }
-        }
-        self.buffered += partition.decided() - before;
-        if let Some(Failure { offset, what }) = failed {
-            tracing::error!(
-                partition = id,
-                offset,
-                what,
-                trace_id = trace.map(|trace| format!("{:032x}", trace.trace_id)),
-                "a processor panicked: this partition stands still, the others go on"
-            );
-            let state = AssignmentState::StandsStill(Failure { offset, what });
-            self.assignments.set(id, &self.name, state);
-            self.waiting.retain(|batch| batch.partition() != id);
-            self.log.pause(id)?;
-        }
-        unasked.map_or(Ok(()), Err)
-    }
-
-    /// Appends ticks to partitions whose timers are due while nothing comes.
-    fn tick_if_due(&mut self) -> Result<(), Error> {
-        let elapsed = self.clock.elapsed();
-        let early = elapsed.saturating_sub(self.ticks_checked) < TICK_CHECK;
-        let closed = self.stopping || self.log.identity().timestamps == Timestamps::Create;
-        if early || closed {
-            return Ok(());
-        }
-        self.ticks_checked = elapsed;
-        let now = self.clock.now();
-        for (id, partition) in &mut self.partitions {
-            let due = partition.task().timers().next_due().is_some_and(|due| due <= now);
-            let ticked = partition.ticked.map(|ticked| elapsed.saturating_sub(ticked));
-            let waits = ticked.is_some_and(|since| since < self.config.tick_pause);
-            if !due || waits || partition.failure.is_some() || self.revoked.contains(id) {
-                continue;
-            }
-            let Some(schema_id) = self.wiring.wire().id_of(Tick::NAME) else { continue };
-            let mut value = Vec::new();
-            frame(schema_id, &mut value);
-            let meta = Meta {
-                message_id: Uuid::nil(),
-                idempotency_key: None,
-                correlation_id: None,
-                causation_id: None,
-                occurred_at: now,
-                source: None,
-            };
-            meta.encode(&mut value);
-            Tick { partition: *id }.encode(&mut value);
-            self.log.append_tick(*id, &value)?;
-            partition.ticked = Some(elapsed);
-        }
-        Ok(())
-    }
 }
 
 impl Drop for Worker {
@@ -564,6 +415,17 @@ impl Drop for Worker {
         if let Some(standby) = &self.standby {
             self.partitions.keys().for_each(|partition| standby.leave(*partition, None));
         }
+    }
+}
+
+/// Keeps the first error that passes by itself; gives the others.
+fn passes(tried: Result<(), Error>, first: &mut Option<Error>) -> Result<(), Error> {
+    match tried {
+        Err(error) if error.kind == ErrorKind::Retry => {
+            first.get_or_insert(error);
+            Ok(())
+        }
+        other => other,
     }
 }
 

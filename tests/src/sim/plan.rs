@@ -61,6 +61,13 @@ impl Plan {
             batch_wait: Duration::from_millis(pick(&mut random, &[0, 1, 5])),
             snapshot_events: pick(&mut random, &[0, 3, 20]),
             tick_pause: Duration::from_millis(100),
+            restore_slice: Duration::from_millis(50),
+            // Event by event, in slices, or at once.
+            restore_events_max: match seed % 5 {
+                0 => 1,
+                1 | 2 => 20,
+                _ => u64::MAX,
+            },
         };
         let rate = |random: &mut Random, rare: u32| match random.below(3) {
             0 => 0,

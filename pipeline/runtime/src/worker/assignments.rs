@@ -27,6 +27,8 @@ pub struct Assignment {
 pub enum State {
     /// Its state is being restored.
     Restoring,
+    /// It cannot go on for now, for this reason, and is tried again.
+    Waits(String),
     /// Its commands are decided.
     Deciding,
     /// It decides nothing until somebody acts.
@@ -40,8 +42,8 @@ impl Assignments {
         self.lock().clone()
     }
 
-    /// Waits until each of the partitions 0 to `partitions - 1` is open or stands still; false when
-    /// `wait` is over first.
+    /// Waits until each of the partitions 0 to `partitions - 1` is open, or waits, or stands still;
+    /// false when `wait` is over first.
     #[must_use]
     pub fn wait_open(&self, partitions: u32, wait: Duration) -> bool {
         let is_open = |it: &Assignment| it.state != State::Restoring;

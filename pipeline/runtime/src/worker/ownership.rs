@@ -1,104 +1,238 @@
 //! Changes of ownership: partitions that a worker is given, gives up, or has lost.
+//!
+//! What was assigned is restored in slices, one a step, so that the worker goes on to poll, to
+//! commit and to decide its other partitions. What the log refuses for now holds that partition
+//! back alone.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bellhop_core::task::{Config as TaskConfig, Progress, Task};
 
 use super::commit::Commit;
+use super::hold::{Held, chain};
 use super::partition::{Failure, Partition};
 use super::spans::Takeover;
+use super::status::AssignedStatus;
 use super::{AssignmentState, Worker};
-use crate::log::{Error, Topic};
+use crate::log::{Error, ErrorKind, Topic};
 use crate::restore::{self, Restored};
 use crate::wiring::Wiring;
 
+/// How often the progress of a long restore is told.
+const TELL: Duration = Duration::from_secs(5);
+/// How long a slice may take while no partition waits for this worker.
+const ALONE: Duration = Duration::from_secs(1);
+/// How many events are folded between two looks at the clock.
+const LOOK_EVERY: u64 = 256;
+
+/// The partitions that are owned and not restored yet.
+#[derive(Default)]
+pub(super) struct Assigned(BTreeMap<u32, Coming>);
+
+/// A partition on its way.
+#[derive(Default)]
+struct Coming {
+    held: Option<Held>,
+    restoring: Option<Restoring>,
+    takeover: Option<Takeover>,
+}
+
+/// A restore that has begun.
+struct Restoring {
+    restored: Restored,
+    committed: Option<Progress>,
+    /// The offset behind the last event, as it was at the beginning.
+    of: u64,
+    told: Duration,
+}
+
+/// What a try led to.
+enum Went {
+    /// There is more to fold.
+    On,
+    /// It can decide, or stands still for good.
+    Done(Box<Partition>),
+}
+
+impl Assigned {
+    pub(super) fn push(&mut self, id: u32) {
+        self.0.insert(id, Coming::default());
+    }
+
+    pub(super) fn contains(&self, id: &u32) -> bool {
+        self.0.contains_key(id)
+    }
+
+    pub(super) fn remove(&mut self, ids: &[u32]) {
+        self.0.retain(|id, _| !ids.contains(id));
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// When there is something to do; `None` when nothing was assigned.
+    pub(super) fn due(&self) -> Option<Duration> {
+        self.0.values().map(|it| it.held.as_ref().map_or(Duration::ZERO, |held| held.until)).min()
+    }
+
+    pub(super) fn status(&self) -> impl Iterator<Item = AssignedStatus> {
+        self.0.iter().map(|(id, coming)| AssignedStatus {
+            partition: *id,
+            events: coming.restoring.as_ref().map_or(0, |it| it.restored.events_end),
+            of: coming.restoring.as_ref().map(|it| it.of),
+            held: coming.held.clone(),
+        })
+    }
+
+    /// The next one to go on with: one that has not begun, else the one with the least to fold.
+    fn take_due(&mut self, now: Duration) -> Option<(u32, Coming)> {
+        let due = self.0.iter().filter(|(_, it)| it.held.as_ref().is_none_or(|it| it.is_due(now)));
+        let left = |coming: &Coming| {
+            let restoring = coming.restoring.as_ref();
+            restoring.map_or(0, |it| 1 + it.of.saturating_sub(it.restored.events_end))
+        };
+        let (id, _) = due.min_by_key(|(id, coming)| (left(coming), **id))?;
+        let id = *id;
+        self.0.remove_entry(&id)
+    }
+}
+
 impl Worker {
-    /// Restores what was assigned; what the log refuses for now stays to be restored.
+    /// Goes on with one of the partitions that were assigned.
+    ///
+    /// # Errors
+    /// When this worker was fenced; any other error holds its partition back.
     pub(super) fn restore_assigned(&mut self) -> Result<(), Error> {
-        while let Some(id) = self.assigned.first().copied() {
-            self.assign(id)?;
-            self.assigned.remove(0);
+        let begun = self.clock.elapsed();
+        let Some((id, mut coming)) = self.assigned.take_due(begun) else { return Ok(()) };
+        match self.go_on(id, &mut coming) {
+            Ok(Went::Done(partition)) => {
+                if let Some(takeover) = coming.takeover {
+                    takeover.end();
+                }
+                let state = match &partition.failure {
+                    None => AssignmentState::Deciding,
+                    Some(failure) => AssignmentState::StandsStill(failure.clone()),
+                };
+                self.partitions.insert(id, *partition);
+                self.assignments.set(id, &self.name, state);
+            }
+            Ok(Went::On) => {
+                if coming.held.take().is_some() {
+                    self.assignments.set(id, &self.name, AssignmentState::Restoring);
+                }
+                self.assigned.0.insert(id, coming);
+            }
+            Err(error) => match error.kind {
+                ErrorKind::Fenced => return Err(error),
+                ErrorKind::Retry | ErrorKind::Corrupt | ErrorKind::FixInput => {
+                    let now = self.clock.elapsed();
+                    let spent = now.saturating_sub(begun);
+                    let held = Held::again(coming.held, id, &error, (now, spent));
+                    if held.is_long(now) {
+                        let state = AssignmentState::Waits(held.why.clone());
+                        self.assignments.set(id, &self.name, state);
+                    }
+                    coming.held = Some(held);
+                    self.assigned.0.insert(id, coming);
+                }
+            },
         }
         Ok(())
     }
 
-    fn assign(&mut self, id: u32) -> Result<(), Error> {
-        let tracer = self.spans.as_ref().map(|spans| (spans.clone(), self.clock.clone()));
-        let mut takeover = tracer.map(|(spans, clock)| Takeover::begin(spans, clock, id));
-        let taken = self.take_over(id, takeover.as_mut());
-        if let Some(takeover) = takeover {
-            takeover.end(taken.as_ref().err());
+    /// Begins to restore a partition, or folds a slice of its events; starts it behind the last.
+    fn go_on(&mut self, id: u32, coming: &mut Coming) -> Result<Went, Error> {
+        let partitions = self.log.identity().partitions;
+        if id >= partitions {
+            let what = format!(
+                "the log was made with {partitions} partitions and the topic of commands has grown: a key would have two homes; stop producers that use partition {id}, make new topics and replay into them"
+            );
+            return Ok(self.refuse(id, what));
         }
-        taken
+        let mut restoring = match coming.restoring.take() {
+            Some(restoring) => restoring,
+            None => match self.take_over(id, coming)? {
+                Ok(restoring) => restoring,
+                Err(error) => return Ok(self.refuse(id, chain(&error))),
+            },
+        };
+        let folded = self.fold_slice(&mut restoring.restored);
+        if let (Some(takeover), Ok(true) | Err(restore::Error::Fold { .. })) =
+            (&mut coming.takeover, &folded)
+        {
+            takeover.end_restore(folded.as_ref().map(|_| &restoring.restored));
+        }
+        match folded {
+            Ok(true) => {
+                let started = self.start(id, &mut restoring);
+                match started {
+                    Ok(()) => Ok(Went::Done(Box::new(self.begin(id, restoring)))),
+                    Err(error) => {
+                        coming.restoring = Some(restoring);
+                        Err(error)
+                    }
+                }
+            }
+            Ok(false) => {
+                let now = self.clock.elapsed();
+                if now.saturating_sub(restoring.told) >= TELL {
+                    restoring.told = now;
+                    let (events, of) = (restoring.restored.events_end, restoring.of);
+                    tracing::info!(partition = id, events, of, "restoring");
+                }
+                coming.restoring = Some(restoring);
+                Ok(Went::On)
+            }
+            Err(restore::Error::Log { source, .. }) => {
+                coming.restoring = Some(restoring);
+                Err(source)
+            }
+            Err(error) => Ok(self.refuse(id, chain(&error))),
+        }
     }
 
-    fn take_over(&mut self, id: u32, takeover: Option<&mut Takeover>) -> Result<(), Error> {
+    /// Finds out where a partition stands, and what its restore begins with.
+    fn take_over(
+        &mut self,
+        id: u32,
+        coming: &mut Coming,
+    ) -> Result<Result<Restoring, restore::Error>, Error> {
+        if coming.takeover.is_none() {
+            let tracer = self.spans.as_ref().map(|spans| (spans.clone(), self.clock.clone()));
+            coming.takeover = tracer.map(|(spans, clock)| Takeover::begin(spans, clock, id));
+        }
         self.drop_partition(id);
         self.assignments.set(id, &self.name, AssignmentState::Restoring);
         let committed = self.log.committed(id)?;
-        let config = self.config.task(self.log.identity(), id);
-        let restored = match takeover {
-            None => self.restore(&config, committed),
-            Some(takeover) => takeover.restore(|| self.restore(&config, committed)),
-        };
-        self.epochs += 1;
-        let mut partition = match restored {
-            Ok(Restored { task, snapshot, events_end }) => {
-                let mut partition = Partition::new(task, self.epochs, committed);
-                let snapshot_from = snapshot.unwrap_or(0);
-                partition.events_since_snapshot = events_end - snapshot_from.min(events_end);
-                let task = partition.task_mut();
-                report_committed(id, committed, task.progress());
-                task.resume(committed.unwrap_or(task.progress()));
-                if events_end == 0 {
-                    task.write_genesis();
-                }
-                tracing::info!(
-                    partition = id,
-                    next_offset = task.progress().next_offset,
-                    events = events_end,
-                    snapshot,
-                    "restored"
-                );
-                partition
-            }
-            Err(restore::Error::Log { source, .. }) => return Err(source),
-            Err(error) => {
-                // Events that cannot be folded: this partition is refused, not the others.
-                let error: &dyn std::error::Error = &error;
-                tracing::error!(partition = id, error, "a partition is refused");
-                let (topology, wire) = (self.topology.clone(), self.wiring.wire().clone());
-                let task = Task::new(config, topology, wire);
-                let mut partition = Partition::new(task, self.epochs, committed);
-                partition.failure = Some(Failure { offset: None, what: error.to_string() });
-                partition
-            }
-        };
-        partition.task_mut().set_wire(self.wiring.wire().clone());
-        if partition.failure.is_none() {
-            self.log.start(id, partition.task().progress().next_offset)?;
+        let of = self.log.end(Topic::Events, id)?;
+        if let Some(takeover) = &mut coming.takeover {
+            takeover.begin_restore();
         }
-        let state = match &partition.failure {
-            None => AssignmentState::Deciding,
-            Some(failure) => AssignmentState::StandsStill(failure.clone()),
-        };
-        self.partitions.insert(id, partition);
-        self.assignments.set(id, &self.name, state);
-        Ok(())
+        let config = self.config.task(self.log.identity(), id);
+        match self.find_state(&config, committed) {
+            Ok(restored) => {
+                let told = self.clock.elapsed();
+                Ok(Ok(Restoring { restored, committed, of, told }))
+            }
+            Err(restore::Error::Log { source, .. }) => Err(source),
+            Err(error) => Ok(Err(error)),
+        }
     }
 
-    /// State and events of a partition, up to where its next record is decided.
-    fn restore(
+    /// A state to fold further: the copy of the process, or the newest snapshot, or nothing.
+    fn find_state(
         &mut self,
         config: &TaskConfig,
         committed: Option<Progress>,
     ) -> Result<Restored, restore::Error> {
-        let id = config.partition;
         let runs_ahead = committed.filter(|_| self.log.events_run_ahead());
         let is_ahead = |copy: &Restored| {
             runs_ahead.is_some_and(|it| copy.task.progress().next_offset > it.next_offset)
         };
-        let copy = self.standby.as_ref().and_then(|standby| standby.take(id));
+        let copy = self.standby.as_ref().and_then(|standby| standby.take(config.partition));
         let mut restored = match copy.filter(|copy| !is_ahead(copy)) {
             Some(copy) => copy,
             None => {
@@ -109,21 +243,64 @@ impl Worker {
         if let Some(committed) = runs_ahead {
             restored.task.fold_only_before(committed.next_offset);
         }
-        let warm_from = restored.events_end;
-        match restored.go_on(self.log.as_mut(), &mut self.wiring, &mut || false) {
-            Ok(()) => {
-                tracing::debug!(partition = id, warm_from, "caught up");
-                Ok(restored)
-            }
-            Err(error) => {
-                // The next try need not begin anew.
-                if let Some(standby) = &self.standby {
-                    restored.task.fold_only_before(u64::MAX);
-                    standby.leave(id, Some(restored));
-                }
-                Err(error)
-            }
+        tracing::debug!(partition = config.partition, warm_from = restored.events_end, "restore");
+        Ok(restored)
+    }
+
+    /// Folds as many events as a step may; gives whether there are no more.
+    fn fold_slice(&mut self, restored: &mut Restored) -> Result<bool, restore::Error> {
+        let works = self.partitions.values().any(|partition| partition.failure.is_none());
+        let most = if works { self.config.restore_slice } else { ALONE };
+        let (clock, begun) = (self.clock.clone(), self.clock.elapsed());
+        let (mut events, events_max) = (0, self.config.restore_events_max);
+        restored.go_on(self.log.as_mut(), &mut self.wiring, &mut || {
+            let late = events > 0
+                && events % LOOK_EVERY == 0
+                && clock.elapsed().saturating_sub(begun) >= most;
+            let full = events >= events_max;
+            events += 1;
+            late || full
+        })
+    }
+
+    /// Lets the records of a restored partition come.
+    fn start(&mut self, id: u32, restoring: &mut Restoring) -> Result<(), Error> {
+        let Restoring { restored, committed, .. } = restoring;
+        report_committed(id, *committed, restored.task.progress());
+        restored.task.resume(committed.unwrap_or(restored.task.progress()));
+        self.log.start(id, restored.task.progress().next_offset)
+    }
+
+    fn begin(&mut self, id: u32, restoring: Restoring) -> Partition {
+        let Restoring { restored: Restored { task, snapshot, events_end }, committed, .. } =
+            restoring;
+        self.epochs += 1;
+        let mut partition = Partition::new(task, self.epochs, committed);
+        partition.events_since_snapshot = events_end - snapshot.unwrap_or(0).min(events_end);
+        let task = partition.task_mut();
+        if events_end == 0 {
+            task.write_genesis();
         }
+        task.set_wire(self.wiring.wire().clone());
+        tracing::info!(
+            partition = id,
+            next_offset = task.progress().next_offset,
+            events = events_end,
+            snapshot,
+            "restored"
+        );
+        partition
+    }
+
+    /// A partition that this program cannot decide stands still; the others go on.
+    fn refuse(&mut self, id: u32, what: String) -> Went {
+        tracing::error!(partition = id, why = what, "a partition is refused: it stands still");
+        let (topology, wire) = (self.topology.clone(), self.wiring.wire().clone());
+        let task = Task::new(self.config.task(self.log.identity(), id), topology, wire);
+        self.epochs += 1;
+        let mut partition = Partition::new(task, self.epochs, None);
+        partition.failure = Some(Failure { offset: None, what });
+        Went::Done(Box::new(partition))
     }
 
     /// Of a partition that is owned no more, or restored anew.
@@ -135,7 +312,7 @@ impl Worker {
 
     /// Says that it owns nothing any more.
     pub(super) fn unassign_all(&self) {
-        for id in self.partitions.keys().chain(&self.assigned) {
+        for id in self.partitions.keys().chain(self.assigned.0.keys()) {
             self.assignments.remove(*id, &self.name);
         }
     }
@@ -175,6 +352,8 @@ impl Worker {
         let left = self.states_to_leave();
         self.log.release(&self.revoked)?;
         let revoked = std::mem::take(&mut self.revoked);
+        // Some may have been lost meanwhile, and were to be restored.
+        self.assigned.remove(&revoked);
         for id in revoked {
             let state = left.get(&id).copied().and_then(|events_end| {
                 let partition = self.partitions.remove(&id)?;

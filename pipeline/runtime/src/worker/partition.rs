@@ -8,6 +8,7 @@ use bellhop_core::outcome::{Outcome, Output};
 use bellhop_core::record::Record;
 use bellhop_core::task::{Progress, Task, UnknownSchema};
 
+use super::hold::Held;
 use crate::log::Part;
 use crate::telemetry::otlp::Span;
 
@@ -37,6 +38,10 @@ pub(super) struct Partition {
     spare: Option<Output>,
     pub(super) events_since_snapshot: u64,
     pub(super) ticked: Option<std::time::Duration>,
+    /// It waits for a schema, or to be started again.
+    pub(super) held: Option<Held>,
+    /// No records come: enough of them wait.
+    pub(super) paused: bool,
     pub(super) failure: Option<Failure>,
 }
 
@@ -62,6 +67,8 @@ impl Partition {
             spare: None,
             events_since_snapshot: 0,
             ticked: None,
+            held: None,
+            paused: false,
             failure: None,
         }
     }

@@ -23,7 +23,7 @@ use uuid::Uuid;
 
 use super::partition::Partition;
 use crate::clock::Clock;
-use crate::log::{Ended, Error, Transaction};
+use crate::log::{Ended, Transaction};
 use crate::restore::{self, Restored};
 use crate::telemetry::otlp::{Span, SpanKind};
 use crate::telemetry::{Source, Spans};
@@ -93,7 +93,7 @@ impl Tracer<'_> {
                 span.fail(failure.what.as_str());
                 self.spans.send(span);
             }
-            // It was decided before, or waits for the registry.
+            // It was decided before.
             (None, None) => {}
         }
     }
@@ -201,29 +201,31 @@ pub(super) fn end_transaction(mut span: Span, how: Ended, spans: &Spans, clock: 
     spans.send(span);
 }
 
-/// A partition that is taken over.
+/// A partition that is taken over, and the restore of its state.
 pub(super) struct Takeover {
     spans: Spans,
     clock: Arc<dyn Clock>,
     span: Span,
+    restore: Option<Span>,
 }
 
 impl Takeover {
     pub(super) fn begin(spans: Spans, clock: Arc<dyn Clock>, partition: u32) -> Self {
         let mut span = begin("take over", clock.as_ref());
         span.say(PARTITION, partition.to_string());
-        Self { spans, clock, span }
+        Self { spans, clock, span, restore: None }
     }
 
-    /// Restores the state, in a span of its own.
-    pub(super) fn restore(
-        &mut self,
-        restore: impl FnOnce() -> Result<Restored, restore::Error>,
-    ) -> Result<Restored, restore::Error> {
-        let mut span = begin("restore", self.clock.as_ref()).below(&self.span);
-        let restored = restore();
+    /// The restore begins, in a span of its own.
+    pub(super) fn begin_restore(&mut self) {
+        self.restore = Some(begin("restore", self.clock.as_ref()).below(&self.span));
+    }
+
+    /// The restore has ended.
+    pub(super) fn end_restore(&mut self, restored: Result<&Restored, &restore::Error>) {
+        let Some(mut span) = self.restore.take() else { return };
         span.end(self.clock.now());
-        match &restored {
+        match restored {
             Ok(Restored { events_end, snapshot, .. }) => {
                 span.say("bellhop.events_end", *events_end);
                 if let Some(snapshot) = snapshot {
@@ -233,13 +235,9 @@ impl Takeover {
             Err(error) => span.fail(error.to_string()),
         }
         self.spans.send(span);
-        restored
     }
 
-    pub(super) fn end(mut self, failed: Option<&Error>) {
-        if let Some(error) = failed {
-            self.span.fail(error.to_string());
-        }
+    pub(super) fn end(mut self) {
         self.span.end(self.clock.now());
         self.spans.send(self.span);
     }
