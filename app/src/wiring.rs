@@ -71,13 +71,14 @@ pub(crate) fn random_id() -> Uuid {
     uuid::Builder::from_random_bytes(((random() << 64) | random()).to_be_bytes()).into_uuid()
 }
 
-/// How the schemas of other writers are read: older and newer ones by the rules of Avro.
+/// How the schemas of other writers are read: older and newer ones by the rules of Avro, but no
+/// event with a field that this program does not know.
 ///
 /// # Errors
 /// As [`schemas`].
 pub(crate) fn resolve(topology: &Topology) -> Result<Arc<dyn Resolve>> {
-    Ok(Arc::new(OwnSchemas::new(schemas(topology)?, |writer, own| {
-        resolve::resolve(writer, own)
+    Ok(Arc::new(OwnSchemas::new(schemas(topology)?, |writer, own, unknown| {
+        resolve::resolve(writer, own, unknown)
             .map(Resolution::into_transcode)
             .map_err(|error| error.to_string())
     })))

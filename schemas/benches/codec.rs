@@ -23,7 +23,7 @@ use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::writer::datum::GenericDatumWriter;
 use bellhop_core::engine::encode_with_meta;
 use bellhop_core::message::{Message, Meta};
-use bellhop_core::topology::Transcode;
+use bellhop_core::topology::{Transcode, UnknownFields};
 use bellhop_schemas::contract;
 use bellhop_schemas::ids::ExternalRef;
 use bellhop_schemas::resolve::{Resolution, resolve};
@@ -221,7 +221,9 @@ where
 
     let older = text.replacen("\"doc\":", "\"aliases\":[\"old.Name\"],\"doc\":", 1);
     let older = older.replacen("\"name\":\"country\"", "\"name\":\"region\"", 1);
-    if let Resolution::Transcode(transcoder) = resolve(&older, &text).unwrap() {
+    if let Resolution::Transcode(transcoder) =
+        resolve(&older, &text, UnknownFields::Skipped).unwrap()
+    {
         let mut case = Case::new(
             message,
             "derived, from another schema",

@@ -7,6 +7,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use bellhop_core::topology::UnknownFields;
+
 use crate::resolve;
 use crate::schema::{self, Schema};
 
@@ -73,10 +75,14 @@ fn compare(old: &str, new: &str) -> Vec<(String, String)> {
         Ok(both) => both,
         Err(breaks) => return breaks,
     };
-    match resolve::compile(&old, &new) {
+    match resolve::compile(&old, &new, UnknownFields::Skipped) {
         Ok((_, gaps)) => gaps.into_iter().map(|gap| (gap.at, gap.what)).collect(),
         Err(resolve::Error::Unresolvable { at, what }) => vec![(at, what)],
-        Err(error @ (resolve::Error::Writer(_) | resolve::Error::Reader(_))) => {
+        Err(
+            error @ (resolve::Error::Writer(_)
+            | resolve::Error::Reader(_)
+            | resolve::Error::UnknownField { .. }),
+        ) => {
             vec![("the record".to_owned(), error.to_string())]
         }
     }

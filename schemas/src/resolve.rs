@@ -21,7 +21,7 @@ mod run;
 
 use std::sync::Arc;
 
-use bellhop_core::topology::Transcode;
+use bellhop_core::topology::{Transcode, UnknownFields};
 
 pub use self::compile::{Gap, compile};
 pub use self::run::Transcoder;
@@ -64,16 +64,25 @@ pub enum Error {
         /// What stands against it.
         what: String,
     },
+    /// The writer has a field that the reader would drop.
+    #[error(
+        "resolve {at}: this program does not know the field; run the version that wrote it, or a newer one"
+    )]
+    UnknownField {
+        /// Path of field names from the record.
+        at: String,
+    },
 }
 
-/// Compares a writer's schema with a reader's, both self-contained JSON.
+/// Compares a writer's schema with a reader's, both self-contained JSON. Commands are read with
+/// [`UnknownFields::Skipped`], events with [`UnknownFields::Refused`].
 ///
 /// # Errors
 /// [`Error`], which names the field that cannot be resolved.
-pub fn resolve(writer: &str, reader: &str) -> Result<Resolution, Error> {
+pub fn resolve(writer: &str, reader: &str, unknown: UnknownFields) -> Result<Resolution, Error> {
     let writer = Schema::parse(writer).map_err(Error::Writer)?;
     let reader = Schema::parse(reader).map_err(Error::Reader)?;
-    let (transcoder, _) = compile(&writer, &reader)?;
+    let (transcoder, _) = compile(&writer, &reader, unknown)?;
     if writer.canonical() == reader.canonical() {
         return Ok(Resolution::Same);
     }

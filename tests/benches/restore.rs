@@ -24,8 +24,8 @@ fn main() {
     let data = PathBuf::from(data.expect("a data directory"));
     let topology = Arc::new(Topology::discover().expect("a topology"));
     let schemas = contract::schemas().expect("a contract");
-    let resolve = Arc::new(OwnSchemas::new(schemas, |writer, own| {
-        let resolved = resolve::resolve(writer, own).map(Resolution::into_transcode);
+    let resolve = Arc::new(OwnSchemas::new(schemas, |writer, own, unknown| {
+        let resolved = resolve::resolve(writer, own, unknown).map(Resolution::into_transcode);
         resolved.map_err(|error| error.to_string())
     }));
     let folder = Folder::at(&data.join("snapshots"));

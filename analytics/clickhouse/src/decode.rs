@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bellhop_core::avro::{Avro as _, Reader as Avro};
 use bellhop_core::message::{Meta, Position, Timestamp};
 use bellhop_core::record::{Record, unframe};
-use bellhop_core::topology::Transcode;
+use bellhop_core::topology::{Transcode, UnknownFields};
 use bellhop_ledger::{Expander, KNOWN, Take};
 use bellhop_runtime::log::{self, Reader};
 use bellhop_schemas::resolve;
@@ -150,7 +150,7 @@ impl Decoder {
 fn reads(name: &str, text: &str) -> Reads {
     let refused = |why: String| Reads::Refused(format!("read the schema of {name}: {why}"));
     if let Some(known) = KNOWN.iter().find(|known| known.name == name) {
-        return match resolve::resolve(text, &(known.schema)()) {
+        return match resolve::resolve(text, &(known.schema)(), UnknownFields::Refused) {
             Ok(resolution) => match resolution.into_transcode() {
                 None => Reads::Same,
                 Some(transcode) => Reads::Transcode(transcode),

@@ -237,6 +237,17 @@ impl Topology {
         &self.stores
     }
 
+    /// How records of a name are read when their writer was newer: commands leniently, all else
+    /// whole or not at all.
+    #[must_use]
+    pub fn unknown_fields_of(&self, name: &str) -> UnknownFields {
+        let is_it = |request: &&Request| request.handler.message.name == name;
+        match self.requests.iter().find(is_it) {
+            Some(_) => UnknownFields::Skipped,
+            None => UnknownFields::Refused,
+        }
+    }
+
     /// Every record name with its self-contained schema: what a registry is told.
     #[must_use]
     pub fn schemas(&self) -> Vec<(&'static str, String)> {
@@ -368,6 +379,15 @@ fn check_stores(
         }
     }
     Ok(())
+}
+
+/// What becomes of a field that the writer of a record has and this program does not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum UnknownFields {
+    /// It is skipped: a producer may be newer than the workers.
+    Skipped,
+    /// The schema is refused: a fold without the field would be another state.
+    Refused,
 }
 
 /// Turns a datum of an older or newer schema into one of ours.

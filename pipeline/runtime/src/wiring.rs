@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bellhop_core::topology::{Topology, Transcode, Wire};
+use bellhop_core::topology::{Topology, Transcode, UnknownFields, Wire};
 
 use crate::log::{Error, Log, Lookup, Reader};
 
@@ -25,7 +25,7 @@ pub enum Resolved {
 /// Knows how to read a writer's schema.
 pub trait Resolve: Send + Sync {
     /// By full record name and schema text.
-    fn resolve(&self, name: &str, writer: &str) -> Resolved;
+    fn resolve(&self, name: &str, writer: &str, unknown: UnknownFields) -> Resolved;
 
     /// The text under which the program's own schema is registered; `derived` says the same, with
     /// no word of defaults.
@@ -34,15 +34,15 @@ pub trait Resolve: Send + Sync {
     }
 }
 
-impl<F: Fn(&str, &str) -> Resolved + Send + Sync> Resolve for F {
-    fn resolve(&self, name: &str, writer: &str) -> Resolved {
-        self(name, writer)
+impl<F: Fn(&str, &str, UnknownFields) -> Resolved + Send + Sync> Resolve for F {
+    fn resolve(&self, name: &str, writer: &str, unknown: UnknownFields) -> Resolved {
+        self(name, writer, unknown)
     }
 }
 
-/// Reads the data of a writer's schema, the first, as those of our own, the second: `None` when the
-/// bytes are the same; else why it cannot be done.
-pub type Translate = fn(&str, &str) -> Result<Option<Arc<dyn Transcode>>, String>;
+/// Given (writer, reader) schemas: a transcoder, `None` if their bytes are the same, or why they do
+/// not resolve.
+pub type Translate = fn(&str, &str, UnknownFields) -> Result<Option<Arc<dyn Transcode>>, String>;
 
 /// The program's own schemas, by name.
 pub struct OwnSchemas {
@@ -61,16 +61,16 @@ impl OwnSchemas {
     #[must_use]
     pub fn of(topology: &Topology) -> Self {
         let schemas = topology.schemas().into_iter().map(|(name, text)| (name.to_owned(), text));
-        Self::new(schemas.collect(), |_, _| Err("it differs from this program's own".to_owned()))
+        Self::new(schemas.collect(), |_, _, _| Err("it differs from this program's own".to_owned()))
     }
 }
 
 impl Resolve for OwnSchemas {
-    fn resolve(&self, name: &str, writer: &str) -> Resolved {
+    fn resolve(&self, name: &str, writer: &str, unknown: UnknownFields) -> Resolved {
         match self.schemas.get(name) {
             None => Resolved::Unknown,
             Some(own) if own == writer => Resolved::Same,
-            Some(own) => match (self.translate)(writer, own) {
+            Some(own) => match (self.translate)(writer, own, unknown) {
                 Ok(None) => Resolved::Same,
                 Ok(Some(transcode)) => Resolved::Transcode(transcode),
                 Err(why) => Resolved::Refused(why),
@@ -150,7 +150,8 @@ impl Wiring {
                 )));
             }
         };
-        let transcode = match self.resolve.resolve(&schema.name, &schema.text) {
+        let unknown = self.topology.unknown_fields_of(&schema.name);
+        let transcode = match self.resolve.resolve(&schema.name, &schema.text, unknown) {
             Resolved::Same | Resolved::Unknown => None,
             Resolved::Transcode(transcode) => Some(transcode),
             Resolved::Refused(why) => {

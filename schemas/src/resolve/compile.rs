@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use bellhop_core::topology::UnknownFields;
+
 use super::run::{Plan, PlanId, Seek, Step, Transcoder};
 use super::{Error, default};
 use crate::schema::{Field, Names, Primitive, Schema, Type, TypeId};
@@ -19,11 +21,17 @@ pub struct Gap {
 /// Compiles the program from `writer` to `reader`, and lists what it cannot read.
 ///
 /// # Errors
-/// [`Error::Unresolvable`] when no data of the writer could be read.
-pub fn compile(writer: &Schema, reader: &Schema) -> Result<(Transcoder, Vec<Gap>), Error> {
+/// [`Error::Unresolvable`] when no data of the writer could be read, [`Error::UnknownField`] when
+/// `unknown` refuses a field.
+pub fn compile(
+    writer: &Schema,
+    reader: &Schema,
+    unknown: UnknownFields,
+) -> Result<(Transcoder, Vec<Gap>), Error> {
     let mut compiler = Compiler {
         writer,
         reader,
+        unknown,
         empty: empty_types(writer),
         reader_empty: empty_types(reader),
         plans: Vec::new(),
@@ -59,6 +67,7 @@ fn empty_types(schema: &Schema) -> Vec<bool> {
 struct Compiler<'a> {
     writer: &'a Schema,
     reader: &'a Schema,
+    unknown: UnknownFields,
     empty: Vec<bool>,
     reader_empty: Vec<bool>,
     plans: Vec<Plan>,
@@ -179,6 +188,8 @@ impl Compiler<'_> {
         default: Option<&str>,
     ) -> Result<Plan, Error> {
         let number = |symbol: &str| reader.iter().position(|read| read == symbol);
+        // The default would stand for what is not known.
+        let default = default.filter(|_| self.unknown == UnknownFields::Skipped);
         let mut numbers = Vec::new();
         for symbol in writer {
             let read = number(symbol).or_else(|| number(default?));
@@ -200,7 +211,9 @@ impl Compiler<'_> {
                     self.gaps.push(Gap { at, what });
                     plans.push(None);
                 }
-                Err(error @ (Error::Writer(_) | Error::Reader(_))) => return Err(error),
+                Err(error @ (Error::Writer(_) | Error::Reader(_) | Error::UnknownField { .. })) => {
+                    return Err(error);
+                }
             }
         }
         if plans.iter().all(Option::is_none) {
@@ -227,6 +240,7 @@ impl Compiler<'_> {
         for (index, branch) in order {
             match self.plan(writer, branch) {
                 Ok(value) => return Ok(Plan::IntoUnion { branch: index, value }),
+                Err(error @ Error::UnknownField { .. }) => return Err(error),
                 // The deepest complaint is the one about the branch that was meant.
                 Err(error) => closest = deeper(closest, error, self.path.len()),
             }
@@ -254,6 +268,11 @@ impl Compiler<'_> {
             sources.push(source);
         }
         let read = sources.iter().filter_map(Seek::index).collect::<Vec<_>>();
+        let dropped = (0..writer.len()).find(|index| !read.contains(index));
+        if let Some(index) = dropped.filter(|_| self.unknown == UnknownFields::Refused) {
+            self.path.push(writer[index].name.clone());
+            return Err(Error::UnknownField { at: self.at() });
+        }
         if !read.is_sorted_by(|before, after| before < after) {
             let fields = writer.iter().map(|field| field.ty).collect();
             return Ok(Plan::Seek { fields, steps: sources });
@@ -290,7 +309,7 @@ impl Compiler<'_> {
 fn deeper(known: Option<Error>, new: Error, path_length: usize) -> Option<Error> {
     let depth = |error: &Error| match error {
         Error::Unresolvable { at, .. } => at.split('.').count().saturating_sub(path_length),
-        Error::Writer(_) | Error::Reader(_) => usize::MAX,
+        Error::Writer(_) | Error::Reader(_) | Error::UnknownField { .. } => usize::MAX,
     };
     match known {
         Some(known) if depth(&known) >= depth(&new) => Some(known),

@@ -146,7 +146,9 @@ impl Run<'_> {
             Plan::Fixed(size) => self.out.extend_from_slice(self.reader.take(*size)?),
             Plan::Enum(numbers) => match numbers.get(self.index()?) {
                 Some(Some(number)) => write_long(*number as i64, self.out),
-                Some(None) => return Err(self.reader.invalid("a symbol that the reader lacks")),
+                Some(None) => {
+                    return Err(self.reader.invalid("a symbol that this program does not know"));
+                }
                 None => return Err(self.reader.invalid("an enum symbol that does not exist")),
             },
             Plan::Array(items) => self.blocks(|run| run.value(*items, depth + 1))?,
@@ -166,7 +168,9 @@ impl Run<'_> {
             Plan::Seek { fields, steps } => self.seek(fields, steps, depth)?,
             Plan::FromUnion(branches) => match branches.get(self.index()?) {
                 Some(Some(value)) => self.value(*value, depth + 1)?,
-                Some(None) => return Err(self.reader.invalid("a branch that the reader lacks")),
+                Some(None) => {
+                    return Err(self.reader.invalid("a branch that this program does not know"));
+                }
                 None => return Err(self.reader.invalid("a union branch that does not exist")),
             },
             Plan::IntoUnion { branch, value } => {

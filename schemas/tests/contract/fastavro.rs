@@ -1,6 +1,6 @@
 //! Bytes of another implementation (`golden/fastavro/make.py`) and ours are the same.
 
-use bellhop_core::topology::Transcode;
+use bellhop_core::topology::{Transcode, UnknownFields};
 use bellhop_schemas::command::CreateReservation;
 use bellhop_schemas::contract;
 use bellhop_schemas::dimensions::Texts;
@@ -16,7 +16,9 @@ fn file(name: &str) -> Vec<u8> {
 fn read(stem: &str) -> CreateReservation {
     let writer = String::from_utf8(file(&format!("{stem}.avsc"))).unwrap();
     let reader = contract::schema("bellhop.command.CreateReservation").unwrap();
-    let Resolution::Transcode(transcoder) = resolve(&writer, &reader).unwrap() else {
+    let Resolution::Transcode(transcoder) =
+        resolve(&writer, &reader, UnknownFields::Skipped).unwrap()
+    else {
         panic!("{stem} is our own schema");
     };
     let mut datum = Vec::new();

@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use bellhop_core::avro::{DecodeError, write_long};
-use bellhop_core::topology::Transcode;
+use bellhop_core::topology::{Transcode, UnknownFields};
 use bellhop_schemas::contract;
 use bellhop_schemas::resolve::resolve;
 use proptest::collection::vec;
@@ -40,7 +40,7 @@ static PATHS: LazyLock<Vec<Path>> = LazyLock::new(|| {
         let writer = std::fs::read_to_string(file("avsc")).unwrap();
         paths.push(Path {
             name: stem.to_owned(),
-            transcode: resolve(&writer, &reader).unwrap().into_transcode(),
+            transcode: resolve(&writer, &reader, UnknownFields::Skipped).unwrap().into_transcode(),
             again,
             datum: std::fs::read(file("bin")).unwrap(),
         });
@@ -135,6 +135,6 @@ proptest! {
     #[test]
     fn a_writer_schema_of_any_text_is_resolved_or_refused(text in "[\\[\\]{}\":,a-z]{0,80}") {
         let reader = contract::schema("bellhop.engine.Tick").unwrap();
-        prop_assert!(resolve(&text, &reader).is_err());
+        prop_assert!(resolve(&text, &reader, UnknownFields::Skipped).is_err());
     }
 }

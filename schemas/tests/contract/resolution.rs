@@ -2,11 +2,16 @@
 
 use apache_avro::types::Value;
 use bellhop_core::avro::DecodeError;
-use bellhop_core::topology::Transcode;
+use bellhop_core::topology::{Transcode, UnknownFields};
 use bellhop_schemas::contract;
-use bellhop_schemas::resolve::{Resolution, Transcoder, resolve};
+use bellhop_schemas::resolve::{self, Error, Resolution, Transcoder};
 
 use crate::judge;
+
+/// As commands are read.
+fn resolve(writer: &str, reader: &str) -> Result<Resolution, Error> {
+    resolve::resolve(writer, reader, UnknownFields::Skipped)
+}
 
 fn transcode(writer: &str, reader: &str, datum: &[u8]) -> Result<Vec<u8>, DecodeError> {
     let Resolution::Transcode(transcoder) = resolve(writer, reader).unwrap() else {
@@ -162,8 +167,52 @@ fn branches_are_matched_by_type() {
         (record(&field("x", r#"["null","int"]"#)), record(&field("x", "\"int\"")));
     assert_eq!(
         transcode(&nullable, &plain, &[0]).unwrap_err().to_string(),
-        "decode at byte 1: a branch that the reader lacks"
+        "decode at byte 1: a branch that this program does not know"
     );
+}
+
+/// As events are read: what the fold would not see is an error that names it.
+#[test]
+fn an_event_with_a_field_that_is_not_known_is_refused_wherever_it_stands() {
+    let refused = |writer: &str, reader: &str| {
+        let resolved = resolve::resolve(writer, reader, UnknownFields::Refused);
+        resolved.map(|_| ()).unwrap_err().to_string()
+    };
+    let of = |fields: &str| format!(r#"{{"type":"record","name":"N","fields":[{fields}]}}"#);
+    let (p, q) = (field("p", "\"int\""), field("q", "\"int\""));
+    let (both, one) = (of(&format!("{p},{q}")), of(&q));
+    let cases: [(&str, fn(&str) -> String); 5] = [
+        ("x.p", |inner| inner.to_owned()),
+        ("x.p", |inner| format!(r#"{{"type":"array","items":{inner}}}"#)),
+        ("x.p", |inner| format!(r#"{{"type":"map","values":{inner}}}"#)),
+        ("x.p", |inner| format!(r#"["null",{inner}]"#)),
+        ("x.p", |inner| format!(r#"["string",{{"type":"array","items":["null",{inner}]}}]"#)),
+    ];
+    for (at, within) in cases {
+        let (writer, reader) =
+            (record(&field("x", &within(&both))), record(&field("x", &within(&one))));
+        resolve(&writer, &reader).unwrap();
+        let wanted = format!(
+            "resolve {at}: this program does not know the field; run the version that wrote it, or a newer one"
+        );
+        assert_eq!(refused(&writer, &reader), wanted, "{writer}");
+    }
+    let (top, without) = (record(&format!("{p},{q}")), record(&q));
+    assert!(refused(&top, &without).starts_with("resolve p: "), "{}", refused(&top, &without));
+}
+
+#[test]
+fn an_event_with_a_symbol_that_is_not_known_has_none_that_stands_for_it() {
+    let of = |symbols: &str, default: &str| {
+        let ty = format!(r#"{{"type":"enum","name":"E","symbols":[{symbols}]{default}}}"#);
+        record(&field("x", &ty))
+    };
+    let (writer, reader) = (of(r#""A","B""#, ""), of(r#""B""#, r#","default":"B""#));
+    let resolved = resolve::resolve(&writer, &reader, UnknownFields::Refused).unwrap();
+    let Resolution::Transcode(transcoder) = resolved else { panic!("the bytes are not the same") };
+    assert_eq!(transcoder.transcode(&[2], &mut Vec::new()), Ok(()));
+    let error = transcoder.transcode(&[0], &mut Vec::new()).unwrap_err();
+    assert_eq!(error.to_string(), "decode at byte 1: a symbol that this program does not know");
 }
 
 #[test]
@@ -175,7 +224,7 @@ fn symbols_are_matched_by_name() {
     assert_eq!(transcode(&writer, &reader, &[2]).unwrap(), [0]);
     assert_eq!(
         transcode(&writer, &reader, &[0]).unwrap_err().to_string(),
-        "decode at byte 1: a symbol that the reader lacks"
+        "decode at byte 1: a symbol that this program does not know"
     );
     let other = r#"{"type":"enum","name":"E","symbols":["B","C"],"default":"C"}"#;
     assert_eq!(transcode(&writer, &record(&field("x", other)), &[0]).unwrap(), [2]);
