@@ -89,7 +89,7 @@ impl fmt::Display for ProductCode {
 }
 
 /// The number that another system has for a reservation; unique per property.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Avro, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Avro, Serialize, Deserialize)]
 #[avro(name = "bellhop.ExternalRef")]
 #[serde(deny_unknown_fields)]
 pub struct ExternalRef {

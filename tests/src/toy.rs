@@ -37,7 +37,6 @@ pub struct Counter {
 
 impl State for Counter {
     const NAME: &'static str = "counters";
-    const VERSION: u32 = 1;
     type Key = CounterId;
 }
 

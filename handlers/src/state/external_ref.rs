@@ -1,16 +1,18 @@
 //! The numbers that other systems have for the reservations of a property.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use bellhop_core::avro::{Avro, DecodeError, Reader, SchemaWriter};
 use bellhop_core::prelude::{Avro, State};
 use bellhop_schemas::ids::{ExternalRef, PropertyId, ReservationId};
-use rustc_hash::FxBuildHasher;
 
 /// Which reservation a foreign number means; a number is never used twice.
+///
+/// Sorted: the numbers come from outside, and whoever chose them could make the keys of a hashed
+/// map collide.
 #[derive(Debug, Default)]
 pub struct ExternalRefs {
-    reservations: HashMap<ExternalRef, ReservationId, FxBuildHasher>,
+    reservations: BTreeMap<ExternalRef, ReservationId>,
 }
 
 /// One of them, as a snapshot holds it.
@@ -23,7 +25,6 @@ struct Entry {
 
 impl State for ExternalRefs {
     const NAME: &'static str = "external_refs";
-    const VERSION: u32 = 1;
     type Key = PropertyId;
 }
 
@@ -40,22 +41,13 @@ impl ExternalRefs {
     }
 }
 
-/// Sorted, so that equal maps have equal bytes.
 impl Avro for ExternalRefs {
     fn encode(&self, out: &mut Vec<u8>) {
-        let mut entries: Vec<_> = self
-            .reservations
-            .iter()
-            .map(|(external_ref, reservation_id)| Entry {
-                external_ref: external_ref.clone(),
-                reservation_id: *reservation_id,
-            })
-            .collect();
-        entries.sort_unstable_by(|a, b| {
-            let (a, b) = (&a.external_ref, &b.external_ref);
-            (&a.system, &a.id).cmp(&(&b.system, &b.id))
+        let entries = self.reservations.iter().map(|(external_ref, reservation_id)| Entry {
+            external_ref: external_ref.clone(),
+            reservation_id: *reservation_id,
         });
-        entries.encode(out);
+        entries.collect::<Vec<_>>().encode(out);
     }
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let entries = Vec::<Entry>::decode(reader)?.into_iter();

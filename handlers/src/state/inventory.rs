@@ -69,7 +69,6 @@ pub(crate) struct Shortage {
 
 impl State for Inventory {
     const NAME: &'static str = "inventory";
-    const VERSION: u32 = 2;
     type Key = PropertyId;
 }
 

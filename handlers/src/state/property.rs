@@ -40,7 +40,6 @@ struct Sequence {
 
 impl State for Property {
     const NAME: &'static str = "property";
-    const VERSION: u32 = 1;
     type Key = PropertyId;
 }
 

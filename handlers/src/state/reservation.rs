@@ -98,7 +98,6 @@ pub struct Reservation {
 
 impl State for Reservation {
     const NAME: &'static str = "reservation";
-    const VERSION: u32 = 1;
     type Key = ReservationKey;
 }
 
@@ -184,7 +183,7 @@ impl Avro for Packed {
         Bytes::decode(reader).map(|bytes| Self(bytes.0.into_boxed_slice()))
     }
     fn schema(out: &mut SchemaWriter) {
-        Bytes::schema(out);
+        out.packed::<ReservationCreated>();
     }
 }
 

@@ -60,6 +60,13 @@ impl SchemaWriter {
         true
     }
 
+    /// Writes the schema of bytes that hold an encoded `T`.
+    pub fn packed<T: Avro>(&mut self) {
+        self.push(r#"{"type":"bytes","holds":"#);
+        T::schema(self);
+        self.push("}");
+    }
+
     /// Bytes of JSON so far.
     #[must_use]
     pub fn bytes(&self) -> usize {

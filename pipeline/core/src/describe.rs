@@ -71,8 +71,6 @@ pub struct StoreDescription {
     pub name: &'static str,
     /// Type of its key.
     pub key: &'static str,
-    /// Version of its fold.
-    pub version: u32,
 }
 
 impl Description {
@@ -116,11 +114,10 @@ impl Description {
                 processors: processors.collect(),
             }
         });
-        let stores = topology.stores().iter().map(|store| StoreDescription {
-            name: store.name,
-            key: (store.key)(),
-            version: store.version,
-        });
+        let stores = topology
+            .stores()
+            .iter()
+            .map(|store| StoreDescription { name: store.name, key: (store.key)() });
         Self { requests: requests.collect(), events: events.collect(), stores: stores.collect() }
     }
 
@@ -153,7 +150,7 @@ impl Description {
         }
         writeln!(out, "\nSTORES")?;
         for store in &self.stores {
-            writeln!(out, "  {}  by {}  version {}", store.name, store.key, store.version)?;
+            writeln!(out, "  {}  by {}", store.name, store.key)?;
         }
         Ok(())
     }

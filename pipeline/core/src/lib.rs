@@ -17,6 +17,7 @@ pub mod driver;
 pub mod emit;
 pub mod engine;
 pub mod handler;
+pub mod hash;
 pub mod headers;
 pub mod message;
 pub mod outcome;

@@ -8,10 +8,10 @@ use std::fmt;
 use std::hash::Hash;
 
 use hashbrown::HashMap;
-use rustc_hash::FxBuildHasher;
 
-use crate::avro::{Avro, DecodeError, Reader};
-use crate::message::{MessageKey, short_type_name};
+use crate::avro::{Avro, DecodeError, Reader, SchemaWriter};
+use crate::hash::{Keyed, keyed};
+use crate::message::{LogId, MessageKey, short_type_name};
 
 /// A key of a store, and the message key that it is partitioned by.
 pub trait StoreKey: Avro + Copy + Eq + Ord + Hash + fmt::Debug + Send + 'static {
@@ -20,11 +20,13 @@ pub trait StoreKey: Avro + Copy + Eq + Ord + Hash + fmt::Debug + Send + 'static 
 }
 
 /// What a store keeps for one key.
+///
+/// Its schema ([`Avro::schema`]) says all of its shape, also of what it packs into bytes
+/// ([`SchemaWriter::packed`]): a snapshot in another shape is not read.
 pub trait State: Avro + fmt::Debug + Send + 'static {
-    /// Its name in snapshots and in `describe`.
+    /// Its name in snapshots and in `describe`. A fold that gives another state in the same shape
+    /// gets another name.
     const NAME: &'static str;
-    /// Raised whenever the fold of the same events gives another state.
-    const VERSION: u32;
     /// Its key.
     type Key: StoreKey;
 }
@@ -32,16 +34,16 @@ pub trait State: Avro + fmt::Debug + Send + 'static {
 /// The entries of one state in one partition.
 #[derive(Debug)]
 pub struct Store<S: State> {
-    entries: HashMap<S::Key, S, FxBuildHasher>,
-}
-
-impl<S: State> Default for Store<S> {
-    fn default() -> Self {
-        Self { entries: HashMap::default() }
-    }
+    entries: HashMap<S::Key, S, Keyed>,
 }
 
 impl<S: State> Store<S> {
+    /// An empty one of a log.
+    #[must_use]
+    pub fn of(log_id: LogId) -> Self {
+        Self { entries: HashMap::with_hasher(keyed(log_id)) }
+    }
+
     /// The entry of a key.
     #[inline]
     #[must_use]
@@ -100,12 +102,12 @@ impl<S: State> Store<S> {
 pub struct StoreInfo {
     /// Its name.
     pub name: &'static str,
-    /// Version of its fold.
-    pub version: u32,
+    /// The schemas of key and state.
+    pub shape: fn() -> String,
     /// Name of its key's type.
     pub key: fn() -> &'static str,
     /// Makes an empty one.
-    pub make: fn() -> Box<dyn AnyStore>,
+    pub make: fn(LogId) -> Box<dyn AnyStore>,
 }
 
 impl StoreInfo {
@@ -114,11 +116,19 @@ impl StoreInfo {
     pub const fn of<S: State>() -> Self {
         Self {
             name: S::NAME,
-            version: S::VERSION,
+            shape: shape_of::<S>,
             key: short_type_name::<S::Key>,
-            make: || Box::new(Store::<S>::default()),
+            make: |log_id| Box::new(Store::<S>::of(log_id)),
         }
     }
+}
+
+fn shape_of<S: State>() -> String {
+    let mut shape = SchemaWriter::default();
+    S::Key::schema(&mut shape);
+    shape.push(" ");
+    S::schema(&mut shape);
+    shape.into_text()
 }
 
 /// A store whose state's type is forgotten: what snapshots and comparisons need.

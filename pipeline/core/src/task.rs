@@ -108,9 +108,9 @@ impl Task {
     #[must_use]
     pub fn new(config: Config, topology: Arc<Topology>, wire: Arc<Wire>) -> Self {
         Self {
-            stores: topology.make_stores(),
+            stores: topology.make_stores(config.log_id),
             timers: Timers::default(),
-            dedupe: Dedupe::new(config.idempotency_hours),
+            dedupe: Dedupe::new(config.log_id, config.idempotency_hours),
             progress: Progress { next_offset: 0, stream_time: Timestamp::MIN },
             held: (0, 0),
             folds_before: u64::MAX,

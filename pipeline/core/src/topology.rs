@@ -10,13 +10,14 @@ use std::sync::Arc;
 use rustc_hash::FxBuildHasher;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::avro::DecodeError;
+use crate::avro::{DecodeError, schema_of};
 use crate::engine::{EngineRecord, Tick, engine_schemas};
-use crate::message::{Kind, Message, MessageInfo};
+use crate::message::{Kind, LogId, Message, MessageInfo};
 use crate::registry::{
     EVENTS, EventDescriptor, HANDLERS, HandlerDescriptor, PROCESSORS, ProcessorDescriptor, REQUESTS,
 };
 use crate::store::{StoreInfo, Stores};
+use crate::timer::TimerId;
 
 /// The wiring of all that is linked.
 pub struct Topology {
@@ -24,6 +25,10 @@ pub struct Topology {
     pub(crate) events: Vec<Entry>,
     events_by_type: HashMap<TypeId, usize, FxBuildHasher>,
     pub(crate) stores: Vec<StoreInfo>,
+    /// Of each store: what its snapshot must have been written with.
+    pub(crate) shapes: Vec<u64>,
+    /// The same of the timers that wait.
+    pub(crate) timers_shape: u64,
 }
 
 /// A command or timer and its handler.
@@ -216,7 +221,16 @@ impl Topology {
         check_stores(&decided, &processors)?;
         let events_by_type =
             entries.iter().map(|entry| ((entry.event.message.type_id)(), entry.index)).collect();
-        Ok(Self { requests: decided, events: entries, events_by_type, stores })
+        let shapes = stores.iter().map(|store| shape(store, &entries)).collect();
+        let timers_shape = timers_shape(requests);
+        Ok(Self {
+            requests: decided,
+            events: entries,
+            events_by_type,
+            stores,
+            shapes,
+            timers_shape,
+        })
     }
 
     /// Commands and timers with their handlers, in the order of their Avro names.
@@ -264,8 +278,8 @@ impl Topology {
         schemas
     }
 
-    pub(crate) fn make_stores(&self) -> Stores {
-        Stores { slots: self.stores.iter().map(|store| (store.make)()).collect() }
+    pub(crate) fn make_stores(&self, log_id: LogId) -> Stores {
+        Stores { slots: self.stores.iter().map(|store| (store.make)(log_id)).collect() }
     }
 
     /// # Panics
@@ -306,7 +320,7 @@ fn collect_stores(
         processors.iter().flat_map(|processor| processor.stores.iter().map(|used| &used.store));
     for store in read.chain(used) {
         let known = stores.entry(store.name).or_insert(*store);
-        if (known.key)() != (store.key)() || known.version != store.version {
+        if (known.shape)() != (store.shape)() {
             return Err(Error::TwoStores {
                 name: store.name,
                 first: (known.key)(),
@@ -315,6 +329,29 @@ fn collect_stores(
         }
     }
     Ok(stores.into_values().collect())
+}
+
+/// Fingerprint of a store: the schemas of key and state, and who writes it. A processor more for
+/// events of the past would have given another state.
+fn shape(store: &StoreInfo, entries: &[Entry]) -> u64 {
+    let mut text = (store.shape)();
+    for entry in entries {
+        for processor in entry.processors() {
+            if processor.stores.iter().any(|used| used.write && used.store.name == store.name) {
+                text.push_str(&format!("\n{} {}", entry.event.message.name, processor.name));
+            }
+        }
+    }
+    xxh3_64(text.as_bytes())
+}
+
+/// Fingerprint of the timers that may wait: they are kept as encoded messages.
+fn timers_shape(requests: &[MessageInfo]) -> u64 {
+    let timers = requests.iter().filter(|request| request.kind == Kind::Timer);
+    let mut schemas: Vec<_> = timers.map(|timer| (timer.schema)()).collect();
+    schemas.sort_unstable();
+    schemas.push(schema_of::<TimerId>());
+    xxh3_64(schemas.join("\n").as_bytes())
 }
 
 fn check_handlers(decided: &[Request], requests: &[MessageInfo]) -> Result<(), Error> {

@@ -57,7 +57,6 @@ pub struct Counter {
 
 impl State for Counter {
     const NAME: &'static str = "counters";
-    const VERSION: u32 = 1;
     type Key = CounterId;
 }
 

@@ -10,14 +10,35 @@ pub enum SnapshotError {
     /// Not a snapshot.
     #[error("read the snapshot")]
     Undecodable(#[from] DecodeError),
-    /// Of another log, partition, or version of a fold.
-    #[error("the snapshot is of {found}, wanted {wanted}")]
+    /// Of another log or partition, or written by a program with other stores.
+    #[error("the snapshot is of {found}, wanted {wanted}; the events are folded instead")]
     Mismatch {
         /// What it is of.
         found: String,
         /// What was wanted.
         wanted: String,
     },
+}
+
+/// A part of the state and the fingerprint of its schemas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Shape<'a> {
+    of: &'a str,
+    shape: u64,
+}
+
+impl Shape<'_> {
+    fn must_be(&self, wanted: &Shape<'_>) -> Result<(), SnapshotError> {
+        if self == wanted {
+            return Ok(());
+        }
+        let text = |it: &Shape<'_>| format!("{} in the shape {:016x}", it.of, it.shape);
+        Err(SnapshotError::Mismatch { found: text(self), wanted: text(wanted) })
+    }
+}
+
+fn read_shape(reader: &mut Reader<'_>) -> Result<u64, DecodeError> {
+    i64::decode(reader).map(i64::cast_unsigned)
 }
 
 impl Task {
@@ -29,11 +50,14 @@ impl Task {
         self.progress.next_offset.cast_signed().encode(out);
         self.progress.stream_time.encode(out);
         write_long(self.topology.stores.len() as i64, out);
-        for (info, store) in self.topology.stores.iter().zip(&self.stores.slots) {
+        for ((info, shape), store) in
+            self.topology.stores.iter().zip(&self.topology.shapes).zip(&self.stores.slots)
+        {
             info.name.to_owned().encode(out);
-            info.version.encode(out);
+            shape.cast_signed().encode(out);
             store.encode(out);
         }
+        self.topology.timers_shape.cast_signed().encode(out);
         self.timers.encode(out);
         self.dedupe.encode(out);
     }
@@ -62,15 +86,16 @@ impl Task {
             let wanted = format!("{} stores", self.topology.stores.len());
             return Err(SnapshotError::Mismatch { found: format!("{count} stores"), wanted });
         }
-        for (info, store) in self.topology.stores.iter().zip(&mut self.stores.slots) {
-            let (name, version) = (String::decode(&mut reader)?, u32::decode(&mut reader)?);
-            if (name.as_str(), version) != (info.name, info.version) {
-                let found = format!("version {version} of the store {name}");
-                let wanted = format!("version {} of the store {}", info.version, info.name);
-                return Err(SnapshotError::Mismatch { found, wanted });
-            }
+        let shaped = self.topology.stores.iter().zip(&self.topology.shapes);
+        for ((info, shape), store) in shaped.zip(&mut self.stores.slots) {
+            let name = String::decode(&mut reader)?;
+            let found = Shape { of: &format!("the store {name}"), shape: read_shape(&mut reader)? };
+            let wanted = Shape { of: &format!("the store {}", info.name), shape: *shape };
+            found.must_be(&wanted)?;
             store.restore(&mut reader)?;
         }
+        let found = Shape { of: "the timers", shape: read_shape(&mut reader)? };
+        found.must_be(&Shape { shape: self.topology.timers_shape, ..found })?;
         self.timers.restore(&mut reader)?;
         self.dedupe.restore(&mut reader)?;
         Ok(reader.finish()?)

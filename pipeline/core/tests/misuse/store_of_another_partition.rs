@@ -30,7 +30,6 @@ pub struct Shelf {
 
 impl State for Shelf {
     const NAME: &'static str = "shelf";
-    const VERSION: u32 = 1;
     type Key = ShelfId;
 }
 

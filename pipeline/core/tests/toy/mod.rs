@@ -36,7 +36,6 @@ pub struct Coins {
 
 impl State for Coins {
     const NAME: &'static str = "coins";
-    const VERSION: u32 = 1;
     type Key = BoxId;
 }
 
@@ -49,7 +48,6 @@ pub struct Journal {
 
 impl State for Journal {
     const NAME: &'static str = "journal";
-    const VERSION: u32 = 1;
     type Key = BoxId;
 }
 
