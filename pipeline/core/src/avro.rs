@@ -13,9 +13,12 @@
 
 use compact_str::CompactString;
 use uuid::Uuid;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// A type with an Avro schema and its binary encoding.
 pub trait Avro: Sized {
+    /// Whether a field that a later release added (`#[avro(since = "0.2.0")]`) stands in it.
+    const GROWN: bool = false;
     /// Appends the encoded value.
     fn encode(&self, out: &mut Vec<u8>);
     /// Reads a value written with this type's own schema.
@@ -25,6 +28,56 @@ pub trait Avro: Sized {
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError>;
     /// Writes the schema as JSON; a named type is written whole the first time, by name later.
     fn schema(out: &mut SchemaWriter);
+    /// Appends the value in the layout of its first release; what later ones added goes aside.
+    fn first_form(&self, out: &mut FirstForm) {
+        self.encode(&mut out.first);
+    }
+}
+
+/// A value in the layout of its first release, with the fields that were added since apart and only
+/// where they do not hold their default. So a hash of it stays when a release adds a field.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct FirstForm {
+    /// What the first release would have written.
+    pub first: Vec<u8>,
+    /// For each added field: where it stands in `first`, its name, its own two forms.
+    added: Vec<u8>,
+}
+
+impl FirstForm {
+    /// In memory that was used before.
+    pub(crate) fn into(mut first: Vec<u8>) -> Self {
+        first.clear();
+        Self { first, added: Vec::new() }
+    }
+
+    /// Adds a field of a later release, unless it holds its default.
+    pub fn add<T: Avro + Default>(&mut self, name: &str, value: &T) {
+        let form = |value: &T| {
+            let mut form = Self::default();
+            value.first_form(&mut form);
+            form
+        };
+        let own = form(value);
+        if own == form(&T::default()) {
+            return;
+        }
+        write_long(self.first.len() as i64, &mut self.added);
+        for part in [name.as_bytes(), &own.first, &own.added] {
+            write_bytes(part, &mut self.added);
+        }
+    }
+
+    /// Hash of both parts; of the first alone where nothing was added.
+    #[must_use]
+    pub fn hash(&mut self, seed: u64) -> u64 {
+        if !self.added.is_empty() {
+            let length = self.first.len() as u64;
+            self.first.append(&mut self.added);
+            self.first.extend_from_slice(&length.to_le_bytes());
+        }
+        xxh3_64_with_seed(&self.first, seed)
+    }
 }
 
 /// The self-contained schema of a type, as JSON text.
@@ -462,6 +515,7 @@ impl Avro for Uuid {
 }
 
 impl<T: Avro> Avro for Option<T> {
+    const GROWN: bool = T::GROWN;
     #[inline]
     fn encode(&self, out: &mut Vec<u8>) {
         match self {
@@ -485,9 +539,19 @@ impl<T: Avro> Avro for Option<T> {
         T::schema(out);
         out.push("]");
     }
+    fn first_form(&self, out: &mut FirstForm) {
+        match self {
+            None => out.first.push(0),
+            Some(value) => {
+                out.first.push(2);
+                value.first_form(out);
+            }
+        }
+    }
 }
 
 impl<T: Avro> Avro for Vec<T> {
+    const GROWN: bool = T::GROWN;
     #[inline]
     fn encode(&self, out: &mut Vec<u8>) {
         if !self.is_empty() {
@@ -504,6 +568,13 @@ impl<T: Avro> Avro for Vec<T> {
         out.push("{\"type\":\"array\",\"items\":");
         T::schema(out);
         out.push("}");
+    }
+    fn first_form(&self, out: &mut FirstForm) {
+        if !self.is_empty() {
+            write_long(self.len() as i64, &mut out.first);
+            self.iter().for_each(|item| item.first_form(out));
+        }
+        out.first.push(0);
     }
 }
 

@@ -10,12 +10,13 @@ use compact_str::{CompactString, ToCompactString};
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::avro::{Avro, DecodeError, Reader};
+use crate::avro::{Avro, DecodeError, FirstForm, Reader};
 use crate::context::Context;
-use crate::dedupe::{Dedupe, Fingerprint, FirstOutcome};
+use crate::dedupe::{Dedupe, FirstOutcome};
 use crate::emit::{Emitter, MESSAGE_BYTES_MAX, TooLarge};
 use crate::engine::{CommandAcknowledged, CommandConflicted, ParkedKind};
 use crate::handler::{CASCADE_DEPTH_MAX, Outputs};
+use crate::hash::PayloadHash;
 use crate::headers::Outgoing;
 use crate::message::{LogId, Message, MessageKey, Meta, Position, Source, Timestamp};
 use crate::outcome::{Decided, Outcome, Output, Unfit};
@@ -116,11 +117,12 @@ impl Call<'_> {
 
         let mut key = None;
         let mut fingerprint = None;
-        let mut payload_hash = 0;
+        let mut payload_hash = PayloadHash::NONE;
         if self.timer.is_none() {
             payload_hash = self.payload_hash(&command, &reader, body);
             let own = Self::idempotency_key(&mut meta)?;
-            let print = Fingerprint::of(self.record_key, own.as_bytes(), self.parts.scratch);
+            let print =
+                self.parts.dedupe.fingerprint(self.record_key, own.as_bytes(), self.parts.scratch);
             if let Some(first) = self.parts.dedupe.get(print) {
                 return Ok(self.answer_again::<C>(&meta, own, first, payload_hash));
             }
@@ -197,16 +199,23 @@ impl Call<'_> {
         Err(Unfit::new(ParkedKind::WrongKey, cause))
     }
 
-    /// Hash of the payload: of the bytes as they came, unless an encoder wrote them in a form that
-    /// equal values need not share.
-    fn payload_hash<C: Message>(&mut self, command: &C, reader: &Reader<'_>, body: &[u8]) -> u64 {
+    /// Hash of the payload: of the bytes as they came, unless a release added fields to the type, or
+    /// an encoder wrote them in a form that equal values need not share.
+    fn payload_hash<C: Message>(
+        &mut self,
+        command: &C,
+        reader: &Reader<'_>,
+        body: &[u8],
+    ) -> PayloadHash {
         let seed = self.payload_seed;
-        if reader.is_canonical() {
-            return xxh3_64_with_seed(body, seed);
+        if !C::GROWN && reader.is_canonical() {
+            return PayloadHash::of(xxh3_64_with_seed(body, seed));
         }
-        self.parts.scratch.clear();
-        command.encode(self.parts.scratch);
-        xxh3_64_with_seed(self.parts.scratch, seed)
+        let mut form = FirstForm::into(std::mem::take(self.parts.scratch));
+        command.first_form(&mut form);
+        let hash = form.hash(seed);
+        *self.parts.scratch = form.first;
+        PayloadHash::of(hash)
     }
 
     /// The idempotency key of a command: its own, or else its message id.
@@ -226,7 +235,7 @@ impl Call<'_> {
         meta: &Meta,
         key: CompactString,
         first: FirstOutcome,
-        payload_hash: u64,
+        payload_hash: PayloadHash,
     ) -> Outcome {
         let log_id = self.parts.log_id;
         let at = Position { partition: self.position.partition, offset: first.offset };
@@ -244,7 +253,13 @@ impl Call<'_> {
     }
 
     /// The metadata that all messages of this call share.
-    fn stamp(&self, meta: &Meta, key: Option<CompactString>, payload_hash: u64, depth: u8) -> Meta {
+    fn stamp(
+        &self,
+        meta: &Meta,
+        key: Option<CompactString>,
+        payload_hash: PayloadHash,
+        depth: u8,
+    ) -> Meta {
         Meta {
             message_id: Uuid::nil(),
             idempotency_key: None,
@@ -258,7 +273,7 @@ impl Call<'_> {
                 index: 0,
                 depth,
                 idempotency_key: key,
-                payload_hash: payload_hash.cast_signed(),
+                payload_hash: payload_hash.0.cast_signed(),
                 decided_by: self.parts.version.clone(),
             }),
         }

@@ -17,10 +17,11 @@
 use std::collections::VecDeque;
 
 use hashbrown::HashTable;
-use xxhash_rust::xxh3::xxh3_128;
+use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use crate::avro::{DecodeError, Reader, write_long};
-use crate::message::Timestamp;
+use crate::hash::{self, PayloadHash};
+use crate::message::{LogId, Timestamp};
 
 /// Entries of one allocation; a partition wastes at most one such chunk.
 const CHUNK: usize = 4096;
@@ -30,16 +31,6 @@ const CHUNK: usize = 4096;
 pub struct Fingerprint(u128);
 
 impl Fingerprint {
-    /// Of a record key followed by an idempotency key, written together into `scratch`.
-    #[must_use]
-    pub fn of(record_key: &[u8], idempotency_key: &[u8], scratch: &mut Vec<u8>) -> Self {
-        scratch.clear();
-        scratch.extend_from_slice(record_key);
-        scratch.push(0);
-        scratch.extend_from_slice(idempotency_key);
-        Self(xxh3_128(scratch))
-    }
-
     fn bucket(self) -> u64 {
         self.0 as u64
     }
@@ -49,7 +40,7 @@ impl Fingerprint {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FirstOutcome {
     /// Hash of the command's payload.
-    pub payload_hash: u64,
+    pub payload_hash: PayloadHash,
     /// Offset of the command.
     pub offset: u64,
     /// Index of its first event.
@@ -64,7 +55,7 @@ struct Entry([u32; 9]);
 
 impl Entry {
     fn new(key: Fingerprint, first: FirstOutcome) -> Self {
-        let (key, payload, offset) = (key.0, first.payload_hash, first.offset);
+        let (key, payload, offset) = (key.0, first.payload_hash.0, first.offset);
         Self([
             key as u32,
             (key >> 32) as u32,
@@ -86,7 +77,7 @@ impl Entry {
     fn first(&self) -> FirstOutcome {
         let [_, _, _, _, p, payload, o, offset, tail] = self.0.map(u64::from);
         FirstOutcome {
-            payload_hash: p | (payload << 32),
+            payload_hash: PayloadHash(p | (payload << 32)),
             offset: o | (offset << 32),
             index: (tail >> 16) as u16,
             code: tail as u16,
@@ -104,6 +95,8 @@ struct Segment {
 /// The remembered keys of one partition.
 pub struct Dedupe {
     retention_hours: i64,
+    /// Keeps producers from choosing keys that share a bucket.
+    seed: u64,
     segments: VecDeque<Segment>,
     chunks: VecDeque<Vec<Entry>>,
     /// Sequence number of the first entry of the first chunk.
@@ -116,11 +109,12 @@ pub struct Dedupe {
 }
 
 impl Dedupe {
-    /// Remembers keys for at least `retention_hours` of stream time.
+    /// Remembers keys of a log for at least `retention_hours` of stream time.
     #[must_use]
-    pub fn new(retention_hours: u32) -> Self {
+    pub fn new(log_id: LogId, retention_hours: u32) -> Self {
         Self {
             retention_hours: i64::from(retention_hours),
+            seed: hash::seed(log_id, 0),
             segments: VecDeque::new(),
             chunks: VecDeque::new(),
             base: 0,
@@ -128,6 +122,21 @@ impl Dedupe {
             next: 0,
             index: HashTable::new(),
         }
+    }
+
+    /// Fingerprint of a record key followed by an idempotency key, written together into `scratch`.
+    #[must_use]
+    pub fn fingerprint(
+        &self,
+        record_key: &[u8],
+        idempotency_key: &[u8],
+        scratch: &mut Vec<u8>,
+    ) -> Fingerprint {
+        scratch.clear();
+        scratch.extend_from_slice(record_key);
+        scratch.push(0);
+        scratch.extend_from_slice(idempotency_key);
+        Fingerprint(xxh3_128_with_seed(scratch, self.seed))
     }
 
     /// How many keys are remembered.
@@ -210,6 +219,13 @@ impl Dedupe {
         }
     }
 
+    fn forget(&mut self) {
+        self.segments.clear();
+        self.chunks.clear();
+        (self.base, self.oldest, self.next) = (0, 0, 0);
+        self.index.clear();
+    }
+
     fn entry(&self, sequence: u32) -> &Entry {
         entry_of(&self.chunks, self.base, sequence)
     }
@@ -236,7 +252,7 @@ impl Dedupe {
     /// # Errors
     /// [`DecodeError`] when the bytes are not those of [`Dedupe::encode`].
     pub fn restore(&mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
-        *self = Self::new(u32::try_from(self.retention_hours).unwrap_or(u32::MAX));
+        self.forget();
         let count = usize::try_from(reader.long()?).map_err(|_| reader.invalid("a count"))?;
         if count > reader.rest().len() / size_of::<Entry>() {
             return Err(reader.invalid("more keys than bytes"));
@@ -272,17 +288,19 @@ mod tests {
     use super::*;
     use crate::message::HOUR_US;
 
+    const LOG: LogId = LogId(uuid::Uuid::from_u128(7));
+
     fn key(n: u64) -> Fingerprint {
-        Fingerprint::of(b"property", &n.to_le_bytes(), &mut Vec::new())
+        Dedupe::new(LOG, 1).fingerprint(b"property", &n.to_le_bytes(), &mut Vec::new())
     }
 
     fn first(n: u64) -> FirstOutcome {
-        FirstOutcome { payload_hash: n * 7, offset: n, index: 3, code: (n % 5) as u16 }
+        FirstOutcome { payload_hash: PayloadHash(n * 7), offset: n, index: 3, code: (n % 5) as u16 }
     }
 
     #[test]
     fn a_remembered_key_takes_at_most_48_bytes() {
-        let mut dedupe = Dedupe::new(168);
+        let mut dedupe = Dedupe::new(LOG, 168);
         for count in 1..=1_000_000_u64 {
             dedupe.insert(key(count), first(count), Timestamp(count as i64 * 1000));
             if count >= 100_000 && count % 10_000 == 0 {
@@ -296,7 +314,7 @@ mod tests {
 
     #[test]
     fn an_hour_is_forgotten_when_the_retention_is_over_and_not_before() {
-        let mut dedupe = Dedupe::new(2);
+        let mut dedupe = Dedupe::new(LOG, 2);
         dedupe.insert(key(1), first(1), Timestamp(HOUR_US - 1));
         dedupe.insert(key(2), first(2), Timestamp(HOUR_US));
         dedupe.advance(Timestamp(3 * HOUR_US - 1));
@@ -309,7 +327,7 @@ mod tests {
     proptest! {
         #[test]
         fn it_answers_as_a_map_with_expiry_does(steps in prop::collection::vec((0..60_u64, 0..9_000_000_000_i64), 1..400)) {
-            let mut dedupe = Dedupe::new(3);
+            let mut dedupe = Dedupe::new(LOG, 3);
             let mut model: HashMap<u64, (i64, u64)> = HashMap::new();
             let mut now = 0;
             for (n, (id, pause)) in steps.into_iter().enumerate() {
@@ -326,7 +344,7 @@ mod tests {
             }
             let mut bytes = Vec::new();
             dedupe.encode(&mut bytes);
-            let mut copy = Dedupe::new(3);
+            let mut copy = Dedupe::new(LOG, 3);
             copy.restore(&mut Reader::new(&bytes)).map_err(|error| TestCaseError::fail(error.to_string()))?;
             for id in 0..60 {
                 prop_assert_eq!(copy.get(key(id)), dedupe.get(key(id)));

@@ -102,7 +102,7 @@ pub struct Source {
     pub depth: u8,
     /// Idempotency key of the command; null when a timer fired.
     pub idempotency_key: Option<CompactString>,
-    /// Hash of the command without its `meta`; 0 when a timer fired.
+    /// Hash of the command without its `meta`, its kind in the highest byte; 0 when a timer fired.
     pub payload_hash: i64,
     /// Version of the handlers that decided.
     pub decided_by: CompactString,

@@ -2,7 +2,7 @@
 
 use proc_macro2::TokenStream;
 use quote::quote;
-use syn::{Data, DeriveInput, Fields, LitStr};
+use syn::{Data, DeriveInput, Field, Fields, LitStr};
 
 /// The arguments of `#[avro(..)]`.
 #[derive(Default)]
@@ -43,7 +43,7 @@ impl Attributes {
 pub(crate) fn derive(input: DeriveInput) -> syn::Result<TokenStream> {
     let attributes = Attributes::of(&input)?;
     let ident = &input.ident;
-    let (encode, decode, schema) = match &input.data {
+    let (encode, decode, schema, more) = match &input.data {
         Data::Struct(data) => match &data.fields {
             Fields::Named(_) => record(&input, &attributes, &data.fields)?,
             Fields::Unnamed(fields) if fields.unnamed.len() == 1 => {
@@ -71,21 +71,57 @@ pub(crate) fn derive(input: DeriveInput) -> syn::Result<TokenStream> {
             fn schema(out: &mut ::bellhop_core::avro::SchemaWriter) {
                 #schema
             }
+            #more
         }
     })
 }
 
-type Parts = (TokenStream, TokenStream, TokenStream);
+/// Bodies of `encode`, `decode` and `schema`, and what else the trait has.
+type Parts = (TokenStream, TokenStream, TokenStream, TokenStream);
+
+/// The release that added a field: `#[avro(since = "0.2.0")]`.
+fn since(field: &Field) -> syn::Result<Option<LitStr>> {
+    let mut since = None;
+    for attribute in field.attrs.iter().filter(|attribute| attribute.path().is_ident("avro")) {
+        attribute.parse_nested_meta(|meta| {
+            if !meta.path.is_ident("since") {
+                return Err(meta.error("expected `since`"));
+            }
+            since = Some(meta.value()?.parse()?);
+            Ok(())
+        })?;
+    }
+    Ok(since)
+}
 
 fn record(input: &DeriveInput, attributes: &Attributes, fields: &Fields) -> syn::Result<Parts> {
     let name = attributes.required_name(input)?;
     let idents: Vec<_> = fields.iter().filter_map(|field| field.ident.as_ref()).collect();
     let types: Vec<_> = fields.iter().map(|field| &field.ty).collect();
     let head = format!(r#"{{"type":"record","name":"{}","fields":["#, name.value());
-    let starts = idents.iter().enumerate().map(|(index, ident)| {
+    let since: Vec<_> = fields.iter().map(since).collect::<syn::Result<_>>()?;
+    let names: Vec<_> =
+        idents.iter().map(|ident| ident.to_string().trim_start_matches("r#").to_owned()).collect();
+    let starts = names.iter().zip(&since).enumerate().map(|(index, (name, since))| {
         let comma = if index == 0 { "" } else { "," };
-        format!(r#"{comma}{{"name":"{}","type":"#, ident.to_string().trim_start_matches("r#"))
+        let since = since.as_ref().map(|it| format!(r#""since":"{}","#, it.value()));
+        format!(r#"{comma}{{"name":"{name}",{}"type":"#, since.unwrap_or_default())
     });
+    let is_grown = since.iter().any(Option::is_some);
+    let first_form = idents.iter().zip(&names).zip(&since).map(|((ident, name), since)| {
+        if since.is_some() {
+            quote! { out.add(#name, &self.#ident); }
+        } else {
+            quote! { ::bellhop_core::avro::Avro::first_form(&self.#ident, out); }
+        }
+    });
+    let more = quote! {
+        const GROWN: bool = #is_grown #( || <#types as ::bellhop_core::avro::Avro>::GROWN )*;
+        fn first_form(&self, out: &mut ::bellhop_core::avro::FirstForm) {
+            #( #first_form )*
+            let _ = out;
+        }
+    };
     Ok((
         quote! { #( ::bellhop_core::avro::Avro::encode(&self.#idents, out); )* let _ = out; },
         quote! {
@@ -99,11 +135,12 @@ fn record(input: &DeriveInput, attributes: &Attributes, fields: &Fields) -> syn:
                 out.push("]}");
             }
         },
+        more,
     ))
 }
 
 fn newtype(attributes: &Attributes, fields: &Fields) -> Parts {
-    let inner = fields.iter().map(|field| &field.ty);
+    let inner: Vec<_> = fields.iter().map(|field| &field.ty).collect();
     let schema = match &attributes.schema {
         Some(text) => quote! { out.push(#text); },
         None => quote! { #( <#inner as ::bellhop_core::avro::Avro>::schema(out); )* },
@@ -112,6 +149,12 @@ fn newtype(attributes: &Attributes, fields: &Fields) -> Parts {
         quote! { ::bellhop_core::avro::Avro::encode(&self.0, out); },
         quote! { ::bellhop_core::avro::Avro::decode(reader).map(Self) },
         schema,
+        quote! {
+            const GROWN: bool = #( <#inner as ::bellhop_core::avro::Avro>::GROWN )*;
+            fn first_form(&self, out: &mut ::bellhop_core::avro::FirstForm) {
+                ::bellhop_core::avro::Avro::first_form(&self.0, out);
+            }
+        },
     )
 }
 
@@ -145,5 +188,6 @@ fn symbols(
                 out.push(#schema);
             }
         },
+        quote! {},
     ))
 }

@@ -15,7 +15,9 @@ use proc_macro::TokenStream;
 /// Derives the Avro encoding of a record (a struct), a newtype or an enum without fields.
 ///
 /// `#[avro(name = "bellhop.Night")]` names a record or enum; `#[avro(schema = "..")]` gives a
-/// newtype another schema than its field's.
+/// newtype another schema than its field's. On a field, `#[avro(since = "0.2.0")]` names the release
+/// that added it: the hash of a command leaves it out while it holds its `Default`, which is the
+/// default of the contract.
 #[proc_macro_derive(Avro, attributes(avro))]
 pub fn derive_avro(input: TokenStream) -> TokenStream {
     expand(input, avro::derive)

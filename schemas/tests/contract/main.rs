@@ -13,6 +13,7 @@ mod allocation;
 mod compatibility;
 mod fastavro;
 mod golden;
+mod growth;
 mod hostile;
 mod personal_data;
 mod resolution;

@@ -1,10 +1,11 @@
 //! The fold: a task's state from the events of its partition.
 
 use crate::avro::{Avro, DecodeError, Reader};
-use crate::dedupe::{Dedupe, Fingerprint, FirstOutcome};
+use crate::dedupe::{Dedupe, FirstOutcome};
 use crate::engine::{
     CommandAcknowledged, CommandConflicted, EngineRecord, FORMAT_VERSION, Genesis, KEY_RULE,
 };
+use crate::hash::PayloadHash;
 use crate::message::{LogId, Meta, Timestamp};
 use crate::processor::Apply;
 use crate::record::unframe;
@@ -38,6 +39,14 @@ pub enum FoldError {
         position: String,
         /// What is wrong.
         source: DecodeError,
+    },
+    /// The hash of a command is of a kind that this program cannot compare with.
+    #[error(
+        "fold an event of {position}: its command was hashed by a newer version; run the version that wrote it, or a newer one"
+    )]
+    NewerHash {
+        /// Where.
+        position: String,
     },
     /// The events are another log's.
     #[error(
@@ -109,14 +118,14 @@ impl Task {
             }
         };
         if let Some(key) = source.idempotency_key.as_ref().filter(|_| remember) {
-            let print = Fingerprint::of(record_key, key.as_bytes(), &mut self.scratch);
+            let print = self.dedupe.fingerprint(record_key, key.as_bytes(), &mut self.scratch);
             if self.dedupe.get(print).is_none() {
-                let first = FirstOutcome {
-                    payload_hash: source.payload_hash.cast_unsigned(),
-                    offset: at.offset,
-                    index: source.index,
-                    code,
+                let payload_hash = PayloadHash::read(source.payload_hash.cast_unsigned());
+                let Some(payload_hash) = payload_hash else {
+                    return Err(FoldError::NewerHash { position: position() });
                 };
+                let first =
+                    FirstOutcome { payload_hash, offset: at.offset, index: source.index, code };
                 self.dedupe.insert(print, first, meta.occurred_at);
             }
         }
