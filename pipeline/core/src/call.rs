@@ -13,11 +13,12 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use crate::avro::{Avro, DecodeError, FirstForm, Reader};
 use crate::context::Context;
 use crate::dedupe::{Dedupe, FirstOutcome};
-use crate::emit::{Emitter, MESSAGE_BYTES_MAX, TooLarge};
+use crate::emit::{Emitter, TooLarge};
 use crate::engine::{CommandAcknowledged, CommandConflicted, ParkedKind};
 use crate::handler::{CASCADE_DEPTH_MAX, Outputs};
 use crate::hash::PayloadHash;
 use crate::headers::Outgoing;
+use crate::limits::{IDEMPOTENCY_KEY_BYTES_MAX, MESSAGE_BYTES_MAX, Shown};
 use crate::message::{LogId, Message, MessageKey, Meta, Position, Source, Timestamp};
 use crate::outcome::{Decided, Outcome, Output, Unfit};
 use crate::store::Stores;
@@ -192,8 +193,8 @@ impl Call<'_> {
             return Ok(());
         }
         let cause = format!(
-            "the record's key is \"{}\", its {} says \"{key}\"; send it with the latter",
-            String::from_utf8_lossy(self.record_key),
+            "the record's key is {}, its {} says \"{key}\"; send it with the latter",
+            Shown(self.record_key),
             C::TYPE,
         );
         Err(Unfit::new(ParkedKind::WrongKey, cause))
@@ -223,6 +224,13 @@ impl Call<'_> {
         match meta.idempotency_key.take() {
             Some(key) if key.is_empty() => {
                 let cause = "the idempotency key is empty; leave it null to use the message id";
+                Err(Unfit::new(ParkedKind::NoIdempotencyKey, cause))
+            }
+            Some(key) if key.len() > IDEMPOTENCY_KEY_BYTES_MAX => {
+                let cause = format!(
+                    "the idempotency key has {} bytes, at most {IDEMPOTENCY_KEY_BYTES_MAX} are remembered",
+                    key.len()
+                );
                 Err(Unfit::new(ParkedKind::NoIdempotencyKey, cause))
             }
             Some(key) => Ok(key),

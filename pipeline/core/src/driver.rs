@@ -11,7 +11,7 @@ use crate::avro::{Avro, Reader};
 use crate::engine::Parked;
 use crate::headers::Written;
 use crate::message::{LogId, Message, MessageKey, Meta, Timestamp};
-use crate::outcome::{Answer, Outcome};
+use crate::outcome::{Answer, Outcome, Output};
 use crate::record::{Header, Record, Records, frame, unframe};
 use crate::store::{State, Store};
 use crate::task::{Config, Task};
@@ -187,6 +187,19 @@ impl Driver {
         value: Option<&[u8]>,
         headers: &[Header<'_>],
     ) -> Sent {
+        self.send_and_keep(key, value, headers).0
+    }
+
+    /// Sends bytes, and gives the records that they led to as well.
+    ///
+    /// # Panics
+    /// As [`Driver::send_record`].
+    pub fn send_and_keep(
+        &mut self,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[Header<'_>],
+    ) -> (Sent, Output) {
         let record = Record { offset: self.offset, timestamp: self.now, key, value, headers };
         self.offset += 1;
         let outcome = match self.task.process(&record) {
@@ -205,7 +218,7 @@ impl Driver {
             });
             messages.collect()
         };
-        let output = self.task.output();
+        let output = std::mem::take(self.task.output());
         let parked = output.parked.get(0).map(|parked| {
             let (_, datum) = unframe(parked.value).unwrap_or_default();
             Parked::decode(&mut Reader::new(datum)).unwrap_or_else(|error| panic!("{error}"))
@@ -217,8 +230,7 @@ impl Driver {
             parked,
             replies: output.replies.clone(),
         };
-        output.clear();
-        sent
+        (sent, output)
     }
 
     /// Delivers a command at an offset that was handled before.

@@ -7,13 +7,10 @@ use crate::avro::{Avro, Reader};
 use crate::call::Parts;
 use crate::context::Context;
 use crate::engine::{EngineRecord, encode_with_meta};
+use crate::limits::{MESSAGE_BYTES_MAX, Shown};
 use crate::message::{Message, MessageKey, Meta, Position, Timestamp};
 use crate::processor::Apply;
 use crate::record::{Records, frame};
-
-/// Bytes of a message that a handler returns. Brokers take a record of 1,048,588 with its frame
-/// (`message.max.bytes`); more would make the transaction of a whole batch fail for ever.
-pub const MESSAGE_BYTES_MAX: usize = 1_000_000;
 
 /// Sends what a handler returned: events through their processors into the output, commands to
 /// the commands topic.
@@ -123,7 +120,7 @@ impl<C> Emitter<'_, C> {
             self.parts.scratch.as_slice() == self.record_key,
             "{} of {key} came of a message of {}: an event belongs to the key that was asked",
             E::TYPE,
-            String::from_utf8_lossy(self.record_key),
+            Shown(self.record_key),
         );
     }
 
@@ -191,7 +188,7 @@ fn take_back_too_large(
     too_large: &mut Option<TooLarge>,
 ) -> bool {
     let last = records.len() - 1;
-    let bytes = records.get(last).map_or(0, |record| record.value.len());
+    let bytes = records.get(last).map_or(0, |record| record.key.len() + record.value.len());
     if bytes <= MESSAGE_BYTES_MAX {
         return false;
     }

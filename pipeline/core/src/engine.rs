@@ -122,9 +122,10 @@ pub enum ParkedKind {
     TooLarge,
     /// Cascaded more than eight deep.
     TooDeep,
-    /// The command carries no idempotency key.
+    /// The command carries no idempotency key, or one that is too long.
     NoIdempotencyKey,
-    /// CloudEvents headers that are not whole, or name another message.
+    /// CloudEvents headers that are not whole or name another message, or a `correlation-id` that
+    /// is too long for a reply.
     WrongHeaders,
 }
 
@@ -142,16 +143,31 @@ pub struct Parked {
     pub kind: ParkedKind,
     /// The cause in words.
     pub cause: String,
-    /// Its key.
+    /// Its key, or the first 1,024 bytes of a longer one.
     pub key: Option<Bytes>,
+    /// Length of the whole key in bytes.
+    pub key_bytes: i64,
     /// Its value, or the first 64 KiB of one that is too large.
     pub value: Option<Bytes>,
     /// Length of the whole value in bytes.
     pub value_bytes: i64,
     /// XXH3-64 of the whole value.
     pub value_hash: i64,
-    /// Its headers.
+    /// Its first headers, as many as 64 KiB hold.
     pub headers: Vec<ParkedHeader>,
+    /// How many it has.
+    pub header_count: i64,
+}
+
+impl Parked {
+    /// Whether nothing of the record was cut, so that it can be sent again as it was.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, |bytes| bytes.0.len() as i64);
+        length(&self.key) == self.key_bytes
+            && length(&self.value) == self.value_bytes
+            && self.headers.len() as i64 == self.header_count
+    }
 }
 
 /// A header of a parked record.

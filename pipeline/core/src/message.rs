@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::avro::{self, Avro, DecodeError, Reader, SchemaWriter};
+use crate::limits::TYPE_BYTES_MAX;
 
 /// An instant: microseconds since 1970-01-01T00:00:00Z.
 #[derive(
@@ -231,6 +232,9 @@ impl MessageInfo {
     /// Of a type.
     #[must_use]
     pub const fn of<M: Message>() -> Self {
+        const {
+            assert!(M::TYPE.len() <= TYPE_BYTES_MAX, "a type name is longer than a header may be");
+        }
         Self {
             name: M::NAME,
             type_name: M::TYPE,

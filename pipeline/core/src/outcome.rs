@@ -4,6 +4,7 @@ use compact_str::CompactString;
 use uuid::Uuid;
 
 use crate::engine::{ParkedKind, Reply, ReplyOutcome};
+use crate::limits::{self, CAUSE_BYTES_MAX};
 use crate::message::Position;
 use crate::record::{PackedHeaders, Records};
 
@@ -25,9 +26,9 @@ pub struct Output {
 pub struct Answer {
     /// The topic that the command named.
     pub topic: CompactString,
-    /// The command's `correlation-id`, to go back as a header.
+    /// The command's `correlation-id`, to go back as a header; none where it was too long.
     pub correlation_id: Option<Vec<u8>>,
-    /// The command's key.
+    /// The command's key; none where it was too long.
     pub key: Option<Vec<u8>>,
     /// The framed [`Reply`].
     pub value: Vec<u8>,
@@ -121,8 +122,11 @@ pub struct Unfit {
 }
 
 impl Unfit {
+    /// A cause that is too long is cut.
     pub(crate) fn new(kind: ParkedKind, cause: impl Into<String>) -> Self {
-        Self { kind, cause: cause.into() }
+        let mut cause = cause.into();
+        limits::cut(&mut cause, CAUSE_BYTES_MAX);
+        Self { kind, cause }
     }
 }
 

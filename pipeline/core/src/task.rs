@@ -28,16 +28,17 @@ use crate::engine::{
     EngineRecord, FORMAT_VERSION, Genesis, KEY_RULE, Parked, ParkedHeader, ParkedKind, Reply,
 };
 use crate::headers::{self, Writer, Written};
+use crate::limits::{
+    self, CORRELATION_ID_BYTES_MAX, HEADER_LENGTHS_BYTES, KEY_BYTES_MAX, Largest,
+    PARKED_HEADERS_BYTES_MAX, PARKED_VALUE_BYTES_MAX, Shown,
+};
 use crate::message::{LogId, Position, Timestamp};
 use crate::outcome::{Answer, Outcome, Output, Unfit};
 use crate::partition::partition_of;
-use crate::record::{Record, frame, unframe};
+use crate::record::{Header, Record, frame, unframe};
 use crate::store::Stores;
 use crate::timer::{Pending, TimerId, Timers};
 use crate::topology::{Target, Topology, Wire};
-
-/// Bytes kept of a value that is too large to decide.
-pub const PARKED_VALUE_BYTES_MAX: usize = 64 * 1024;
 
 /// What a task is told once.
 #[derive(Debug, Clone)]
@@ -122,6 +123,12 @@ impl Task {
             topology,
             wire,
         }
+    }
+
+    /// Bytes of the largest record that it can write to each topic.
+    #[must_use]
+    pub fn largest(&self) -> Largest {
+        Largest::of(self.config.value_bytes_max)
     }
 
     /// Its configuration.
@@ -222,10 +229,10 @@ impl Task {
         if record.headers.is_empty() {
             return;
         }
-        let header = |name| record.headers.iter().find(|header| header.name == name);
-        let topic = header(REPLY_TO).and_then(|to| {
-            self.config.reply_topics.iter().find(|topic| topic.as_bytes() == to.value)
-        });
+        let topic = self.reply_topic(record.headers);
+        // What is larger than any message's is of no use to whoever waits.
+        let fits = |bytes: &&[u8]| bytes.len() <= KEY_BYTES_MAX;
+        let key = record.key.filter(fits);
         let at = Position { partition: self.config.partition, offset: record.offset };
         let (Some(topic), Some(reply)) = (topic, outcome.reply(at)) else { return };
         let mut value = Vec::new();
@@ -234,16 +241,42 @@ impl Task {
         let mut headers = Vec::new();
         if let Some(outgoing) = self.header_writer.outgoing() {
             let id = self.config.log_id.message_id(at, REPLY_INDEX);
-            let key = record.key.unwrap_or_default();
-            outgoing.write(id, Reply::TYPE, key, self.progress.stream_time, &mut headers);
+            outgoing.write(
+                id,
+                Reply::TYPE,
+                key.unwrap_or_default(),
+                self.progress.stream_time,
+                &mut headers,
+            );
         }
         self.output.replies.push(Answer {
             topic: topic.clone(),
-            correlation_id: header(CORRELATION_ID).map(|id| id.value.to_vec()),
-            key: record.key.map(<[u8]>::to_vec),
+            correlation_id: correlation_id(record.headers)
+                .filter(|id| id.len() <= CORRELATION_ID_BYTES_MAX)
+                .map(<[u8]>::to_vec),
+            key: key.map(<[u8]>::to_vec),
             value,
             headers,
         });
+    }
+
+    /// Where a command asks to be answered, if the configuration allows it.
+    fn reply_topic(&self, headers: &[Header<'_>]) -> Option<&CompactString> {
+        let to = headers.iter().find(|header| header.name == REPLY_TO)?;
+        self.config.reply_topics.iter().find(|topic| topic.as_bytes() == to.value)
+    }
+
+    /// Holds the headers of a command against its message and the bounds of its reply.
+    fn check_headers(&self, headers: &[Header<'_>], names: [&str; 2]) -> Result<(), Unfit> {
+        let unfit = |cause| Unfit::new(ParkedKind::WrongHeaders, cause);
+        headers::check(headers, names).map_err(unfit)?;
+        let bytes = correlation_id(headers).map_or(0, <[u8]>::len);
+        if bytes > CORRELATION_ID_BYTES_MAX && self.reply_topic(headers).is_some() {
+            return Err(unfit(format!(
+                "the correlation-id has {bytes} bytes, a reply takes at most {CORRELATION_ID_BYTES_MAX}"
+            )));
+        }
+        Ok(())
     }
 
     /// Moves time to the record and fires what is due; gives the next message index.
@@ -261,6 +294,11 @@ impl Task {
     }
 
     fn examine<'r>(&self, record: &Record<'r>) -> Result<(u32, &'r [u8]), Unfit> {
+        let key_bytes = record.key.map_or(0, <[u8]>::len);
+        if key_bytes > KEY_BYTES_MAX {
+            let cause = format!("the key has {key_bytes} bytes, at most {KEY_BYTES_MAX} are read");
+            return Err(Unfit::new(ParkedKind::WrongKey, cause));
+        }
         let Some(value) = record.value else {
             return Err(Unfit::new(ParkedKind::Undecodable, "the record has no value"));
         };
@@ -298,15 +336,14 @@ impl Task {
         };
         if !record.headers.is_empty() {
             let message = request.handler.message;
-            headers::check(record.headers, [message.type_name, message.name])
-                .map_err(|cause| Unfit::new(ParkedKind::WrongHeaders, cause))?;
+            self.check_headers(record.headers, [message.type_name, message.name])?;
         }
         let key = record.key.unwrap_or_default();
         let home = partition_of(key, self.config.partitions);
         if home != self.config.partition {
             let cause = format!(
-                "the key \"{}\" belongs to partition {home}, the record is in {}; produce with the murmur2 partitioner (librdkafka: partitioner=murmur2_random)",
-                String::from_utf8_lossy(key),
+                "the key {} belongs to partition {home}, the record is in {}; produce with the murmur2 partitioner (librdkafka: partitioner=murmur2_random)",
+                Shown(key),
                 self.config.partition,
             );
             return Err(Unfit::new(ParkedKind::WrongKey, cause));
@@ -388,39 +425,27 @@ impl Task {
 
     fn write_parked(&mut self, record: &Record<'_>, unfit: Unfit) -> Outcome {
         let value = record.value.unwrap_or_default();
-        let kept = match unfit.kind {
-            ParkedKind::TooLarge => value.get(..PARKED_VALUE_BYTES_MAX).unwrap_or(value),
-            ParkedKind::Undecodable
-            | ParkedKind::UnknownType
-            | ParkedKind::WrongKey
-            | ParkedKind::Panicked
-            | ParkedKind::TooDeep
-            | ParkedKind::NoIdempotencyKey
-            | ParkedKind::WrongHeaders => value,
-        };
+        let is_larger = value.len() > self.config.value_bytes_max;
+        let kept = if is_larger { limits::first(value, PARKED_VALUE_BYTES_MAX) } else { value };
         let parked = Parked {
             offset: record.offset.cast_signed(),
             timestamp: record.timestamp,
             parked_at: self.progress.stream_time,
             kind: unfit.kind,
             cause: unfit.cause,
-            key: record.key.map(|key| Bytes(key.to_vec())),
+            key: record.key.map(|key| Bytes(limits::first(key, KEY_BYTES_MAX).to_vec())),
+            key_bytes: record.key.map_or(0, <[u8]>::len) as i64,
             value: record.value.map(|_| Bytes(kept.to_vec())),
             value_bytes: value.len() as i64,
             value_hash: xxh3_64(value).cast_signed(),
-            headers: record
-                .headers
-                .iter()
-                .map(|header| ParkedHeader {
-                    name: header.name.to_owned(),
-                    value: Bytes(header.value.to_vec()),
-                })
-                .collect(),
+            headers: first_headers(record.headers),
+            header_count: record.headers.len() as i64,
         };
         let schema_id = self.wire.written_id(Parked::NAME);
         self.output.parked.push(
             self.progress.stream_time,
-            |out| out.extend_from_slice(record.key.unwrap_or_default()),
+            // The key stands inside, where one that is empty differs from none.
+            |_| {},
             |out| {
                 frame(schema_id, out);
                 parked.encode(out);
@@ -428,4 +453,24 @@ impl Task {
         );
         Outcome::Parked(unfit.kind)
     }
+}
+
+fn correlation_id<'r>(headers: &[Header<'r>]) -> Option<&'r [u8]> {
+    headers.iter().find(|header| header.name == CORRELATION_ID).map(|header| header.value)
+}
+
+/// As many headers as a parked record takes.
+fn first_headers(headers: &[Header<'_>]) -> Vec<ParkedHeader> {
+    let mut left = PARKED_HEADERS_BYTES_MAX;
+    let fitting = headers.iter().take_while(|header| {
+        let bytes = header.name.len() + header.value.len() + HEADER_LENGTHS_BYTES;
+        let rest = left.checked_sub(bytes);
+        left = rest.unwrap_or(0);
+        rest.is_some()
+    });
+    let kept = |header: &Header<'_>| ParkedHeader {
+        name: header.name.to_owned(),
+        value: Bytes(header.value.to_vec()),
+    };
+    fitting.map(kept).collect()
 }

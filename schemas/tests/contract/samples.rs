@@ -425,10 +425,12 @@ fn engine_records() -> Vec<Sample> {
         kind: ParkedKind::Panicked,
         cause: "a handler panicked".into(),
         key: Some(Bytes(b"key".to_vec())),
+        key_bytes: 3,
         value: Some(Bytes(vec![0, 0, 0, 0, 9, 255])),
         value_bytes: 6,
         value_hash: -9,
         headers: vec![ParkedHeader { name: "reply-to".into(), value: Bytes(b"a".to_vec()) }],
+        header_count: 1,
     };
     let id = Uuid::from_u128(0x1234_5678_9abc_4def_8000_0000_0000_0001);
     vec![
