@@ -9,7 +9,7 @@ use bellhop_core::record::{Record, frame};
 use bellhop_core::task::Progress;
 use bellhop_core::topology::Topology;
 use bellhop_handlers as _;
-use bellhop_runtime::log::{Each, Error, Identity, Reader, Schema, Timestamps, Topic};
+use bellhop_runtime::log::{Each, Error, Identity, Lookup, Reader, Schema, Timestamps, Topic};
 use bellhop_runtime::restore::{self, restore};
 use bellhop_runtime::wiring::{OwnSchemas, Wiring};
 use bellhop_runtime::worker::Config;
@@ -32,8 +32,9 @@ impl Reader for OneEvent {
     fn identity(&self) -> &Identity {
         &self.identity
     }
-    fn schema_of(&mut self, id: u32) -> Result<Option<Schema>, Error> {
-        Ok((id == NEWER).then(|| self.schema.clone()))
+    fn schema_of(&mut self, id: u32) -> Result<Lookup, Error> {
+        assert_eq!(id, NEWER);
+        Ok(Lookup::Known(self.schema.clone()))
     }
     fn end(&mut self, topic: Topic, _: u32) -> Result<u64, Error> {
         Ok(u64::from(topic == Topic::Events))
