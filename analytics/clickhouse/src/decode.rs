@@ -150,7 +150,8 @@ impl Decoder {
 fn reads(name: &str, text: &str) -> Reads {
     let refused = |why: String| Reads::Refused(format!("read the schema of {name}: {why}"));
     if let Some(known) = KNOWN.iter().find(|known| known.name == name) {
-        return match resolve::resolve(text, &(known.schema)(), UnknownFields::Refused) {
+        // Rows come of single events: a field more than is known here takes nothing from them.
+        return match resolve::resolve(text, &(known.schema)(), UnknownFields::Skipped) {
             Ok(resolution) => match resolution.into_transcode() {
                 None => Reads::Same,
                 Some(transcode) => Reads::Transcode(transcode),
