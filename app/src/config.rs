@@ -122,7 +122,8 @@ impl Default for Config {
 
 fn is_ours(variable: &UncasedStr) -> bool {
     let of_tools = TOOLS.iter().any(|tool| variable == *tool);
-    !of_tools && !variable.starts_with("test_") && !variable.starts_with("bench_")
+    let is_of_tests = |prefix: &&str| variable.starts_with(prefix);
+    !of_tools && !["test_", "bench_", "fuzz_"].iter().any(|prefix| is_of_tests(prefix))
 }
 
 impl Config {

@@ -140,7 +140,7 @@ fn read_line(input: &mut impl BufRead) -> Result<Option<Vec<u8>>> {
 ///
 /// # Errors
 /// What is wrong with it.
-fn parse(line: &[u8], timed: bool) -> Result<Parsed> {
+pub(crate) fn parse(line: &[u8], timed: bool) -> Result<Parsed> {
     let value: Value =
         serde_json::from_slice(line).map_err(|error| anyhow!("not JSON: {error}"))?;
     let Value::Object(mut fields) = value else {

@@ -12,6 +12,8 @@ mod config;
 mod desk;
 mod embedded;
 mod event;
+#[cfg(test)]
+mod fuzzing;
 mod http;
 mod json_lines;
 mod lake;

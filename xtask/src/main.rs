@@ -1,9 +1,10 @@
-//! The project's own commands: `cargo xtask test`, `lint`, `bench`, `simulate`, `soak`, `audit`.
+//! The project's own commands: `cargo xtask test`, `lint`, `bench`, `simulate`, `fuzz`, `soak`, `audit`.
 #![allow(clippy::print_stdout, reason = "a command-line tool talks")]
 
 mod audit;
 mod bench;
 mod cargo;
+mod fuzz;
 mod licences;
 mod plot;
 mod soak;
@@ -38,6 +39,11 @@ enum Command {
     ///
     /// Example: `cargo xtask soak --minutes 30 clickhouse`
     Soak(soak::Arguments),
+    /// Gives damaged inputs to everything that reads bytes from outside: records, schemas, headers,
+    /// snapshots, lines of JSON, CSV, configuration, SQL.
+    ///
+    /// Example: `cargo xtask fuzz --seconds 3600 fuzz_values_of_commands`
+    Fuzz(fuzz::Arguments),
     /// Measures, in release mode, and holds the numbers against their gates.
     Bench(bench::Arguments),
     /// Replays the real data, lands it in ClickHouse and audits it there: starts all it needs.
@@ -62,6 +68,7 @@ fn main() -> anyhow::Result<()> {
             let only = ["--test", "simulation", "--", "--nocapture"];
             cargo::run(&[arguments.as_slice(), &only].concat(), &[variable])
         }
+        Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Soak(arguments) => soak::run(&arguments),
         Command::Audit { what } => audit::run(&what),

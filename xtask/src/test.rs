@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use bellhop_harness::Docker;
 
 use self::summary::Summary;
-use crate::cargo;
+use crate::{cargo, fuzz};
 
 /// The tests that need a Docker engine; see `tests/Cargo.toml`.
 pub(crate) const CONTAINERS: &str = "containers";
@@ -67,7 +67,8 @@ struct Group {
 /// Everything there is to test, in the order of a run: what fails fastest first.
 fn groups(docker: &Docker) -> Vec<Group> {
     let test = ["test", "--locked", "--no-fail-fast"];
-    let group = |name, arguments| Group { name, arguments, variables: Vec::new() };
+    let fuzzing = (fuzz::SECONDS, fuzz::SECONDS_IN_TESTS.to_string());
+    let group = |name, arguments| Group { name, arguments, variables: vec![fuzzing.clone()] };
     let mut groups = vec![
         group("all but the SQL engine", cargo::of_rest(&test)),
         group("the SQL engine and the program", cargo::of_engine(&test)),
