@@ -7,3 +7,4 @@ CREATE TABLE IF NOT EXISTS migrations (
 )
 ENGINE = ReplacingMergeTree(applied_at)
 ORDER BY number
+COMMENT 'Made by bellhop migrate'

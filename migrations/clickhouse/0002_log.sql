@@ -6,3 +6,4 @@ CREATE TABLE IF NOT EXISTS log (
 )
 ENGINE = ReplacingMergeTree(since)
 ORDER BY log_id
+COMMENT 'Made by bellhop migrate'

@@ -32,8 +32,16 @@ CREATE TABLE IF NOT EXISTS events (
         ),
         toDateTime64(0, 3, 'UTC'),
         now64(3, 'UTC')
-    ) CODEC(Delta, ZSTD(1))
+    ) CODEC(Delta, ZSTD(1)),
+    INDEX by_landed_at landed_at TYPE minmax GRANULARITY 1,
+    INDEX by_message_id message_id TYPE bloom_filter(0.01) GRANULARITY 1,
+    INDEX by_reservation_id reservation_id TYPE bloom_filter(0.01) GRANULARITY 1,
+    INDEX by_correlation_id correlation_id TYPE bloom_filter(0.01) GRANULARITY 1
 )
 ENGINE = MergeTree
 ORDER BY (`partition`, `offset`)
-SETTINGS non_replicated_deduplication_window = 20000
+SETTINGS
+    non_replicated_deduplication_window = 20000,
+    fsync_after_insert = 1, fsync_part_directory = 1,
+    enable_vertical_merge_algorithm = 0, merge_selector_base = 8
+COMMENT 'Made by bellhop migrate'

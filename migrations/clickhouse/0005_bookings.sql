@@ -38,8 +38,13 @@ CREATE TABLE IF NOT EXISTS bookings (
         ),
         toDateTime64(0, 3, 'UTC'),
         now64(3, 'UTC')
-    ) CODEC(Delta, ZSTD(1))
+    ) CODEC(Delta, ZSTD(1)),
+    INDEX place (`partition`, `offset`) TYPE minmax GRANULARITY 1
 )
 ENGINE = MergeTree
 ORDER BY (property_id, reservation_id, `offset`)
-SETTINGS non_replicated_deduplication_window = 20000
+SETTINGS
+    non_replicated_deduplication_window = 20000,
+    fsync_after_insert = 1, fsync_part_directory = 1,
+    enable_vertical_merge_algorithm = 0, merge_selector_base = 8
+COMMENT 'Made by bellhop migrate'

@@ -21,8 +21,12 @@ CREATE TABLE IF NOT EXISTS supply (
         ),
         toDateTime64(0, 3, 'UTC'),
         now64(3, 'UTC')
-    ) CODEC(Delta, ZSTD(1))
+    ) CODEC(Delta, ZSTD(1)),
+    INDEX place (`partition`, `offset`) TYPE minmax GRANULARITY 1
 )
 ENGINE = MergeTree
 ORDER BY (property_id, `offset`, `index`)
-SETTINGS non_replicated_deduplication_window = 20000
+SETTINGS
+    non_replicated_deduplication_window = 20000,
+    fsync_after_insert = 1, fsync_part_directory = 1
+COMMENT 'Made by bellhop migrate'

@@ -18,4 +18,7 @@ CREATE TABLE IF NOT EXISTS parked (
 )
 ENGINE = MergeTree
 ORDER BY (`partition`, `offset`)
-SETTINGS non_replicated_deduplication_window = 20000
+SETTINGS
+    non_replicated_deduplication_window = 20000,
+    fsync_after_insert = 1, fsync_part_directory = 1
+COMMENT 'Made by bellhop migrate'

@@ -12,4 +12,7 @@ CREATE TABLE IF NOT EXISTS daily_sales (
 )
 ENGINE = SummingMergeTree((units, room, `rows`))
 ORDER BY (property_id, stay_night, product, currency, `partition`)
-SETTINGS non_replicated_deduplication_window = 20000
+SETTINGS
+    non_replicated_deduplication_window = 20000,
+    fsync_after_insert = 1, fsync_part_directory = 1
+COMMENT 'Made by bellhop migrate'

@@ -4,3 +4,4 @@ SELECT property_id, product, currency, stay_night, `partition`, sum(units) AS un
 FROM room_nights
 WHERE kind = 'room'
 GROUP BY property_id, product, currency, stay_night, `partition`
+COMMENT 'Made by bellhop migrate'

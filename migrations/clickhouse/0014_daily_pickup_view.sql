@@ -4,3 +4,4 @@ SELECT property_id, product, currency, toStartOfMonth(stay_night) AS stay_month,
 FROM room_nights
 WHERE kind = 'room'
 GROUP BY property_id, product, currency, stay_month, business_date, `partition`
+COMMENT 'Made by bellhop migrate'

@@ -4,3 +4,4 @@ SELECT property_id, product, business_date, rule, command, `partition`, count() 
 FROM refusals
 WHERE reason_index = 0
 GROUP BY property_id, product, business_date, rule, command, `partition`
+COMMENT 'Made by bellhop migrate'

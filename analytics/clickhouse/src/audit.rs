@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use bellhop_core::message::{Position, Timestamp};
 use bellhop_core::record::Record;
@@ -18,10 +19,12 @@ use serde::Deserialize;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::batch::{Building, parked_event};
+use crate::caught_up;
 use crate::decode::Decoder;
 use crate::error::Error;
 use crate::payload::without_columns;
 use crate::server::Server;
+use crate::views;
 
 /// The audit that needs nothing but ClickHouse.
 pub const SQL: &str = include_str!("../sql/audit.sql");
@@ -39,10 +42,44 @@ pub struct Line {
     pub last: i64,
     /// Its rows.
     pub rows: i64,
-    /// Rows (of `events`: links between events) that are not there.
+    /// Rows (of `events`: links between events) that are not there; so many at least.
     pub missing: i64,
-    /// Rows that are there more than once.
+    /// Rows that are there more than once, or of no event; so many at least.
     pub twice: i64,
+    /// First offset of what is damaged; 0 where nothing is, and of a view.
+    pub damaged_from: i64,
+    /// Last offset of what is damaged.
+    pub damaged_to: i64,
+}
+
+/// Events of a partition whose rows are not what they should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Damage {
+    /// The partition.
+    pub partition: u32,
+    /// Offset of the first event.
+    pub from: u64,
+    /// Offset of the last event.
+    pub to: u64,
+}
+
+impl Damage {
+    /// The command that mends it.
+    #[must_use]
+    pub fn command(&self) -> String {
+        let Self { partition, from, to } = self;
+        format!("bellhop repair clickhouse --partition {partition} --from {from} --to {to}")
+    }
+}
+
+impl Line {
+    fn is_whole(&self) -> bool {
+        (self.missing, self.twice) == (0, 0)
+    }
+
+    fn is_view(&self) -> bool {
+        views::ALL.iter().any(|view| view.name == self.table)
+    }
 }
 
 /// What an audit found.
@@ -66,6 +103,31 @@ impl Audit {
         self.totals() == (0, 0)
     }
 
+    /// What is damaged, a range for each partition; views are not in it.
+    #[must_use]
+    pub fn damages(&self) -> Vec<Damage> {
+        let mut ranges: BTreeMap<i32, (i64, i64)> = BTreeMap::new();
+        for line in self.lines.iter().filter(|line| !line.is_view() && !line.is_whole()) {
+            // A block may reach beyond all that has landed.
+            let of_partition = self.lines.iter().filter(|it| it.partition == line.partition);
+            let last = of_partition.map(|it| it.last).max().unwrap_or(0);
+            let range = ranges.entry(line.partition).or_insert((i64::MAX, 0));
+            *range = (range.0.min(line.damaged_from), range.1.max(line.damaged_to.min(last)));
+        }
+        let damages = ranges.into_iter().map(|(partition, (from, to))| Damage {
+            partition: partition.cast_unsigned(),
+            from: from.max(0).cast_unsigned(),
+            to: to.max(0).cast_unsigned(),
+        });
+        damages.collect()
+    }
+
+    /// Whether a view differs from its table.
+    #[must_use]
+    pub fn has_damaged_views(&self) -> bool {
+        self.lines.iter().any(|line| line.is_view() && !line.is_whole())
+    }
+
     /// How many events there are.
     #[must_use]
     pub fn events(&self) -> i64 {
@@ -79,7 +141,45 @@ impl Audit {
 /// # Errors
 /// When the server cannot be asked, or the tables are not there.
 pub fn run(server: &Server) -> Result<Audit, Error> {
-    Ok(Audit { lines: server.ask("audit the tables", SQL, &[])? })
+    let server = server.patient();
+    let mut audit = Audit { lines: server.ask("audit the tables", SQL, &[])? };
+    for _ in 0..AGAIN {
+        if audit.is_clean() {
+            break;
+        }
+        std::thread::sleep(PAUSE);
+        audit.lines = server.ask("audit the tables", SQL, &[])?;
+    }
+    Ok(audit)
+}
+
+/// How often an audit is repeated that is not clean: a batch may have landed while tables were
+/// read, one after the other.
+const AGAIN: usize = 3;
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// What is damaged of all that has landed for certain, whatever lands meanwhile.
+pub(crate) async fn landed(server: &Server) -> Result<Vec<Damage>, Error> {
+    let server = &server.patient();
+    let mut damages = Vec::new();
+    for (partition, next) in caught_up::landed_async(server).await? {
+        let range = Damage { partition, from: 0, to: next - 1 };
+        damages.extend(of_range(server, &range).await?.damages());
+    }
+    Ok(damages)
+}
+
+/// The line of [`SQL`] that says what is audited.
+const WHOLE: &str = "toInt32(-1) AS of_partition, toInt64(0) AS from_offset, toInt64(9223372036854775807) AS to_offset";
+
+/// Audits a part of the tables, without the views.
+pub(crate) async fn of_range(server: &Server, range: &Damage) -> Result<Audit, Error> {
+    let Damage { partition, from, to } = range;
+    let part = format!(
+        "toInt32({partition}) AS of_partition, toInt64({from}) AS from_offset, toInt64({to}) AS to_offset"
+    );
+    let tried = format!("audit events {from}..{to} of partition {partition}");
+    Ok(Audit { lines: server.ask_async(&tried, &SQL.replace(WHOLE, &part), &[]).await? })
 }
 
 /// A partition of a table, in ClickHouse and by the topic.
@@ -127,6 +227,7 @@ struct Last {
 /// # Errors
 /// When the topic cannot be read or the server not be asked.
 pub fn compare(server: &Server, log: &mut dyn Reader) -> Result<Comparison, Error> {
+    let server = &server.patient();
     let mut comparison = Comparison { lines: Vec::new(), behind: BTreeMap::new() };
     let mut decoder = Decoder::default();
     for partition in 0..log.identity().partitions {
@@ -192,25 +293,33 @@ fn fold(
 
 /// Adds up hashes of rows as text.
 #[derive(Default)]
-struct Sums {
+pub(crate) struct Sums {
     sums: [(u64, u64); Table::ALL.len()],
     text: Vec<u8>,
-    /// What this event adds, so that it can be dropped.
-    event: [(u64, u64); Table::ALL.len()],
+    /// What the last event has added: count and sum of hashes by table.
+    pub(crate) event: [(u64, u64); Table::ALL.len()],
 }
 
 impl Sums {
-    fn add(&mut self, partition: u32, record: &Record<'_>, decoder: &mut Decoder) {
+    /// Adds the rows of a record; says whether it was parked.
+    pub(crate) fn add(
+        &mut self,
+        partition: u32,
+        record: &Record<'_>,
+        decoder: &mut Decoder,
+    ) -> bool {
         self.event = Default::default();
         let at = Position { partition, offset: record.offset };
         // What ClickHouse cannot hold is found where it is encoded.
-        match Building::behind(-1).add(partition, record, decoder) {
+        let parked = Building::behind(-1).add(partition, record, decoder);
+        match &parked {
             None => drop(decoder.rows(at, record, self)),
-            Some(parked) => self.row(&parked_event(at, &parked, &Id::of(parked.meta.message_id))),
+            Some(parked) => self.row(&parked_event(at, parked, &Id::of(parked.meta.message_id))),
         }
         for (sum, event) in self.sums.iter_mut().zip(self.event) {
             *sum = (sum.0 + event.0, sum.1.wrapping_add(event.1));
         }
+        parked.is_some()
     }
 }
 
@@ -273,7 +382,7 @@ impl Put for Text<'_> {
 }
 
 /// The hash of a row in SQL.
-fn hash_of(table: Table) -> String {
+pub(crate) fn hash_of(table: Table) -> String {
     let mut values = String::new();
     for column in table.columns() {
         let name = column.name;
@@ -289,4 +398,43 @@ fn hash_of(table: Table) -> String {
         };
     }
     format!("xxh3(concat(''{values}))")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_part_that_is_audited_can_be_named() {
+        assert_eq!(SQL.matches(WHOLE).count(), 1);
+    }
+
+    #[test]
+    fn damages_of_a_partition_become_one_range_and_views_none() {
+        let line = |table: &str, partition, missing, twice, damaged_from, damaged_to| Line {
+            table: table.to_owned(),
+            partition,
+            first: 0,
+            last: 3_700,
+            rows: 0,
+            missing,
+            twice,
+            damaged_from,
+            damaged_to,
+        };
+        let lines = vec![
+            line("events", 0, 1, 0, 500, 510),
+            line("bookings", 0, 0, 2, 3_000, 3_999),
+            line("supply", 0, 0, 0, 0, 0),
+            line("events", 1, 0, 0, 0, 0),
+            line("daily_sales", 1, 4, 0, 0, 0),
+        ];
+        let audit = Audit { lines };
+        assert_eq!(audit.damages(), [Damage { partition: 0, from: 500, to: 3_700 }]);
+        assert!(audit.has_damaged_views());
+        assert_eq!(
+            audit.damages()[0].command(),
+            "bellhop repair clickhouse --partition 0 --from 500 --to 3700"
+        );
+    }
 }

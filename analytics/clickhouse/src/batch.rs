@@ -179,8 +179,19 @@ impl Building {
         record: &Record<'_>,
         decoder: &mut Decoder,
     ) -> Option<Parked> {
-        let at = Position { partition, offset: record.offset };
         let previous = if self.first.is_some() { self.last.cast_signed() } else { self.previous };
+        self.add_behind(previous, partition, record, decoder)
+    }
+
+    /// Adds the event of a record that comes behind the one at an offset, -1 for none.
+    pub(crate) fn add_behind(
+        &mut self,
+        previous: i64,
+        partition: u32,
+        record: &Record<'_>,
+        decoder: &mut Decoder,
+    ) -> Option<Parked> {
+        let at = Position { partition, offset: record.offset };
         self.rows.begin(at, previous);
         let mut parked = match decoder.rows(at, record, &mut self.rows) {
             Decoded::Rows => self.rows.problem.take().map(|cause| {
@@ -205,7 +216,7 @@ impl Building {
     /// The batch as it is; `None` when there is nothing in it. What comes next begins anew.
     pub(crate) fn seal(&mut self) -> Option<Batch> {
         let first = self.first.take()?;
-        let plan = Plan { first, last: self.last, previous: self.previous, burnt: [0; COUNT] };
+        let plan = Plan::new(first, self.last, self.previous);
         self.previous = self.last.cast_signed();
         let rows = std::mem::take(&mut self.rows);
         let events = rows.targets[EVENTS].count() as u64;

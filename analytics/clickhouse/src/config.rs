@@ -1,18 +1,23 @@
 //! What a sink is told.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Where to land, and how.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// HTTP address of the server, like `http://localhost:8123`.
+    /// HTTP address of the server, like `http://localhost:8123` or `https://host:8443`.
     pub url: String,
+    /// A PEM file of certificates to trust, beside those that the machine trusts.
+    pub ca: Option<PathBuf>,
     /// User.
     pub user: String,
     /// Password.
     pub password: String,
-    /// Database; it must exist.
+    /// Database; `migrate` makes it.
     pub database: String,
+    /// Whether its tables are replicated.
+    pub replicated: bool,
     /// When a batch is full.
     pub batching: Batching,
     /// Bytes of rows that may wait, over all partitions, before no more events are taken.
@@ -30,6 +35,8 @@ pub struct Config {
     pub circuit_open: Duration,
     /// How long a partition that is asked back may take to finish its batch.
     pub release_timeout: Duration,
+    /// How long a lock is respected whose holder gives no sign of life.
+    pub lock_stale: Duration,
     /// For tests that prove that the audit notices.
     #[doc(hidden)]
     pub breaks: Breaks,
@@ -62,9 +69,11 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             url: "http://localhost:8123".to_owned(),
+            ca: None,
             user: "default".to_owned(),
             password: String::new(),
-            database: "default".to_owned(),
+            database: "bellhop".to_owned(),
+            replicated: false,
             batching: Batching::default(),
             memory_bytes_max: 128 << 20,
             poll_records_max: 2_000,
@@ -73,6 +82,7 @@ impl Default for Config {
             ladder: [100, 200, 400, 800, 1_600].map(Duration::from_millis).to_vec(),
             circuit_open: Duration::from_secs(30),
             release_timeout: Duration::from_secs(5),
+            lock_stale: Duration::from_secs(60),
             breaks: Breaks::default(),
         }
     }

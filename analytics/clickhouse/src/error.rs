@@ -110,8 +110,13 @@ fn meaning(error: &clickhouse::error::Error, what: &str) -> (ErrorKind, &'static
     let is_answer = matches!(error, Cause::BadResponse(_));
     let Some(code) = code(what).filter(|_| is_answer) else {
         let invalid = matches!(error, Cause::InvalidParams(_) | Cause::Unsupported(_));
-        return if invalid || what.contains("invalid URL") {
-            (ErrorKind::FixInput, "give an address like http://host:8123")
+        return if what.contains("certificate") {
+            (
+                ErrorKind::FixInput,
+                "the server's certificate is not trusted, or is of another host: name the PEM file of its authority as `clickhouse.ca`, and the host as the certificate does",
+            )
+        } else if invalid || what.contains("invalid URL") {
+            (ErrorKind::FixInput, "give an address like http://host:8123 or https://host:8443")
         } else {
             (
                 ErrorKind::Retry,
@@ -127,7 +132,14 @@ fn meaning(error: &clickhouse::error::Error, what: &str) -> (ErrorKind, &'static
             "grant the user INSERT, SELECT and, to migrate, CREATE on the database",
         ),
         164 => (ErrorKind::FixInput, "the user is read-only; give one that may write"),
-        81 => (ErrorKind::FixInput, "create the database, or name another"),
+        452 => (
+            ErrorKind::FixInput,
+            "a profile forbids this user to change that setting; allow it, docs/clickhouse.md lists those that are needed",
+        ),
+        81 => (
+            ErrorKind::FixInput,
+            "run `bellhop migrate`, which makes the database, or name another",
+        ),
         60 => (ErrorKind::FixInput, "the table is missing: run `bellhop migrate`"),
         // Columns and types that are not there or differ.
         6 | 10 | 16 | 27 | 33 | 36 | 41 | 47 | 53 | 69 | 70 | 117 | 349 | 469 => (
@@ -136,9 +148,12 @@ fn meaning(error: &clickhouse::error::Error, what: &str) -> (ErrorKind, &'static
         ),
         62 => (
             ErrorKind::FixInput,
-            "the server is too old or is no ClickHouse; 25.8 or later is needed",
+            "the server is too old or is no ClickHouse; 26.9 is what this is tested on",
         ),
-        115 => (ErrorKind::FixInput, "the server does not know a setting; 25.8 or later is needed"),
+        115 => (
+            ErrorKind::FixInput,
+            "the server does not know a setting; 26.9 is what this is tested on",
+        ),
         243 | 244 => {
             (ErrorKind::Retry, "the disk is full: free some space, the sink goes on by itself")
         }
@@ -170,6 +185,7 @@ mod tests {
         for (code, kind) in [
             (60, ErrorKind::FixInput),
             (516, ErrorKind::FixInput),
+            (452, ErrorKind::FixInput),
             (117, ErrorKind::FixInput),
             (243, ErrorKind::Retry),
             (252, ErrorKind::Retry),

@@ -10,6 +10,7 @@ use bellhop_core::message::LogId;
 use serde::Deserialize;
 use tokio::task::JoinSet;
 
+use crate::audit::Damage;
 use crate::batch::Batch;
 use crate::error::Error;
 use crate::server::{Insert, Server, new_token};
@@ -21,7 +22,7 @@ use crate::views::{self, Counts, View};
 pub(crate) struct Flight {
     pub(crate) partition: u32,
     pub(crate) batch: Arc<Batch>,
-    /// Nobody has tried to insert it yet.
+    /// None of its rows can be in yet; otherwise they are counted first.
     pub(crate) fresh: bool,
     /// Seconds since 1970, by the server's clock, after which the server refuses it.
     pub(crate) until: u64,
@@ -110,6 +111,20 @@ impl Flight {
         server.insert(&tried, &insert).await
     }
 
+    /// Whether the server is at work on an insert of this batch, whoever has sent it.
+    async fn is_inserted(&self, server: &Server, target: usize) -> Result<bool, Error> {
+        let plan = &self.batch.plan;
+        let token = plan.token(self.log, self.partition, target);
+        // What comes behind the last / tells apart names that were used up.
+        let (of_plan, _) = token.rsplit_once('/').unwrap_or((&token, ""));
+        let sql = format!(
+            "SELECT count() AS count FROM system.processes WHERE startsWith(Settings['insert_deduplication_token'], '{of_plan}/')"
+        );
+        let tried = "see whether an insert of a batch runs";
+        let rows: Vec<Counted> = server.ask_async(tried, &sql, &[]).await?;
+        Ok(rows.first().is_none_or(|row| row.count > 0))
+    }
+
     fn range(&self) -> String {
         let plan = &self.batch.plan;
         let (partition, first, last) = (self.partition, plan.first, plan.last);
@@ -125,14 +140,15 @@ impl Flight {
         let found = rows.first().map_or(0, |row| row.count);
         let wanted = self.batch.targets.get(target).map_or(0, |rows| rows.count);
         if found != 0 && found != wanted {
+            let plan = &self.batch.plan;
             return Err(Error::Tables {
                 what: format!(
                     "{table} has {found} rows of events {}..{} of partition {}, their batch has {wanted}",
-                    self.batch.plan.first, self.batch.plan.last, self.partition
+                    plan.first, plan.last, self.partition
                 ),
                 hint: format!(
-                    "rows were deleted or inserted by hand, or another version expands these events to other rows; run ALTER TABLE {table} DELETE WHERE {} SETTINGS mutations_sync = 1, then `bellhop rebuild views`, and start again",
-                    self.range()
+                    "rows were deleted or inserted by hand, or another version expands these events to other rows; stop the sinks, run `{}`, and start again",
+                    Damage { partition: self.partition, from: plan.first, to: plan.last }.command()
                 ),
             });
         }
@@ -146,6 +162,10 @@ impl Flight {
     /// name fills the view again. Then the batch is added to the view alone, or taken off it; but
     /// not before every insert that could change it as well is out of date.
     async fn complete(&self, server: &Server, target: usize, view: &View) -> Result<bool, Error> {
+        // First, for an insert may fill the view until it has ended.
+        if self.settled && self.is_inserted(server, target).await? {
+            return Ok(false);
+        }
         let tried = format!("see whether the view {} is complete", view.name);
         let partition = format!("`partition` = {}", self.partition);
         let counts: Vec<Counts> = server.ask_async(&tried, &view.counts(&partition), &[]).await?;

@@ -34,15 +34,20 @@ pub(crate) enum State {
 #[derive(Debug, Clone)]
 pub(crate) struct Planned {
     pub(crate) batch: Arc<Batch>,
-    /// Nobody has tried to insert it yet.
+    /// None of its rows can be in yet; otherwise they are counted first.
     pub(crate) fresh: bool,
     /// From then on no earlier insert can reach the server any more.
     pub(crate) settled_at: Option<Instant>,
 }
 
 impl Planned {
-    pub(crate) fn fresh(batch: Batch) -> Self {
+    pub(crate) fn new(batch: Batch) -> Self {
         Self { batch: Arc::new(batch), fresh: true, settled_at: None }
+    }
+
+    /// A batch of which some rows may be in already; `settled_at` as above.
+    pub(crate) fn counted(batch: Batch, settled_at: Instant) -> Self {
+        Self { batch: Arc::new(batch), fresh: false, settled_at: Some(settled_at) }
     }
 }
 
@@ -63,6 +68,8 @@ pub(crate) struct Lane {
     pub(crate) landed: i64,
     /// What `landed` moves to was not marked yet.
     pub(crate) unmarked: bool,
+    /// The mark and the tables did not agree: the next batch is counted before it is inserted.
+    pub(crate) count_next: bool,
     pub(crate) paused: bool,
     /// It is asked back: nothing new is begun.
     pub(crate) leaving: bool,
@@ -80,6 +87,7 @@ impl Lane {
             next: 0,
             landed: -1,
             unmarked: false,
+            count_next: false,
             paused: true,
             leaving: false,
             ladder: Ladder::default(),

@@ -2,8 +2,9 @@
 //!
 //! Start at [`Sink`]: it consumes the events of a log through its seam, expands them
 //! (`bellhop-ledger`), and inserts them in batches whose outcome can always be found out.
-//! [`migrate`] makes the tables, [`audit`] shows that there is no gap and no duplicate, [`views`]
-//! adds the daily aggregates up anew, [`kpi`] answers the KPIs. `docs/clickhouse.md` says why each
+//! [`migrate`] makes the tables, [`audit`] shows that there is no gap and no duplicate, [`repair`]
+//! refills what is not as it should be, [`views`] adds the daily aggregates up anew, [`kpi`] answers
+//! the KPIs. `docs/clickhouse.md` says why each
 //! event lands once, which settings that needs, and what an operator must not change.
 //!
 //! ```no_run
@@ -24,16 +25,20 @@
 pub mod audit;
 pub mod kpi;
 pub mod migrate;
+pub mod repair;
 pub mod views;
 
 mod batch;
+mod caught_up;
 mod circuit;
 mod config;
 mod decode;
+mod engine;
 mod error;
 mod flight;
 mod json;
 mod lane;
+mod lock;
 mod native;
 mod payload;
 mod plan;
@@ -42,7 +47,9 @@ mod server;
 mod sink;
 mod takeover;
 mod target;
+mod tls;
 
+pub use caught_up::{CaughtUp, landed};
 pub use config::{Batching, Breaks, Config};
 pub use error::{Error, ErrorKind};
 pub use server::Server;

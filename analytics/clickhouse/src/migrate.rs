@@ -1,15 +1,16 @@
 //! Migrations: numbered files, one statement each, each of which may run again.
 //!
-//! A lock keeps two of them from running at once: making a table is atomic on the server, so the
-//! table is the lock; one that is older than any migration takes is somebody's who is gone.
-
-use std::time::Duration;
+//! A lock keeps two of them from running at once. Everything that is made carries a comment that
+//! says so: a database with tables of the same names and without it is somebody else's.
 
 use serde::Deserialize;
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::engine;
 use crate::error::Error;
+use crate::lock::{Held, MIGRATING, REPAIRING};
 use crate::server::{Server, blocking};
+use crate::target::MARK;
 
 /// A file of `migrations/clickhouse`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,9 +50,9 @@ migrations! {
     14 "0014_daily_pickup_view",
     15 "0015_daily_refusals",
     16 "0016_daily_refusals_view",
-    17 "0017_events_merges",
-    18 "0018_room_nights_merges",
-    19 "0019_bookings_merges",
+    17 "0017_event_links",
+    18 "0018_event_links_view",
+    19 "0019_currencies",
 }
 
 /// What a run did.
@@ -63,11 +64,7 @@ pub struct Migrated {
     pub newer: Vec<u32>,
 }
 
-const MODIFY_SETTING: &str = " MODIFY SETTING ";
-const LOCK: &str = "migrating";
-/// Longer than any migration takes.
-const STALE_SECONDS: u32 = 120;
-const WAIT: Duration = Duration::from_millis(200);
+const UNKNOWN_DATABASE: u32 = 81;
 
 #[derive(Debug, Deserialize)]
 struct Applied {
@@ -77,48 +74,64 @@ struct Applied {
 }
 
 #[derive(Debug, Deserialize)]
-struct Age {
-    seconds: i64,
+struct Table {
+    name: String,
+    comment: String,
 }
 
-/// Applies what was not applied yet, one process at a time.
+/// Applies what was not applied yet, one process at a time; makes the database if there is none.
 ///
 /// # Errors
-/// When the server refuses, or a migration was applied whose text is another by now.
+/// When the server refuses, when the database has tables of these names that somebody else has
+/// made (nothing is changed then), or a migration was applied whose text is another by now.
 pub fn run(server: &Server) -> Result<Migrated, Error> {
     let server = &server.fresh();
     blocking(async {
-        lock(server).await?;
-        let migrated = apply(server).await;
-        let sql = format!("DROP TABLE IF EXISTS {LOCK} SYNC");
-        let unlocked = server.run_async("end the migration", &sql, &[]).await;
-        let migrated = migrated?;
-        unlocked.map(|()| migrated)
+        make_database(server).await?;
+        refuse_foreign(server).await?;
+        MIGRATING.hold(server, async |held| apply(server, held).await).await
     })
 }
 
-async fn lock(server: &Server) -> Result<(), Error> {
-    let make = format!("CREATE TABLE {LOCK} (nothing UInt8) ENGINE = TinyLog");
-    let age = format!(
-        "SELECT toInt64(now() - metadata_modification_time) AS seconds FROM system.tables WHERE database = currentDatabase() AND name = '{LOCK}'"
-    );
-    loop {
-        match server.run_async("begin a migration", &make, &[]).await {
-            Ok(()) => return Ok(()),
-            // TABLE_ALREADY_EXISTS
-            Err(error) if error.code() == Some(57) => {}
-            Err(error) => return Err(error),
+async fn make_database(server: &Server) -> Result<(), Error> {
+    match server.run_async("look for the database", "SELECT 1", &[]).await {
+        Err(error) if error.code() == Some(UNKNOWN_DATABASE) => {
+            let sql = format!("CREATE DATABASE IF NOT EXISTS `{}`", server.database());
+            server.in_database("system").run_async("make the database", &sql, &[]).await
         }
-        let ages: Vec<Age> = server.ask_async("see who migrates", &age, &[]).await?;
-        if ages.iter().any(|age| age.seconds > i64::from(STALE_SECONDS)) {
-            let sql = format!("DROP TABLE IF EXISTS {LOCK} SYNC");
-            server.run_async("end a migration that somebody has left", &sql, &[]).await?;
-        }
-        tokio::time::sleep(WAIT).await;
+        looked => looked,
     }
 }
 
-async fn apply(server: &Server) -> Result<Migrated, Error> {
+/// What a migration makes.
+fn made(migration: &Migration) -> Option<&'static str> {
+    migration.sql.split_once(" IF NOT EXISTS ")?.1.split_whitespace().next()
+}
+
+/// Tables of our names that are not ours: nothing is altered, nothing is written to them.
+async fn refuse_foreign(server: &Server) -> Result<(), Error> {
+    let sql =
+        "SELECT name, comment FROM system.tables WHERE database = currentDatabase() ORDER BY name";
+    let tables: Vec<Table> = server.ask_async("look for tables of others", sql, &[]).await?;
+    let locks = [MIGRATING.name, REPAIRING.name];
+    let ours: Vec<&str> = ALL.iter().filter_map(made).chain(locks).collect();
+    let is_foreign = |table: &&Table| ours.contains(&table.name.as_str()) && table.comment != MARK;
+    let foreign: Vec<&str> =
+        tables.iter().filter(is_foreign).map(|table| table.name.as_str()).collect();
+    if foreign.is_empty() {
+        return Ok(());
+    }
+    Err(Error::tables(
+        format!(
+            "migrate the database {}: it has tables that `bellhop migrate` did not make: {}",
+            server.database(),
+            foreign.join(", ")
+        ),
+        "name another database (`clickhouse.database` of the configuration); nothing was changed",
+    ))
+}
+
+async fn apply(server: &Server, held: &Held) -> Result<Migrated, Error> {
     let mut migrated = Migrated { applied: Vec::new(), newer: Vec::new() };
     let mut known: Vec<Applied> = Vec::new();
     for (at, migration) in ALL.iter().enumerate() {
@@ -128,8 +141,9 @@ async fn apply(server: &Server) -> Result<Migrated, Error> {
             continue;
         }
         let tried = format!("apply migration {}", migration.name);
-        let run = server.run_async(&tried, migration.sql, &[]).await;
-        run.map_err(|error| not_ours(migration, error))?;
+        held.check(server).await?;
+        let sql = engine::made(migration.sql, server.replicated());
+        server.run_async(&tried, &sql, &[MIGRATING.comment()]).await?;
         if at == 0 {
             // The first one makes the table that tells of all others.
             known = applied(server).await?;
@@ -160,17 +174,6 @@ async fn applied(server: &Server) -> Result<Vec<Applied>, Error> {
     server.ask_async("see which migrations were applied", sql, &[]).await
 }
 
-/// A setting that a table does not take says that the table is of another engine.
-fn not_ours(migration: &Migration, error: Error) -> Error {
-    const UNKNOWN_SETTING: u32 = 115;
-    if error.code() != Some(UNKNOWN_SETTING) || !migration.sql.contains(MODIFY_SETTING) {
-        return error;
-    }
-    let found = format!("migration {} sets what its table does not know", migration.name);
-    let hint = "if somebody else made that table, name another database; ClickHouse 25.8 or later is needed";
-    Error::tables(found, hint)
-}
-
 fn check(migration: &Migration, applied: &Applied) -> Result<(), Error> {
     if applied.checksum == xxh3_64(migration.sql.as_bytes()) {
         return Ok(());
@@ -187,6 +190,7 @@ fn check(migration: &Migration, applied: &Applied) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::target::COMMENT;
 
     #[test]
     fn every_file_is_a_migration_and_they_are_numbered_without_a_gap() {
@@ -203,9 +207,8 @@ mod tests {
             assert_eq!(migration.number, number);
             assert!(migration.name.starts_with(&format!("{number:04}_")), "{}", migration.name);
             assert!(!migration.sql.contains(';'), "{} is one statement", migration.name);
-            let again = ["IF NOT EXISTS", MODIFY_SETTING];
-            let is_again = again.iter().any(|words| migration.sql.contains(words));
-            assert!(is_again, "{} may run again", migration.name);
+            assert!(made(migration).is_some(), "{} may run again", migration.name);
+            assert!(migration.sql.contains(COMMENT), "{} says who made it", migration.name);
         }
     }
 }

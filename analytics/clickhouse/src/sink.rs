@@ -24,10 +24,14 @@ use crate::target;
 mod answers;
 mod owning;
 
+pub(crate) use owning::check_log;
+
 /// How long a poll waits while the server owes an answer.
 const WHILE_FLYING: Duration = Duration::from_millis(4);
 /// How long a poll waits while there is nothing to do.
 const WHILE_IDLE: Duration = Duration::from_millis(100);
+/// Beyond the time until which an insert may reach the server: what it takes there.
+const SLACK: Duration = Duration::from_secs(2);
 /// Pause before a failed mark is tried again.
 const MARK_AGAIN: Duration = Duration::from_millis(100);
 
@@ -48,6 +52,19 @@ pub struct Status {
     pub waiting_bytes: usize,
     /// Tries that failed and were or will be repeated.
     pub retries: u64,
+    /// Whether nothing is sent for a while, because the server fails.
+    pub circuit_open: bool,
+}
+
+impl Status {
+    /// Counts in what an earlier sink has done.
+    pub fn add(&mut self, earlier: &Self) {
+        self.events += earlier.events;
+        self.rows += earlier.rows;
+        self.batches += earlier.batches;
+        self.parked += earlier.parked;
+        self.retries += earlier.retries;
+    }
 }
 
 /// Lands the events of a group's share of partitions in ClickHouse.
@@ -115,6 +132,7 @@ impl Sink {
 
     /// What it has done so far.
     pub fn status(&mut self) -> &Status {
+        self.status.circuit_open = self.circuit.is_open(Instant::now());
         self.status.waiting_bytes = self.lanes.values().map(Lane::bytes).sum();
         self.status.next = self
             .lanes
@@ -224,7 +242,12 @@ impl Sink {
                 let Some(batch) = lane.building.seal() else { continue };
                 (lane.opened_at, lane.sealed_at) = (None, Some(now));
                 lane.ladder.reset();
-                lane.state = State::Sealed(Planned::fresh(batch), now);
+                let planned = if std::mem::take(&mut lane.count_next) {
+                    Planned::counted(batch, now + self.config.plan_ttl + SLACK)
+                } else {
+                    Planned::new(batch)
+                };
+                lane.state = State::Sealed(planned, now);
             }
         }
     }

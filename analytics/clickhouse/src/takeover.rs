@@ -3,16 +3,28 @@
 use bellhop_runtime::log::Mark;
 use serde::Deserialize;
 
-use crate::error::Error;
+use crate::audit;
+use crate::error::{Error, ErrorKind};
+use crate::lock::REPAIRING;
 use crate::plan::{Note, Plan};
 use crate::server::Server;
 use crate::target::{self, COUNT, EVENTS};
 
+/// How many of the newest events are held against the other tables.
+const NEWEST: i64 = 100_000;
+
 /// How a partition goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum GoOn {
-    /// From this event on; the event before has the second offset, -1 for none.
-    From(u64, i64),
+    /// From an event on.
+    From {
+        /// Its offset.
+        next: u64,
+        /// Offset of the event before; -1 for none.
+        previous: i64,
+        /// The mark and the tables say the same; otherwise the first batch has to be counted.
+        agreed: bool,
+    },
     /// With this plan, which somebody has marked and perhaps not finished.
     Finish(Plan),
 }
@@ -23,8 +35,9 @@ struct Last {
 }
 
 #[derive(Debug, Deserialize)]
-struct Count {
+struct Behind {
     count: u64,
+    last: i64,
 }
 
 /// Looks at the tables. `events` is always inserted last, so up to its last offset all is in.
@@ -33,6 +46,14 @@ pub(crate) async fn look(
     partition: u32,
     mark: Option<&Mark>,
 ) -> Result<GoOn, Error> {
+    if REPAIRING.is_held(server).await? {
+        return Err(Error::Server {
+            kind: ErrorKind::Retry,
+            tried: format!("take over partition {partition}"),
+            what: "`bellhop repair clickhouse` is running".to_owned(),
+            hint: "the partition is taken over when it has ended",
+        });
+    }
     let sql = format!(
         "SELECT `offset` FROM events WHERE `partition` = {partition} ORDER BY `offset` DESC LIMIT 1"
     );
@@ -40,24 +61,25 @@ pub(crate) async fn look(
     let last: Vec<Last> = server.ask_async(&tried, &sql, &[]).await?;
     let last = last.first().map_or(-1, |row| row.offset);
     let note = mark.and_then(|mark| Note::parse(&mark.note));
-    let is_noted = note.is_some();
     let go_on = decide(last, mark.map(|mark| mark.next_offset), note);
-    let GoOn::From(next, previous) = go_on else { return Ok(go_on) };
-    let agrees = is_noted && mark.is_some_and(|mark| mark.next_offset == next);
-    if !agrees {
+    if let GoOn::From { next, agreed: false, .. } = go_on {
         check_strays(server, partition, last).await?;
         tracing::info!(partition, next, "the tables say where to go on, not the mark of the group");
     }
-    Ok(GoOn::From(next, previous))
+    check_newest(server, partition, last).await?;
+    Ok(go_on)
 }
 
 fn decide(last: i64, marked: Option<u64>, note: Option<Note>) -> GoOn {
-    let behind = GoOn::From(last.wrapping_add(1).cast_unsigned(), last);
+    let next = next_of(last);
+    let behind = GoOn::From { next, previous: last, agreed: false };
     match note {
         Some(Note { plan: Some(plan), .. }) if plan.previous == last => GoOn::Finish(plan),
         // Offsets may have gaps, so what comes next need not lie directly behind.
         Some(Note { plan: None, landed, .. }) if landed == last => match marked {
-            Some(next) if next.cast_signed() > last => GoOn::From(next, last),
+            Some(next) if next.cast_signed() > last => {
+                GoOn::From { next, previous: last, agreed: true }
+            }
             Some(_) | None => behind,
         },
         Some(_) | None => behind,
@@ -66,25 +88,60 @@ fn decide(last: i64, marked: Option<u64>, note: Option<Note>) -> GoOn {
 
 /// Whether a table has rows behind the last event: their batch is known to nobody.
 async fn check_strays(server: &Server, partition: u32, last: i64) -> Result<(), Error> {
+    let mut found = Vec::new();
+    let mut end = last;
     for target in (0..COUNT).filter(|target| *target != EVENTS) {
         let table = target::name(target);
-        let of = format!("`partition` = {partition} AND `offset` > {last}");
-        let sql = format!("SELECT count() AS count FROM `{table}` WHERE {of}");
+        let sql = format!(
+            "SELECT count() AS count, max(`offset`) AS last FROM `{table}` WHERE `partition` = {partition} AND `offset` > {last}"
+        );
         let tried = format!("see whether {table} has what events has not");
-        let rows: Vec<Count> = server.ask_async(&tried, &sql, &[]).await?;
-        let count = rows.first().map_or(0, |row| row.count);
-        if count > 0 {
-            return Err(Error::Tables {
-                what: format!(
-                    "{table} has {count} rows of partition {partition} behind offset {last}, which is the last in events, and no mark says of which batch"
-                ),
-                hint: format!(
-                    "the marks of the group were reset during a batch, or the tables restored from different times; run ALTER TABLE {table} DELETE WHERE {of} SETTINGS mutations_sync = 1, then `bellhop rebuild views`, and start again"
-                ),
-            });
+        let rows: Vec<Behind> = server.ask_async(&tried, &sql, &[]).await?;
+        if let Some(behind) = rows.first().filter(|behind| behind.count > 0) {
+            found.push(format!("{} rows of {table}", behind.count));
+            end = end.max(behind.last);
         }
     }
-    Ok(())
+    if found.is_empty() {
+        return Ok(());
+    }
+    let repair = audit::Damage { partition, from: next_of(last), to: end.cast_unsigned() };
+    Err(Error::Tables {
+        what: format!(
+            "partition {partition} has {} behind offset {last}, which is the last in events, and no mark says of which batch",
+            found.join(", ")
+        ),
+        hint: format!(
+            "the marks of the group were reset during a batch, or tables have lost rows; stop the sinks, run `{}`, and start again",
+            repair.command()
+        ),
+    })
+}
+
+/// Whether the other tables have what the newest rows of `events` say, and those have no gap: what
+/// a host loses with its power is new.
+async fn check_newest(server: &Server, partition: u32, last: i64) -> Result<(), Error> {
+    if last < 0 {
+        return Ok(());
+    }
+    let from = (last - NEWEST + 1).max(0).cast_unsigned();
+    let range = audit::Damage { partition, from, to: last.cast_unsigned() };
+    let audit = audit::of_range(server, &range).await?;
+    let Some(damage) = audit.damages().into_iter().next() else { return Ok(()) };
+    let (missing, twice) = audit.totals();
+    Err(Error::Tables {
+        what: format!(
+            "of the newest events of partition {partition}, {missing} rows are missing and {twice} are there too often"
+        ),
+        hint: format!(
+            "the server has lost what it had acknowledged, or rows were changed by hand; run `{}`, and start again",
+            damage.command()
+        ),
+    })
+}
+
+fn next_of(last: i64) -> u64 {
+    last.wrapping_add(1).cast_unsigned()
 }
 
 #[cfg(test)]
@@ -92,17 +149,18 @@ mod tests {
     use super::*;
 
     fn plan(first: u64, last: u64, previous: i64) -> Plan {
-        Plan { first, last, previous, burnt: [0; COUNT] }
+        Plan { nonce: 7, ..Plan::new(first, last, previous) }
     }
 
     #[test]
     fn a_mark_and_the_tables_together_say_where_to_go_on() {
         let noted = |landed, plan| Some(Note::of(landed, plan));
+        let from = |next, previous, agreed| GoOn::From { next, previous, agreed };
         for (what, last, marked, note, expected) in [
-            ("all is new", -1, None, None, GoOn::From(0, -1)),
-            ("replay into full tables", 99, None, None, GoOn::From(100, 99)),
-            ("nothing under way", 99, Some(100), noted(99, None), GoOn::From(100, 99)),
-            ("markers lie between", 99, Some(103), noted(99, None), GoOn::From(103, 99)),
+            ("all is new", -1, None, None, from(0, -1, false)),
+            ("replay into full tables", 99, None, None, from(100, 99, false)),
+            ("nothing under way", 99, Some(100), noted(99, None), from(100, 99, true)),
+            ("markers lie between", 99, Some(103), noted(99, None), from(103, 99, true)),
             (
                 "a plan that may not have landed",
                 99,
@@ -122,16 +180,17 @@ mod tests {
                 149,
                 Some(100),
                 noted(99, Some(plan(100, 149, 99))),
-                GoOn::From(150, 149),
+                from(150, 149, false),
             ),
-            ("the group was reset", 99, Some(0), None, GoOn::From(100, 99)),
-            ("the tables were emptied", -1, Some(100), noted(99, None), GoOn::From(0, -1)),
+            ("the newest events are gone", 79, Some(100), noted(99, None), from(80, 79, false)),
+            ("the group was reset", 99, Some(0), None, from(100, 99, false)),
+            ("the tables were emptied", -1, Some(100), noted(99, None), from(0, -1, false)),
             (
                 "the tables were emptied during a batch",
                 -1,
                 Some(100),
                 noted(99, Some(plan(100, 149, 99))),
-                GoOn::From(0, -1),
+                from(0, -1, false),
             ),
         ] {
             assert_eq!(decide(last, marked, note), expected, "{what}");

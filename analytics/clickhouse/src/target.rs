@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use bellhop_ledger::{Kind, Table};
 use serde::Deserialize;
 
+use crate::engine;
 use crate::error::Error;
 use crate::server::Server;
+use crate::views;
 
 /// How many tables there are.
 pub(crate) const COUNT: usize = Table::ALL.len() + 1;
@@ -94,15 +96,10 @@ struct Engine {
     create_table_query: String,
 }
 
-/// Views and the tables they fill must be there as well, or they would miss what lands.
-const VIEWS: [&str; 6] = [
-    "daily_sales",
-    "daily_sales_view",
-    "daily_pickup",
-    "daily_pickup_view",
-    "daily_refusals",
-    "daily_refusals_view",
-];
+/// How every table and view is marked that `bellhop migrate` makes.
+pub(crate) const COMMENT: &str = "COMMENT 'Made by bellhop migrate'";
+/// The words of it.
+pub(crate) const MARK: &str = "Made by bellhop migrate";
 
 /// Checks all tables against what is written, and gives how to write each. Columns that are not
 /// written are left to their defaults, so a newer schema is no obstacle.
@@ -120,17 +117,11 @@ pub(crate) async fn check(server: &Server, window: u64) -> Result<Vec<String>, E
     let engines: Vec<Engine> = server.ask_async(tried, sql, &parameters).await?;
     let engines: BTreeMap<_, _> =
         engines.into_iter().map(|table| (table.name.clone(), table)).collect();
-    for view in VIEWS {
-        let Some(table) = engines.get(view) else { return Err(missing(&database, view)) };
-        if table.engine != "MaterializedView" {
-            check_engine(&database, table, window)?;
-        }
-    }
     let mut statements = Vec::with_capacity(COUNT);
     for target in 0..COUNT {
         let table = name(target);
         let Some(engine) = engines.get(table) else { return Err(missing(&database, table)) };
-        check_engine(&database, engine, window)?;
+        check_engine(&database, engine, window, server.replicated())?;
         if !engine.create_table_query.contains("until=") {
             return Err(Error::tables(
                 format!("the column landed_at of {database}.{table} does not refuse late batches"),
@@ -139,6 +130,17 @@ pub(crate) async fn check(server: &Server, window: u64) -> Result<Vec<String>, E
         }
         statements.push(statement(&database, target, &types)?);
     }
+    // Views and the tables they fill must be there as well, or they would miss what lands.
+    for view in &views::ALL {
+        let fills = format!("{}_view", view.name);
+        let Some(table) = engines.get(view.name) else {
+            return Err(missing(&database, view.name));
+        };
+        check_engine(&database, table, window, server.replicated())?;
+        if engines.get(&fills).is_none_or(|found| found.engine != "MaterializedView") {
+            return Err(missing(&database, &fills));
+        }
+    }
     Ok(statements)
 }
 
@@ -146,29 +148,31 @@ fn missing(database: &str, table: &str) -> Error {
     Error::tables(format!("{database} has no table {table}"), "run `bellhop migrate` first")
 }
 
-fn check_engine(database: &str, table: &Engine, window: u64) -> Result<(), Error> {
+fn check_engine(
+    database: &str,
+    table: &Engine,
+    window: u64,
+    replicated: bool,
+) -> Result<(), Error> {
     let name = &table.name;
-    let plain = ["MergeTree", "SummingMergeTree"].contains(&table.engine.as_str());
-    if !plain || table.engine_full.contains("PARTITION BY") {
+    if !engine::is_fit(&table.engine, &table.engine_full, replicated) {
         return Err(Error::tables(
             format!(
                 "{database}.{name} is not as `bellhop migrate` makes it: {}",
                 table.engine_full
             ),
-            "name another database; a batch lands once only in a MergeTree table without partitions",
+            "name another database, or see whether `clickhouse.replicated` says what it is; a batch lands once only in a MergeTree table without partitions",
         ));
     }
-    let of_table = table.engine_full.split_once("non_replicated_deduplication_window = ").and_then(
-        |(_, rest)| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse::<u64>().ok(),
-    );
-    let of_table = of_table.unwrap_or(0);
+    let of_table = engine::window(&table.engine_full, replicated);
     if of_table < window {
         return Err(Error::tables(
             format!(
                 "{database}.{name} remembers the tokens of {of_table} batches, {window} are needed"
             ),
             &format!(
-                "run ALTER TABLE {database}.{name} MODIFY SETTING non_replicated_deduplication_window = {window}"
+                "run ALTER TABLE {database}.{name} MODIFY SETTING {}replicated_deduplication_window = {window}",
+                if replicated { "" } else { "non_" }
             ),
         ));
     }

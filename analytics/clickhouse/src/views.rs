@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::audit;
+use crate::engine;
 use crate::error::Error;
 use crate::server::{Server, blocking, new_token};
 
@@ -35,7 +37,7 @@ macro_rules! migration {
 }
 
 /// All of them.
-pub const ALL: [View; 3] = [
+pub const ALL: [View; 4] = [
     View {
         name: "daily_sales",
         source: "room_nights",
@@ -60,12 +62,21 @@ pub const ALL: [View; 3] = [
         keys: &["property_id", "product", "business_date", "rule", "command", "`partition`"],
         sums: &["refused", "units", "`rows`"],
     },
+    View {
+        name: "event_links",
+        source: "events",
+        filter: "1",
+        migration: migration!("0018_event_links_view"),
+        keys: &["`partition`", "landed_on"],
+        sums: &["parked", "span", "links", "`rows`"],
+    },
 ];
 
 impl View {
     /// The SELECT that fills it, over some rows of its table.
     pub(crate) fn select(&self, of: &str) -> String {
         let (_, select) = self.migration.split_once(" AS\n").unwrap_or(("", self.migration));
+        let (select, _) = select.split_once("\nCOMMENT").unwrap_or((select, ""));
         let from = format!("FROM {}\n", self.source);
         select.replace(&from, &format!("FROM (SELECT * FROM {} WHERE {of})\n", self.source))
     }
@@ -147,16 +158,41 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// began or ended and none has landed meanwhile. Adding it later is fine, for sums commute.
 ///
 /// # Errors
-/// When the server cannot be asked, or batches land without a pause: stop the sinks then.
+/// When a table has lost rows, which the views may still have; when the server cannot be asked, or
+/// batches land without a pause: stop the sinks then.
 pub fn rebuild(server: &Server) -> Result<Vec<Rebuilt>, Error> {
-    let server = &server.fresh();
+    let server = &server.patient();
     blocking(async {
-        let mut rebuilt = Vec::new();
-        for view in &ALL {
-            rebuilt.push(rebuild_one(server, view).await?);
+        if let Some(damage) = audit::landed(server).await?.first() {
+            return Err(Error::tables(
+                format!(
+                    "rebuild the views: rows are missing or too many in their tables, first in partition {} at offset {} or behind",
+                    damage.partition, damage.from
+                ),
+                &format!(
+                    "run `{}` first, which rebuilds the views as well; `bellhop audit clickhouse` lists all",
+                    damage.command()
+                ),
+            ));
         }
-        Ok(rebuilt)
+        rebuild_all(server).await
     })
+}
+
+/// The same, also where tables lack rows, as those do whose old rows were deleted on purpose.
+///
+/// # Errors
+/// When the server cannot be asked, or batches land without a pause.
+pub fn rebuild_incomplete(server: &Server) -> Result<Vec<Rebuilt>, Error> {
+    blocking(rebuild_all(&server.patient()))
+}
+
+pub(crate) async fn rebuild_all(server: &Server) -> Result<Vec<Rebuilt>, Error> {
+    let mut rebuilt = Vec::new();
+    for view in &ALL {
+        rebuilt.push(rebuild_one(server, view).await?);
+    }
+    Ok(rebuilt)
 }
 
 #[derive(Debug, PartialEq, Eq, Deserialize)]
@@ -193,6 +229,7 @@ async fn rebuild_one(server: &Server, view: &View) -> Result<Rebuilt, Error> {
                 "CREATE TABLE {scratch} ENGINE = MergeTree ORDER BY tuple() SETTINGS allow_nullable_key = 1 AS {}",
                 view.difference()
             );
+            let sql = engine::made(&sql, server.replicated());
             server.run_async(&tried, &sql, &[]).await?;
             if quiet(server, view).await? == before {
                 let sql = format!("SELECT count() AS corrections FROM {scratch}");

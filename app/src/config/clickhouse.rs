@@ -1,5 +1,6 @@
 //! The table `clickhouse` of the configuration: where events are to land.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bellhop_clickhouse::Batching;
@@ -11,15 +12,20 @@ use super::hidden::Hidden;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ClickHouse {
-    /// HTTP address of the server.
+    /// HTTP address of the server; https:// for TLS.
     pub(crate) url: String,
+    /// A PEM file of certificates to trust, beside those that the machine trusts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ca: Option<PathBuf>,
     /// User.
     user: String,
     /// Password.
     #[serde(skip_serializing_if = "Option::is_none")]
     password: Option<Hidden>,
-    /// Database; it must exist.
+    /// Database; `bellhop migrate` makes it.
     database: String,
+    /// Whether its tables are replicated; `bellhop migrate` makes them so.
+    replicated: bool,
     /// Rows of a batch, over all tables.
     batch_rows: usize,
     /// Bytes of a batch.
@@ -36,9 +42,11 @@ impl Default for ClickHouse {
             bellhop_clickhouse::Config::default();
         Self {
             url,
+            ca: None,
             user,
             password: None,
             database,
+            replicated: false,
             batch_rows: batching.rows_max,
             batch_bytes: batching.bytes_max,
             batch_ms: batching.age_max.as_millis() as u64,
@@ -52,9 +60,11 @@ impl ClickHouse {
     pub(crate) fn target(&self, url: Option<&str>) -> bellhop_clickhouse::Config {
         bellhop_clickhouse::Config {
             url: url.unwrap_or(&self.url).to_owned(),
+            ca: self.ca.clone(),
             user: self.user.clone(),
             password: self.password.as_ref().map(|it| it.0.clone()).unwrap_or_default(),
             database: self.database.clone(),
+            replicated: self.replicated,
             batching: Batching {
                 rows_max: self.batch_rows,
                 bytes_max: self.batch_bytes,

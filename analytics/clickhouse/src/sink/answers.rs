@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use bellhop_runtime::log::{ErrorKind as LogErrorKind, Reader, Topic};
 
-use super::{Sink, is_full, restart};
-use crate::batch::Building;
+use super::{SLACK, Sink, is_full, restart};
+use crate::batch::{Batch, Building};
 use crate::error::{Error, ErrorKind};
 use crate::flight::Landed;
 use crate::lane::{Planned, State};
@@ -15,8 +15,6 @@ use crate::plan::Plan;
 use crate::pool::{Answer, Done};
 use crate::takeover::GoOn;
 
-/// Beyond the time until which an insert may reach the server: what it takes there.
-const SLACK: Duration = Duration::from_secs(2);
 /// Pause before a view that lacks a batch is looked at again.
 const UNSETTLED: Duration = Duration::from_millis(500);
 
@@ -134,36 +132,31 @@ impl Sink {
     /// A partition goes on: from an event, or with a plan that somebody has left.
     fn go_on(&mut self, partition: u32, go_on: GoOn) -> Result<(), Error> {
         let batch = match go_on {
-            GoOn::From(next, previous) => {
+            GoOn::From { next, previous, agreed } => {
                 let Some(lane) = self.lanes.get_mut(&partition) else { return Ok(()) };
                 lane.building = Building::behind(previous);
                 (lane.next, lane.landed, lane.state) = (next, previous, State::Idle);
-                lane.unmarked = true;
+                (lane.unmarked, lane.count_next) = (true, !agreed);
                 return restart(self.consumer.as_mut(), partition, lane);
             }
             GoOn::Finish(plan) => self.reread(partition, &plan)?,
         };
         let Some(lane) = self.lanes.get_mut(&partition) else { return Ok(()) };
         let now = Instant::now();
-        let Some((batch, plan)) = batch else {
+        let Some(batch) = batch else {
             lane.state = State::LookAgain(now + UNSETTLED);
             return Ok(());
         };
-        lane.landed = plan.previous;
-        lane.next = plan.last + 1;
+        let plan = &batch.plan;
+        (lane.landed, lane.next) = (plan.previous, plan.last + 1);
         lane.building = Building::behind(plan.last.cast_signed());
-        let settled_at = Some(now + self.config.plan_ttl + SLACK);
-        let planned = Planned { batch: Arc::new(batch), fresh: false, settled_at };
-        lane.state = State::Sealed(planned, now);
+        let settled_at = now + self.config.plan_ttl + SLACK;
+        lane.state = State::Sealed(Planned::counted(batch, settled_at), now);
         restart(self.consumer.as_mut(), partition, lane)
     }
 
     /// The batch of a plan, from the log; `None` when the log cannot be read just now.
-    fn reread(
-        &mut self,
-        partition: u32,
-        plan: &Plan,
-    ) -> Result<Option<(crate::batch::Batch, Plan)>, Error> {
+    fn reread(&mut self, partition: u32, plan: &Plan) -> Result<Option<Batch>, Error> {
         let mut building = Building::behind(plan.previous);
         let mut next = plan.first;
         while next <= plan.last {
@@ -218,7 +211,7 @@ impl Sink {
                 "the log was cut or is another; reset the marks of the group to where the tables end",
             ));
         };
-        batch.plan.burnt = plan.burnt;
-        Ok(Some((batch, plan.clone())))
+        batch.plan = plan.clone();
+        Ok(Some(batch))
     }
 }

@@ -80,15 +80,22 @@ struct Row {
 
 /// Writes down which log the tables hold, or finds that it is this one.
 pub(super) async fn claim(server: &Server, identity: &Identity) -> Result<(), Error> {
-    let tried = "see which log the tables hold";
-    let sql = "SELECT DISTINCT log_id FROM log";
-    let mut rows: Vec<Row> = server.ask_async(tried, sql, &[]).await?;
-    if rows.is_empty() {
+    if logs(server).await?.is_empty() {
         let (log, partitions) = (identity.log_id.0, identity.partitions);
         let insert = format!("INSERT INTO log (log_id, partitions) VALUES ('{log}', {partitions})");
         server.run_async("write down which log the tables hold", &insert, &[]).await?;
-        rows = server.ask_async(tried, sql, &[]).await?;
     }
+    check_log(server, identity).await
+}
+
+async fn logs(server: &Server) -> Result<Vec<Row>, Error> {
+    let sql = "SELECT DISTINCT log_id FROM log";
+    server.ask_async("see which log the tables hold", sql, &[]).await
+}
+
+/// Whether the tables hold no log but this one.
+pub(crate) async fn check_log(server: &Server, identity: &Identity) -> Result<(), Error> {
+    let rows = logs(server).await?;
     match rows.iter().find(|row| row.log_id != identity.log_id.0) {
         None => Ok(()),
         Some(other) => Err(Error::tables(

@@ -40,7 +40,7 @@ fn a_wrong_address_user_or_database_is_named_with_what_to_do() {
     };
     let nobody = with(&|config| config.url = "http://127.0.0.1:9".to_owned());
     says(&nobody, ErrorKind::Retry, &["127.0.0.1:9", "the server runs"]);
-    for url in ["https://host", "host:8123", ""] {
+    for url in ["ftp://host", "host:8123", ""] {
         says(
             &with(&|config| config.url = url.to_owned()),
             ErrorKind::FixInput,
@@ -94,11 +94,21 @@ fn missing_foreign_and_altered_tables_are_named_with_what_to_do() {
     let config = config(engine);
     engine.query(&format!("CREATE DATABASE {}", config.database)).unwrap();
     let server = Server::new(&config).unwrap();
-    server.run("foreign", "CREATE TABLE events (a Int32) ENGINE = Memory").unwrap();
+    // As its own would be, but for who made it.
+    for sql in [
+        "CREATE TABLE events (a Int32) ENGINE = Memory",
+        "CREATE TABLE log (log_id UUID) ENGINE = MergeTree ORDER BY log_id",
+    ] {
+        server.run("foreign", sql).unwrap();
+    }
+    let tables = "SELECT name, create_table_query AS made FROM system.tables WHERE database = currentDatabase() ORDER BY name";
+    let before: Vec<serde_json::Value> = server.ask("see", tables, &[]).unwrap();
     let error = migrate::run(&server).unwrap_err();
-    says(&error, ErrorKind::FixInput, &["0017_events_merges", "name another database"]);
+    says(&error, ErrorKind::FixInput, &["events, log", "name another database"]);
+    let after: Vec<serde_json::Value> = server.ask("see", tables, &[]).unwrap();
+    assert_eq!(before, after, "a database of somebody else was changed");
     let world = World::new(1);
-    says(&refused(&world, config), ErrorKind::FixInput, &["events", "name another database"]);
+    says(&refused(&world, config), ErrorKind::FixInput, &["has no table", "bellhop migrate"]);
 }
 
 #[test]

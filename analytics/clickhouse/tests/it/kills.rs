@@ -1,18 +1,22 @@
 //! Sink and engine are killed (signal 9) at random moments; and a broken sink is found out.
 
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use bellhop_clickhouse::{Config, Server, Sink, audit, migrate};
+use bellhop_clickhouse::{Config, ErrorKind, Server, Sink, audit, migrate};
 use bellhop_harness::ClickHouse;
 use tempfile::TempDir;
 
 use crate::proxy::{Mode, Proxy};
 use crate::random::Random;
+use crate::repairs::{follow, lose_marks};
 use crate::world::{Book, GROUP, LONG, World, bookings, until_all};
 
 const CHILD: &str = "BELLHOP_TEST_SINK";
 const KILLS: u64 = 10;
+/// How a sink ends that somebody has to help, and what it prints before why.
+const STOPPED: i32 = 3;
+const SAYS: &str = "STOPPED:";
 
 /// The process that is killed: a sink over a log in a folder. Without its variable it has nothing
 /// to do, and says so.
@@ -29,7 +33,13 @@ fn a_sink_for_the_tests_that_kill_it() {
     config.batching.rows_max = 400;
     config.batching.age_max = Duration::from_millis(20);
     let mut sink = Sink::new(config, Box::new(book.log.consume(GROUP))).unwrap();
-    sink.run_until(until_all(&book.counts)).unwrap();
+    match sink.run_until(until_all(&book.counts)) {
+        Err(error) if error.kind() == ErrorKind::FixInput => {
+            eprintln!("{SAYS} {error}");
+            std::process::exit(STOPPED);
+        }
+        ended => drop(ended.unwrap()),
+    }
 }
 
 fn config_of(url: &str, database: &str) -> Config {
@@ -46,59 +56,174 @@ fn config_of(url: &str, database: &str) -> Config {
     config
 }
 
-#[test]
-fn killed_at_random_moments_sink_and_engine_leave_neither_gap_nor_duplicate() {
-    let seed = std::env::var("BELLHOP_TEST_SEED").ok().and_then(|it| it.parse().ok()).unwrap_or(5);
-    let kills = std::env::var("BELLHOP_TEST_KILLS").ok().and_then(|it| it.parse().ok());
-    let mut random = Random(seed);
-    let mut engine = ClickHouse::engine().unwrap();
-    engine.query("CREATE DATABASE killed").unwrap();
-    let config = config_of(engine.url(), "killed");
-    let server = Server::new(&config).unwrap();
-    migrate::run(&server).unwrap();
-    let folder = TempDir::new().unwrap();
-    let mut book = Book::open(folder.path(), 2);
-    for (number, some) in bookings()[..24_000].chunks(500).enumerate() {
-        book.append(number as u32 % 2, some);
+/// An engine, a log with 24,000 events and a sink between them, in a process of its own.
+struct Killed {
+    engine: ClickHouse,
+    config: Config,
+    server: Server,
+    folder: TempDir,
+    random: Random,
+    seed: u64,
+    sinks: u32,
+    engines: u32,
+}
+
+impl Killed {
+    fn new() -> Self {
+        let seed = std::env::var("BELLHOP_TEST_SEED").ok().and_then(|it| it.parse().ok());
+        let seed = seed.unwrap_or(5);
+        let engine = ClickHouse::engine().unwrap();
+        let config = config_of(engine.url(), "killed");
+        let server = Server::new(&config).unwrap();
+        migrate::run(&server).unwrap();
+        let folder = TempDir::new().unwrap();
+        let mut book = Book::open(folder.path(), 2);
+        for (number, some) in bookings()[..24_000].chunks(500).enumerate() {
+            book.append(number as u32 % 2, some);
+        }
+        let random = Random(seed);
+        Self { engine, config, server, folder, random, seed, sinks: 0, engines: 0 }
     }
-    drop(book);
-    let start = || {
+
+    fn kills() -> u64 {
+        let kills = std::env::var("BELLHOP_TEST_KILLS").ok().and_then(|it| it.parse().ok());
+        kills.unwrap_or(KILLS)
+    }
+
+    fn book(&self) -> Book {
+        Book::open(self.folder.path(), 2)
+    }
+
+    /// What a sink prints goes to a file.
+    fn start(&self) -> Child {
+        let says = std::fs::File::create(self.folder.path().join("says")).unwrap();
         Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "kills::a_sink_for_the_tests_that_kill_it"])
-            .env(CHILD, format!("{} {} killed", folder.path().display(), config.url))
+            .args(["--exact", "kills::a_sink_for_the_tests_that_kill_it", "--nocapture"])
+            .env(CHILD, format!("{} {} killed", self.folder.path().display(), self.config.url))
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(says)
             .spawn()
             .unwrap()
-    };
-    let (mut sinks, mut engines) = (0, 0);
-    for _ in 0..kills.unwrap_or(KILLS) {
-        let mut child = start();
-        std::thread::sleep(Duration::from_millis(150 + random.below(600)));
-        if random.below(2) == 0 {
-            engine.kill().unwrap();
-            engines += 1;
-            std::thread::sleep(Duration::from_millis(random.below(200)));
-            engine.restart().unwrap();
+    }
+
+    /// A sink runs for a while, and perhaps the engine dies meanwhile; then the sink does.
+    fn kill_one(&mut self) {
+        let mut child = self.start();
+        std::thread::sleep(Duration::from_millis(150 + self.random.below(600)));
+        if self.random.below(2) == 0 {
+            self.engine.kill().unwrap();
+            self.engines += 1;
+            std::thread::sleep(Duration::from_millis(self.random.below(200)));
+            self.engine.restart().unwrap();
         }
-        std::thread::sleep(Duration::from_millis(random.below(300)));
-        // Gone already, it has landed all there is.
-        sinks += u32::from(child.try_wait().unwrap().is_none());
+        std::thread::sleep(Duration::from_millis(self.random.below(300)));
+        // Gone already, it has landed all there is, or waits for help.
+        self.sinks += u32::from(child.try_wait().unwrap().is_none());
         child.kill().unwrap();
         child.wait().unwrap();
     }
+
+    /// What the last sink asks for.
+    fn asked(&self) -> Option<String> {
+        let says = std::fs::read_to_string(self.folder.path().join("says")).unwrap();
+        let (_, asked) = says.split_once(SAYS)?;
+        Some(asked.lines().next().unwrap_or_default().to_owned())
+    }
+
+    fn assert_whole(&self) {
+        let seed = self.seed;
+        let audited = audit::run(&self.server).unwrap();
+        assert!(audited.is_clean(), "seed {seed}: {audited:#?}");
+        assert_eq!(audited.events(), 24_000, "seed {seed}");
+        let compared = audit::compare(&self.server, &mut self.book().log).unwrap();
+        assert_eq!(compared.differences().count(), 0, "seed {seed}: {compared:#?}");
+    }
+}
+
+#[test]
+fn killed_at_random_moments_sink_and_engine_leave_neither_gap_nor_duplicate() {
+    let mut killed = Killed::new();
+    for _ in 0..Killed::kills() {
+        killed.kill_one();
+    }
+    let Killed { seed, sinks, engines, .. } = killed;
     eprintln!("seed {seed}: {sinks} sinks and {engines} engines killed");
     assert!(sinks > 2 && engines > 0, "{sinks} sinks and {engines} engines were killed");
     let begun = Instant::now();
-    while !start().wait().unwrap().success() {
+    while !killed.start().wait().unwrap().success() {
         assert!(begun.elapsed() < LONG, "seed {seed}: the last sink does not come to an end");
     }
-    let mut book = Book::open(folder.path(), 2);
-    let audited = audit::run(&server).unwrap();
-    assert!(audited.is_clean(), "seed {seed}: {audited:#?}");
-    assert_eq!(audited.events(), 24_000, "seed {seed}");
-    let compared = audit::compare(&server, &mut book.log).unwrap();
-    assert_eq!(compared.differences().count(), 0, "seed {seed}: {compared:#?}");
+    killed.assert_whole();
+}
+
+#[test]
+fn killed_at_random_moments_with_parts_and_marks_lost_the_hints_lead_to_whole_tables() {
+    #[derive(serde::Deserialize)]
+    struct Part {
+        table: String,
+        name: String,
+    }
+    let mut killed = Killed::new();
+    // There is something to lose before anything is.
+    let begun = Instant::now();
+    let mut first = killed.start();
+    while killed.engine.query("SELECT count() FROM killed.events").unwrap().trim() == "0" {
+        assert!(begun.elapsed() < LONG, "nothing lands");
+        std::thread::yield_now();
+    }
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let (mut parts, mut marks, mut hints) = (0, 0, 0);
+    let seed = killed.seed;
+    for _ in 0..Killed::kills() {
+        killed.kill_one();
+        if killed.random.below(2) == 0 {
+            // As if the power had failed before the newest part was on the disk.
+            let sql = "SELECT table, name FROM system.parts WHERE active AND database = 'killed' AND table NOT IN ('migrations', 'log') ORDER BY modification_time DESC, name LIMIT 6";
+            let newest: Vec<Part> = killed.server.ask("see the parts", sql, &[]).unwrap();
+            if !newest.is_empty() {
+                let part = &newest[killed.random.below(newest.len() as u64) as usize];
+                let sql = format!("ALTER TABLE {} DROP PART '{}'", part.table, part.name);
+                killed.server.run("lose a part", &sql).unwrap();
+                parts += 1;
+            }
+        }
+        if killed.random.below(3) == 0 {
+            lose_marks(&killed.book());
+            marks += 1;
+        }
+        if let Some(asked) = killed.asked() {
+            hints += follow(&killed.config, &mut killed.book(), &asked).len();
+        }
+    }
+    let Killed { sinks, engines, .. } = killed;
+    eprintln!(
+        "seed {seed}: {sinks} sinks, {engines} engines, {parts} parts and {marks} marks killed"
+    );
+    assert!(parts > 0 && marks > 0, "{parts} parts and {marks} marks were lost");
+    let begun = Instant::now();
+    loop {
+        let ended = killed.start().wait().unwrap();
+        if ended.success() {
+            break;
+        }
+        assert!(begun.elapsed() < LONG, "seed {seed}: the last sink does not come to an end");
+        if ended.code() == Some(STOPPED) {
+            let asked = killed.asked().unwrap();
+            hints += follow(&killed.config, &mut killed.book(), &asked).len();
+        }
+    }
+    // What was lost where no sink has looked, the audit finds and offers to mend.
+    let audited = audit::run(&killed.server).unwrap();
+    for damage in audited.damages() {
+        hints +=
+            follow(&killed.config, &mut killed.book(), &format!("`{}`", damage.command())).len();
+    }
+    if audited.has_damaged_views() {
+        bellhop_clickhouse::views::rebuild(&killed.server).unwrap();
+    }
+    eprintln!("seed {seed}: {hints} hints were followed");
+    killed.assert_whole();
 }
 
 /// Lands with a promise broken and answers lost; gives what the audit says.

@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use bellhop_clickhouse::{ErrorKind, Sink, audit};
-use bellhop_runtime::log::{Consumer, Mark};
+use bellhop_clickhouse::{CaughtUp, ErrorKind, Sink, audit};
 
 use crate::proxy::{Mode, Proxy};
 use crate::random::Random;
@@ -202,14 +201,37 @@ fn a_group_that_was_reset_during_a_batch_stops_with_what_to_do() {
     proxy.set(Mode::DropRequests, insert_into("events"));
     sink.run_until(|_| proxy.struck() > 1).unwrap();
     drop(sink);
-    let mut tool = world.book.log.consume(GROUP);
-    tool.poll(0, Duration::from_millis(20)).unwrap();
-    tool.mark(&[(0, Mark { next_offset: 0, note: String::new() })]).unwrap();
-    drop(tool);
+    world.lose_marks();
     let mut sink = world.sink();
     let error = sink.run_until(until_all(&world.book.counts)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::FixInput);
-    assert!(error.to_string().contains("ALTER TABLE"), "{error}");
+    assert!(error.to_string().contains("bellhop repair clickhouse"), "{error}");
+}
+
+#[test]
+fn a_sink_that_waits_for_all_ends_when_others_land_their_partitions() {
+    let mut world = World::with_bookings(4, 8_000);
+    let ends = (0..).zip(world.book.counts.clone()).collect();
+    let mut other = world.sink();
+    // It owns everything before the one that waits joins.
+    other.run_until(|status| status.next.len() == 4).unwrap();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| other.run_until(|_| stop.load(Ordering::SeqCst)).map(drop).unwrap());
+        let mut caught_up = CaughtUp::new(world.server.clone(), ends);
+        let mut waiting = world.sink();
+        let begun = Instant::now();
+        let status = waiting.run_until(|status| {
+            assert!(begun.elapsed() < LONG, "{status:?}");
+            caught_up.is_reached(status)
+        });
+        stop.store(true, Ordering::SeqCst);
+        let owned = status.unwrap().next.len();
+        assert!(owned < 4, "it owns {owned} of 4 partitions: nothing was shown");
+    });
+    drop(other);
+    assert_eq!(bellhop_clickhouse::landed(&world.server).unwrap().len(), 4);
+    world.assert_whole();
 }
 
 #[test]
