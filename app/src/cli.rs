@@ -19,6 +19,7 @@ pub(crate) mod lag;
 mod migrate;
 mod parked;
 mod rebuild;
+mod repair;
 mod replay;
 mod run;
 mod schemas;
@@ -76,6 +77,7 @@ enum Command {
     Migrate(migrate::Args),
     Audit(audit::Args),
     Rebuild(rebuild::Args),
+    Repair(repair::Args),
     Describe(describe::Args),
     Config(config::Args),
     Completions(completions::Args),
@@ -106,6 +108,7 @@ impl Cli {
             Command::Migrate(args) => migrate::run(args, config),
             Command::Audit(args) => audit::run(args, config),
             Command::Rebuild(args) => rebuild::run(args, config),
+            Command::Repair(args) => repair::run(args, config),
             Command::Describe(args) => describe::run(args),
             Command::Config(args) => config::run(args, config),
             Command::Completions(args) => completions::run(args),

@@ -17,6 +17,7 @@ mod fuzzing;
 mod http;
 mod json_lines;
 mod lake;
+mod landing;
 mod lines;
 mod log;
 mod outbox;

@@ -81,6 +81,12 @@ pub(crate) enum Site {
 }
 
 impl SiteArgs {
+    /// The options that were given.
+    pub(crate) fn options(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let data = self.data.iter().map(|folder| ("--data", folder.display().to_string()));
+        data.chain(self.cluster.options().map(|(name, value)| (name, value.to_owned())))
+    }
+
     /// The site: a cluster if one is named, else a folder.
     ///
     /// # Errors

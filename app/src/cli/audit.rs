@@ -1,6 +1,6 @@
 //! `bellhop audit`: what landed, held against the topic.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::process::ExitCode;
@@ -58,7 +58,7 @@ pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
     let agrees = match &args.action {
         Action::Clickhouse(_) => {
             let mut reader = what.site.site(config)?.reader()?;
-            rows(&server, &mut *reader, &mut out)?
+            rows(&server, &mut *reader, &what.site, &mut out)?
         }
         Action::Kpi(_) => {
             let site = what.site.site(config)?;
@@ -71,7 +71,12 @@ pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
     Ok(if agrees { ExitCode::SUCCESS } else { ExitCode::from(crate::FAILURE) })
 }
 
-fn rows(server: &Server, reader: &mut dyn Reader, out: &mut impl Write) -> Result<bool> {
+fn rows(
+    server: &Server,
+    reader: &mut dyn Reader,
+    site: &SiteArgs,
+    out: &mut impl Write,
+) -> Result<bool> {
     let audit = audit::run(server)?;
     let header = ["table", "partition", "first", "last", "rows", "missing", "twice"];
     let mut table = output::table(&header, 1);
@@ -106,6 +111,24 @@ fn rows(server: &Server, reader: &mut dyn Reader, out: &mut impl Write) -> Resul
         words::count(differs, "difference"),
         words::count(behind, "event"),
     )?;
+    let given = site
+        .options()
+        .fold(String::new(), |given, (option, value)| format!("{given} {option} {value}"));
+    for damage in audit.damages() {
+        writeln!(out, "mend it: {}{given}", damage.command())?;
+    }
+    if audit.damages().is_empty() {
+        let partitions = comparison.differences().map(|line| line.partition);
+        for partition in partitions.collect::<BTreeSet<_>>() {
+            writeln!(
+                out,
+                "mend it: bellhop repair clickhouse --partition {partition} --from 0{given}"
+            )?;
+        }
+        if audit.has_damaged_views() {
+            writeln!(out, "mend it: bellhop rebuild views")?;
+        }
+    }
     Ok(audit.is_clean() && differs == 0)
 }
 

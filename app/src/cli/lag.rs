@@ -1,15 +1,18 @@
-//! `bellhop lag`: what waits to be decided.
+//! `bellhop lag`: what waits to be decided, or to land.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::ops::ControlFlow;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use bellhop_clickhouse::Server;
 use bellhop_core::message::Timestamp;
 use bellhop_runtime::clock::{Clock as _, SystemClock};
 use bellhop_runtime::log::{Reader, Topic};
 use serde::Serialize;
 
+use crate::cli::sink;
 use crate::config::Config;
 use crate::log::end_of_records;
 use crate::output;
@@ -18,11 +21,17 @@ use crate::site::SiteArgs;
 /// Shows how many commands wait in each partition, and how old the first of them is.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  bellhop lag --broker localhost:9092 --registry http://localhost:8081\n  bellhop lag --data ./data --json"
+    after_help = "Examples:\n  bellhop lag --broker localhost:9092 --registry http://localhost:8081\n  bellhop lag --data ./data --json\n  bellhop lag --sink clickhouse --data ./data"
 )]
 pub(crate) struct Args {
     #[command(flatten)]
     site: SiteArgs,
+    /// Events that wait to land there, instead of commands
+    #[arg(long, value_name = "SINK")]
+    sink: Option<sink::Kind>,
+    /// Address of ClickHouse [default: `clickhouse.url` of the configuration]
+    #[arg(long, value_name = "URL", requires = "sink")]
+    clickhouse: Option<String>,
     /// Print JSON, one object a partition
     #[arg(long)]
     json: bool,
@@ -32,11 +41,11 @@ pub(crate) struct Args {
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Lag {
     pub(crate) partition: u32,
-    /// Offset of the next command to decide.
+    /// Offset of the next record to take: a command to decide, an event to land.
     pub(crate) next: u64,
-    /// Offset behind the last command.
+    /// Offset behind the last one.
     pub(crate) end: u64,
-    /// Commands that wait. On a broker, markers of transactions between them count as well.
+    /// Records that wait. On a broker, markers of transactions between them count as well.
     pub(crate) records: u64,
     /// Seconds since the first of them was appended.
     pub(crate) age_seconds: f64,
@@ -53,12 +62,37 @@ pub(crate) fn of(reader: &mut dyn Reader) -> Result<Vec<Lag>> {
         .collect()
 }
 
+/// What waits to land, of every partition; `landed` are the offsets behind what has.
+fn of_sink(reader: &mut dyn Reader, landed: &BTreeMap<u32, u64>) -> Result<Vec<Lag>> {
+    let now = SystemClock::default().now();
+    (0..reader.identity().partitions)
+        .map(|partition| {
+            let next = landed.get(&partition).copied().unwrap_or(0);
+            behind(reader, Topic::Events, partition, next, now)
+        })
+        .collect()
+}
+
 fn of_partition(reader: &mut dyn Reader, partition: u32, now: Timestamp) -> Result<Lag> {
-    let end = end_of_records(reader, Topic::Commands, partition)?;
     let next = reader.committed(partition)?.map_or(0, |progress| progress.next_offset);
+    behind(reader, Topic::Commands, partition, next, now)
+}
+
+/// What waits in a partition of a topic, from an offset on.
+///
+/// # Errors
+/// When the log cannot be read.
+pub(crate) fn behind(
+    reader: &mut dyn Reader,
+    topic: Topic,
+    partition: u32,
+    next: u64,
+    now: Timestamp,
+) -> Result<Lag> {
+    let end = end_of_records(reader, topic, partition)?;
     let mut first = None;
     if next < end {
-        reader.read(Topic::Commands, partition, next, &mut |record| {
+        reader.read(topic, partition, next, &mut |record| {
             first = Some((record.offset, record.timestamp));
             ControlFlow::Break(())
         })?;
@@ -70,7 +104,13 @@ fn of_partition(reader: &mut dyn Reader, partition: u32, now: Timestamp) -> Resu
 
 pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
     let mut reader = args.site.site(config)?.reader()?;
-    let lags = of(&mut *reader)?;
+    let lags = match args.sink {
+        None => of(&mut *reader)?,
+        Some(sink::Kind::Clickhouse) => {
+            let server = Server::new(&config.clickhouse.target(args.clickhouse.as_deref()))?;
+            of_sink(&mut *reader, &bellhop_clickhouse::landed(&server)?)?
+        }
+    };
     let mut out = output::stdout();
     if args.json {
         for lag in &lags {

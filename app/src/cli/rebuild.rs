@@ -25,14 +25,18 @@ enum Action {
         /// Address of the server [default: `clickhouse.url` of the configuration]
         #[arg(long, value_name = "URL")]
         clickhouse: Option<String>,
+        /// Also where tables lack rows, as after old ones were deleted on purpose
+        #[arg(long)]
+        incomplete: bool,
     },
 }
 
 pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
-    let Action::Views { clickhouse } = &args.action;
+    let Action::Views { clickhouse, incomplete } = &args.action;
     let server = Server::new(&config.clickhouse.target(clickhouse.as_deref()))?;
     let mut out = output::stdout();
-    for rebuilt in views::rebuild(&server)? {
+    let rebuild = if *incomplete { views::rebuild_incomplete } else { views::rebuild };
+    for rebuilt in rebuild(&server)? {
         match rebuilt.corrections {
             0 => writeln!(out, "{} was right", rebuilt.view)?,
             rows => writeln!(out, "{}: {} corrected", rebuilt.view, words::count(rows, "row"))?,

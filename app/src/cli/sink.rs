@@ -1,17 +1,19 @@
 //! `bellhop sink`: events land elsewhere.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use bellhop_clickhouse::{Error, ErrorKind, Sink, Status};
+use bellhop_clickhouse::{CaughtUp, Error, ErrorKind, Server, Sink, Status};
 use bellhop_runtime::log::Topic;
 use clap::Subcommand;
 use indicatif::ProgressBar;
 
 use crate::config::Config;
+use crate::landing::Landing;
 use crate::log::end_of_records;
 use crate::site::{OpenLog, SiteArgs};
 use crate::workers::Stop;
@@ -61,7 +63,11 @@ pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
     let log = site.site(config)?.open()?;
     let target = config.clickhouse.target(clickhouse.as_deref());
     let bar = output::progress("landing", 0);
-    let status = land(&log, &target, *until_caught_up, &stop, &bar)?;
+    let landing = Landing::new();
+    if let Some(address) = config.http {
+        landing.clone().serve(address, log.reader())?;
+    }
+    let status = land(&log, &target, *until_caught_up, &stop, &landing, &bar)?;
     let mut out = output::stdout();
     writeln!(
         out,
@@ -86,27 +92,27 @@ pub(crate) fn land(
     target: &bellhop_clickhouse::Config,
     until_caught_up: bool,
     stop: &Stop,
+    landing: &Landing,
     bar: &ProgressBar,
 ) -> Result<Status> {
     let mut reader = log.reader();
     let ends = (0..log.identity().partitions)
         .map(|partition| Ok((partition, end_of_records(&mut *reader, Topic::Events, partition)?)))
-        .collect::<Result<Vec<_>>>()?;
+        .collect::<Result<BTreeMap<_, _>>>()?;
     drop(reader);
-    let total: u64 = ends.iter().map(|(_, end)| end).sum();
+    let total: u64 = ends.values().sum();
     if until_caught_up {
         bar.set_length(total);
     }
+    let mut caught_up = CaughtUp::new(Server::new(target)?, ends);
     let mut all = Status::default();
     while !stop.is_asked() {
-        let done = |before: u64, status: &Status| {
-            bar.set_position(before + status.events);
-            let landed = |(partition, end): &(u32, u64)| {
-                *end == 0 || status.next.get(partition).is_some_and(|next| next >= end)
-            };
-            stop.is_asked() || (until_caught_up && ends.iter().all(landed))
+        let mut done = |before: &Status, status: &Status| {
+            bar.set_position(before.events + status.events);
+            landing.turned(before, status);
+            stop.is_asked() || (until_caught_up && caught_up.is_reached(status))
         };
-        match once(log, target, &mut all, &done) {
+        match once(log, target, &mut all, &mut done) {
             Ok(()) => break,
             Err(error) if matches!(error.kind(), ErrorKind::Retry | ErrorKind::Fenced) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "joining the sinks again");
@@ -154,7 +160,8 @@ impl Beside {
             tracing::error!("the sink panicked: what did not land does when a sink runs again");
         }
         if let Some(stop) = catch_up {
-            land(&self.log, &self.target, true, stop, &output::progress("landing", 0))
+            let bar = output::progress("landing", 0);
+            land(&self.log, &self.target, true, stop, &Landing::new(), &bar)
                 .context("land the last events: `bellhop sink clickhouse` does, once it can")?;
         }
         Ok(())
@@ -164,7 +171,8 @@ impl Beside {
 /// Lands events until it is asked to stop. What somebody has to mend is said, and tried again.
 fn land_on(log: &OpenLog, target: &bellhop_clickhouse::Config, stop: &Stop) {
     while !stop.is_asked() {
-        let Err(error) = land(log, target, false, stop, &ProgressBar::hidden()) else { continue };
+        let landed = land(log, target, false, stop, &Landing::new(), &ProgressBar::hidden());
+        let Err(error) = landed else { continue };
         tracing::error!(
             error = &*error as &dyn std::error::Error,
             "no event lands; trying again in {} s",
@@ -182,19 +190,10 @@ fn once(
     log: &OpenLog,
     target: &bellhop_clickhouse::Config,
     all: &mut Status,
-    done: &dyn Fn(u64, &Status) -> bool,
+    done: &mut dyn FnMut(&Status, &Status) -> bool,
 ) -> Result<(), Error> {
     let mut sink = Sink::new(target.clone(), log.consumer(GROUP)?)?;
-    let before = all.events;
-    let ran = sink.run_until(|status| done(before, status)).map(drop);
-    add(all, sink.status().clone());
+    let ran = sink.run_until(|status| done(all, status)).map(drop);
+    all.add(sink.status());
     ran
-}
-
-fn add(all: &mut Status, more: Status) {
-    all.events += more.events;
-    all.rows += more.rows;
-    all.batches += more.batches;
-    all.parked += more.parked;
-    all.retries += more.retries;
 }

@@ -1,0 +1,261 @@
+//! What a sink is doing, for those who ask from other threads: metrics, health, readiness.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::get;
+use bellhop_clickhouse::Status;
+use bellhop_runtime::clock::{Clock as _, SystemClock};
+use bellhop_runtime::log::{Reader, Topic};
+
+use crate::cli::lag;
+
+/// A sink that has not turned for so long hangs.
+const HANGS: Duration = Duration::from_secs(60);
+/// How often what it does is written down.
+const GLANCE: Duration = Duration::from_millis(250);
+
+/// Name, help and kind of what is served; names begin with `bellhop_sink_`.
+const METRICS: [(&str, &str, &str); 10] = [
+    ("events_total", "Events that have landed.", "counter"),
+    ("rows_total", "Their rows, over all tables.", "counter"),
+    ("batches_total", "Batches that have landed.", "counter"),
+    ("parked_total", "Events that could not be made into rows.", "counter"),
+    ("retries_total", "Tries that failed.", "counter"),
+    ("up", "Whether the sink of this process runs.", "gauge"),
+    ("circuit_open", "Whether nothing is sent because ClickHouse fails.", "gauge"),
+    ("waiting_bytes", "Bytes of rows that wait or are on their way.", "gauge"),
+    ("lag_records", "Events of an owned partition that have not landed.", "gauge"),
+    ("lag_seconds", "Age of the first event that has not landed.", "gauge"),
+];
+
+/// A sink that is watched; clones are the same.
+#[derive(Debug, Clone)]
+pub(crate) struct Landing(Arc<Mutex<Watched>>);
+
+#[derive(Debug)]
+struct Watched {
+    /// Over all memberships of this process in the group.
+    status: Status,
+    turned_at: Instant,
+    /// What somebody has to mend before it goes on.
+    stopped: Option<String>,
+}
+
+/// What is answered from.
+#[derive(Clone)]
+struct Site {
+    landing: Landing,
+    reader: Arc<Mutex<Box<dyn Reader>>>,
+}
+
+impl Landing {
+    pub(crate) fn new() -> Self {
+        let status = Status::default();
+        Self(Arc::new(Mutex::new(Watched { status, turned_at: Instant::now(), stopped: None })))
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut Watched) -> T) -> T {
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// It has turned; `before` is what earlier memberships have done.
+    pub(crate) fn turned(&self, before: &Status, status: &Status) {
+        self.with(|watched| {
+            let now = Instant::now();
+            if now >= watched.turned_at + GLANCE {
+                let mut all = status.clone();
+                all.add(before);
+                *watched = Watched { status: all, turned_at: now, stopped: None };
+            }
+        });
+    }
+
+    /// It has stopped, until somebody mends why.
+    pub(crate) fn stopped(&self, why: String) {
+        self.with(|watched| watched.stopped = Some(why));
+    }
+
+    /// Whether it runs.
+    fn check(&self) -> Result<(), String> {
+        self.with(|watched| {
+            let silent = watched.turned_at.elapsed();
+            match &watched.stopped {
+                Some(why) => Err(why.clone()),
+                None if silent > HANGS => {
+                    Err(format!("the sink has done nothing for {} s", silent.as_secs()))
+                }
+                None => Ok(()),
+            }
+        })
+    }
+
+    /// Whether it runs, and ClickHouse takes what it sends.
+    fn check_ready(&self) -> Result<(), String> {
+        self.check()?;
+        if self.with(|watched| watched.status.circuit_open) {
+            return Err("ClickHouse fails; nothing is sent for a while, events wait".to_owned());
+        }
+        Ok(())
+    }
+
+    /// The text of its metrics.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    fn text(&self, reader: &mut dyn Reader) -> Result<String> {
+        let up = u64::from(self.check().is_ok());
+        let status = self.with(|watched| watched.status.clone());
+        let now = SystemClock::default().now();
+        let lags = status
+            .next
+            .iter()
+            .map(|(partition, next)| lag::behind(reader, Topic::Events, *partition, *next, now))
+            .collect::<Result<Vec<_>>>()?;
+        let mut text = String::new();
+        for (name, help, kind) in METRICS {
+            family(&mut text, name, help, kind);
+            let of_process = match name {
+                "events_total" => status.events,
+                "rows_total" => status.rows,
+                "batches_total" => status.batches,
+                "parked_total" => status.parked,
+                "retries_total" => status.retries,
+                "up" => up,
+                "circuit_open" => u64::from(status.circuit_open),
+                "waiting_bytes" => status.waiting_bytes as u64,
+                of_partition => {
+                    for lag in &lags {
+                        let value = match of_partition {
+                            "lag_records" => lag.records as f64,
+                            _ => lag.age_seconds,
+                        };
+                        let labels = format!("partition=\"{}\"", lag.partition);
+                        let _ = writeln!(text, "bellhop_sink_{name}{{{labels}}} {value}");
+                    }
+                    continue;
+                }
+            };
+            let _ = writeln!(text, "bellhop_sink_{name} {of_process}");
+        }
+        Ok(text)
+    }
+
+    /// Serves until the process ends, what a process of workers serves.
+    ///
+    /// # Errors
+    /// When the address cannot be listened on.
+    pub(crate) fn serve(self, address: SocketAddr, reader: Box<dyn Reader>) -> Result<()> {
+        let listener = std::net::TcpListener::bind(address)
+            .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
+            .with_context(|| format!("listen on {address}: give another address as `http`"))?;
+        let site = Site { landing: self, reader: Arc::new(Mutex::new(reader)) };
+        let routes = Router::new()
+            .route("/metrics", get(metrics))
+            .route("/healthz", get(healthz))
+            .route("/readyz", get(readyz))
+            .with_state(site);
+        let context = "start the thread that answers over HTTP";
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.context(context)?;
+        let serve = move || {
+            let served = runtime.block_on(async {
+                let listener = tokio::net::TcpListener::from_std(listener)?;
+                axum::serve(listener, routes).await
+            });
+            if let Err(error) = served {
+                tracing::warn!(%error, "metrics and health are not served any more");
+            }
+        };
+        let thread = std::thread::Builder::new().name("bellhop-http".to_owned());
+        thread.spawn(serve).context(context)?;
+        tracing::info!(%address, "metrics, health and readiness");
+        Ok(())
+    }
+}
+
+/// Says what the numbers that follow are.
+fn family(text: &mut String, name: &str, help: &str, kind: &str) {
+    let _ = writeln!(text, "# HELP bellhop_sink_{name} {help}\n# TYPE bellhop_sink_{name} {kind}");
+}
+
+fn answer(checked: Result<(), String>) -> (StatusCode, String) {
+    match checked {
+        Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
+    }
+}
+
+/// Reads the log away from the thread that answers.
+async fn ask<T: Send + 'static>(
+    site: Site,
+    read: impl FnOnce(&Landing, &mut dyn Reader) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let read = move || {
+        let mut reader = site.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        read(&site.landing, &mut **reader)
+    };
+    tokio::task::spawn_blocking(read).await.context("read the log")?
+}
+
+async fn healthz(State(site): State<Site>) -> (StatusCode, String) {
+    answer(site.landing.check())
+}
+
+async fn readyz(State(site): State<Site>) -> (StatusCode, String) {
+    if let Err(why) = site.landing.check_ready() {
+        return answer(Err(why));
+    }
+    let read = ask(site, |_, reader| Ok(reader.end(Topic::Events, 0)?)).await;
+    answer(read.map(drop).map_err(|error| format!("{error:#}")))
+}
+
+async fn metrics(State(site): State<Site>) -> (StatusCode, String) {
+    match ask(site, |landing, reader| landing.text(reader)).await {
+        Ok(text) => (StatusCode::OK, text),
+        Err(error) => answer(Err(format!("{error:#}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALERTS: &str = include_str!("../../docker/prometheus/alerts.yml");
+
+    #[test]
+    fn a_sink_that_has_not_begun_is_well_and_one_that_stopped_says_why() {
+        let landing = Landing::new();
+        assert_eq!(landing.check(), Ok(()));
+        landing.stopped("events is missing: run `bellhop migrate`".to_owned());
+        assert!(landing.check_ready().is_err_and(|why| why.contains("bellhop migrate")));
+        landing.with(|watched| watched.turned_at -= GLANCE);
+        let status = Status { circuit_open: true, events: 3, ..Status::default() };
+        landing.turned(&Status { events: 4, ..Status::default() }, &status);
+        assert_eq!(landing.check(), Ok(()));
+        assert!(landing.check_ready().is_err_and(|why| why.contains("ClickHouse fails")));
+        assert_eq!(landing.with(|watched| watched.status.events), 7);
+    }
+
+    #[test]
+    fn what_alerts_ask_for_is_served() {
+        let mut names = String::new();
+        for (name, help, kind) in METRICS {
+            family(&mut names, name, help, kind);
+        }
+        let mut asked = 0;
+        for word in ALERTS.split(|c: char| !c.is_alphanumeric() && c != '_') {
+            if word.starts_with("bellhop_sink_") {
+                assert!(names.contains(&format!("# TYPE {word} ")), "nobody serves {word}");
+                asked += 1;
+            }
+        }
+        assert!(asked > 3, "{asked}");
+    }
+}
