@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 
 /// Tests of one kind: they take their seed from `BELLHOP_TEST_SEED` and the number of kills from
-/// `BELLHOP_TEST_KILLS`, and print `seed N: A sinks and B engines killed` or the like: of a line
+/// `BELLHOP_TEST_KILLS`, and print `seed N: A sinks and B engines killed` or the like: of each line
 /// that ends in " killed", each number behind the colon counts.
 struct Suite {
     name: &'static str,
@@ -124,10 +124,14 @@ fn once(suite: &Suite, seed: u64, kills: u64) -> anyhow::Result<Option<u64>> {
         );
         return Ok(None);
     }
-    let line = said.lines().find(|line| line.ends_with(" killed"));
-    let line = line.with_context(|| format!("{} has killed nothing:\n{said}", suite.name))?;
-    println!("{}: {line}", suite.name);
-    Ok(Some(killed(line)))
+    let lines: Vec<_> = said.lines().filter(|line| line.ends_with(" killed")).collect();
+    if lines.is_empty() {
+        bail!("{} has killed nothing:\n{said}", suite.name);
+    }
+    for line in said.lines().filter(|line| line.starts_with(&format!("seed {seed}:"))) {
+        println!("{}: {line}", suite.name);
+    }
+    Ok(Some(lines.into_iter().map(killed).sum()))
 }
 
 /// How many processes a line says were killed.
