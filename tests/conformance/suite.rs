@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use bellhop_core::message::Timestamp;
+use bellhop_core::history::History;
+use bellhop_core::message::{LogId, Timestamp};
 use bellhop_core::outcome::Output;
 use bellhop_core::record::{Header, Records, push_header};
 use bellhop_core::task::Progress;
@@ -13,6 +14,7 @@ use bellhop_runtime::log::{
     Topic, Transaction,
 };
 use bellhop_tests::hands::{LONG, Owned, append, counter_in, own, read, take};
+use uuid::Uuid;
 
 /// A log under test, of [`PARTITIONS`] partitions.
 pub(crate) trait Fixture {
@@ -90,7 +92,10 @@ fn numbered(partition: u32, numbers: std::ops::Range<u32>) -> Vec<(Vec<u8>, Vec<
 }
 
 fn progress(next_offset: u64) -> Progress {
-    Progress { next_offset, stream_time: Timestamp(next_offset as i64 * 10) }
+    let (log_id, last) = (LogId(Uuid::from_u128(7 << 100)), Some((next_offset, 1)));
+    let history = History { log_id, events: next_offset, last, digest: next_offset << 60 };
+    let stream_time = Timestamp(next_offset as i64 * 10);
+    Progress { next_offset, stream_time, history: Some(history) }
 }
 
 /// A part that says `events` times something and one parked record.

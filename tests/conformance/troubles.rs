@@ -94,6 +94,10 @@ impl Reader for Troubled {
         self.log.schema_of(id)
     }
 
+    fn first(&mut self, topic: Topic, partition: u32) -> Result<u64, Error> {
+        self.log.first(topic, partition)
+    }
+
     fn end(&mut self, topic: Topic, partition: u32) -> Result<u64, Error> {
         self.log.end(topic, partition)
     }

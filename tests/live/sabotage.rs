@@ -29,7 +29,7 @@ fn sole(house: &House) -> Member {
 }
 
 fn part() -> Part {
-    let after = Progress { next_offset: 7, stream_time: Timestamp(70) };
+    let after = Progress { next_offset: 7, stream_time: Timestamp(70), history: None };
     let mut part = Part { partition: 0, before: None, after: Some(after), ..Part::default() };
     part.output.events.push(Timestamp(1), |_| {}, |out| out.extend_from_slice(b"event"));
     part

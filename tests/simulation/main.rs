@@ -7,6 +7,8 @@
 //! ```
 #![allow(clippy::print_stderr, clippy::print_stdout, reason = "a seed that fails has to be told")]
 
+mod history;
+
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -168,6 +170,16 @@ fn progress_that_is_kept_without_its_outcomes_is_caught() {
 #[test]
 fn a_memory_that_knows_no_key_again_is_caught() {
     is_caught(Mutant::Forgetful, Promise::ExactlyOnce, "the repeat at");
+}
+
+#[test]
+fn a_take_over_that_does_not_look_at_the_history_is_caught() {
+    is_caught(Mutant::NoHistory, Promise::Fold, "against");
+}
+
+#[test]
+fn a_copy_that_is_left_without_a_look_at_the_log_is_caught() {
+    is_caught(Mutant::HoledCopies, Promise::Fold, "a copy before event");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bellhop_core::message::LogId;
-use bellhop_runtime::snapshot::{Error, KEPT, Snapshot, SnapshotStore};
+use bellhop_runtime::snapshot::{Error, Snapshot, SnapshotStore, outdated};
 use futures::TryStreamExt as _;
 use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::path::Path;
@@ -112,7 +112,7 @@ impl SnapshotStore for Bucket {
         let at = self.object(log_id, partition, events_offset);
         let put = self.runtime.block_on(self.put(&at, snapshot));
         put.map_err(|e| self.failed("write the snapshot", &at, e))?;
-        for old in self.list(log_id, partition)?.into_iter().skip(KEPT) {
+        for old in outdated(self.list(log_id, partition)?, events_offset) {
             let at = self.object(log_id, partition, old);
             match self.runtime.block_on(self.store.delete(&at)) {
                 // Another machine keeps the same partition's snapshots in order, too.

@@ -18,6 +18,7 @@ use crate::engine::{CommandAcknowledged, CommandConflicted, ParkedKind};
 use crate::handler::{CASCADE_DEPTH_MAX, Outputs};
 use crate::hash::PayloadHash;
 use crate::headers::Outgoing;
+use crate::history::History;
 use crate::limits::{IDEMPOTENCY_KEY_BYTES_MAX, MESSAGE_BYTES_MAX, Shown};
 use crate::message::{LogId, Message, MessageKey, Meta, Position, Source, Timestamp};
 use crate::outcome::{Decided, Outcome, Output, Unfit};
@@ -33,6 +34,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) stores: &'a mut Stores,
     pub(crate) timers: &'a mut Timers,
     pub(crate) dedupe: &'a mut Dedupe,
+    pub(crate) history: &'a mut History,
     pub(crate) output: &'a mut Output,
     pub(crate) scratch: &'a mut Vec<u8>,
     pub(crate) next_index: &'a mut u16,
@@ -51,6 +53,7 @@ impl Parts<'_> {
             stores: self.stores,
             timers: self.timers,
             dedupe: self.dedupe,
+            history: self.history,
             output: self.output,
             scratch: self.scratch,
             next_index: self.next_index,

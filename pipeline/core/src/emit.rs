@@ -92,6 +92,7 @@ impl<C> Emitter<'_, C> {
             assert!(self.first.is_none(), "{} is too large after other events", E::TYPE);
             return;
         }
+        self.add_to_history();
         if let Some(headers) = self.parts.headers {
             headers.add_to(&mut self.parts.output.events, self.meta.message_id, E::TYPE, self.now);
         }
@@ -129,8 +130,16 @@ impl<C> Emitter<'_, C> {
         self.note_first(0);
         let schema_id = self.parts.wire.written_id(T::NAME);
         self.write_event(schema_id, |meta, out| encode_with_meta(meta, record, out));
+        self.add_to_history();
         if let Some(headers) = self.parts.headers {
             headers.add_to(&mut self.parts.output.events, self.meta.message_id, T::TYPE, self.now);
+        }
+    }
+
+    fn add_to_history(&mut self) {
+        let index = self.meta.source.as_ref().map_or(0, |source| source.index);
+        if let Some(event) = self.parts.output.events.last() {
+            self.parts.history.add(Some((self.position.offset, index)), event.key, event.value);
         }
     }
 

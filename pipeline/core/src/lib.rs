@@ -19,6 +19,7 @@ pub mod engine;
 pub mod handler;
 pub mod hash;
 pub mod headers;
+pub mod history;
 pub mod limits;
 pub mod message;
 pub mod outcome;

@@ -204,6 +204,13 @@ impl Records {
         PackedHeaders(self.headers.get(start.copied().unwrap_or(0)..*end).unwrap_or_default())
     }
 
+    /// The last record.
+    #[inline]
+    #[must_use]
+    pub fn last(&self) -> Option<RecordRef<'_>> {
+        self.get(self.len().checked_sub(1)?)
+    }
+
     /// All records in order.
     pub fn iter(&self) -> impl Iterator<Item = RecordRef<'_>> {
         (0..self.len()).filter_map(|index| self.get(index))

@@ -28,6 +28,7 @@ use crate::engine::{
     EngineRecord, FORMAT_VERSION, Genesis, KEY_RULE, Parked, ParkedHeader, ParkedKind, Reply,
 };
 use crate::headers::{self, Writer, Written};
+use crate::history::History;
 use crate::limits::{
     self, CORRELATION_ID_BYTES_MAX, HEADER_LENGTHS_BYTES, KEY_BYTES_MAX, Largest,
     PARKED_HEADERS_BYTES_MAX, PARKED_VALUE_BYTES_MAX, Shown,
@@ -79,6 +80,9 @@ pub struct Progress {
     pub next_offset: u64,
     /// Stream time.
     pub stream_time: Timestamp,
+    /// The events that led there. A task always knows; of what is committed, none when somebody
+    /// else than a worker committed it.
+    pub history: Option<History>,
 }
 
 /// A record whose schema id nobody has told the task yet.
@@ -94,6 +98,8 @@ pub struct Task {
     timers: Timers,
     dedupe: Dedupe,
     progress: Progress,
+    /// The events that the state holds.
+    history: History,
     /// Source (offset, index) of the first event that the fold has not seen.
     held: (u64, u16),
     /// Events of records from this offset on are not folded.
@@ -112,7 +118,8 @@ impl Task {
             stores: topology.make_stores(config.log_id),
             timers: Timers::default(),
             dedupe: Dedupe::new(config.log_id, config.idempotency_hours),
-            progress: Progress { next_offset: 0, stream_time: Timestamp::MIN },
+            progress: Progress { next_offset: 0, stream_time: Timestamp::MIN, history: None },
+            history: History::new(config.log_id),
             held: (0, 0),
             folds_before: u64::MAX,
             output: Output::default(),
@@ -158,7 +165,13 @@ impl Task {
     /// How far it has come.
     #[must_use]
     pub fn progress(&self) -> Progress {
-        self.progress
+        Progress { history: Some(self.history), ..self.progress }
+    }
+
+    /// The events that its state holds.
+    #[must_use]
+    pub fn history(&self) -> History {
+        self.history
     }
 
     /// What the records processed since the last [`Output::clear`] led to.
@@ -181,6 +194,9 @@ impl Task {
         };
         let schema_id = self.wire.written_id(Genesis::NAME);
         self.output.events.push(Timestamp(0), |_| {}, |out| genesis.write(schema_id, out));
+        if let Some(event) = self.output.events.last() {
+            self.history.add(None, event.key, event.value);
+        }
     }
 
     /// Handles one record: due timers first, then the record itself.
@@ -282,7 +298,8 @@ impl Task {
     /// Moves time to the record and fires what is due; gives the next message index.
     fn begin(&mut self, record: &Record<'_>) -> u16 {
         let now = self.progress.stream_time.max(record.timestamp);
-        self.progress = Progress { next_offset: record.offset + 1, stream_time: now };
+        self.progress.next_offset = record.offset + 1;
+        self.progress.stream_time = now;
         self.dedupe.advance(now);
         let mut next_index = 0;
         while let Some((id, pending)) = self.timers.pop_due(now) {
@@ -376,6 +393,7 @@ impl Task {
                 stores: &mut self.stores,
                 timers: &mut self.timers,
                 dedupe: &mut self.dedupe,
+                history: &mut self.history,
                 output: &mut self.output,
                 scratch: &mut self.scratch,
                 next_index,
@@ -410,6 +428,7 @@ impl Task {
                 stores: &mut self.stores,
                 timers: &mut self.timers,
                 dedupe: &mut self.dedupe,
+                history: &mut self.history,
                 output: &mut self.output,
                 scratch: &mut self.scratch,
                 next_index,

@@ -142,6 +142,15 @@ proptest! {
         }
         folded.resume(live.progress());
         prop_assert_eq!(live.first_difference(&folded), None);
+        prop_assert_eq!(live.history().events, events.len() as u64);
+        // One event less is another history, whatever the state.
+        if let Some(left_out) = events.len().checked_sub(1) {
+            let mut holed = world.task();
+            for event in events.iter().take(left_out) {
+                holed.fold(event.key, event.value).expect("our own events");
+            }
+            prop_assert_ne!(live.history(), holed.history());
+        }
     }
 
     #[test]
@@ -254,8 +263,14 @@ fn a_foreign_genesis_is_refused() {
 fn time_that_passed_without_events_is_in_the_committed_progress() {
     let world = World::new();
     let mut task = world.task();
-    task.resume(Progress { next_offset: 12, stream_time: Timestamp(99) });
-    assert_eq!(task.progress(), Progress { next_offset: 12, stream_time: Timestamp(99) });
-    task.resume(Progress { next_offset: 3, stream_time: Timestamp(5) });
-    assert_eq!(task.progress(), Progress { next_offset: 12, stream_time: Timestamp(99) });
+    let to = |next_offset, time| Progress {
+        next_offset,
+        stream_time: Timestamp(time),
+        history: Some(task.history()),
+    };
+    let (further, back) = (to(12, 99), to(3, 5));
+    task.resume(further);
+    assert_eq!(task.progress(), further);
+    task.resume(back);
+    assert_eq!(task.progress(), further);
 }

@@ -15,6 +15,7 @@ pub mod restore;
 pub mod snapshot;
 pub mod standby;
 pub mod telemetry;
+pub mod timeline;
 pub mod verify;
 mod web;
 pub mod wiring;

@@ -235,6 +235,12 @@ pub trait Reader: Send {
     /// [`ErrorKind::Retry`] says that it has not come yet.
     fn schema_of(&mut self, id: u32) -> Result<Lookup, Error>;
 
+    /// The offset of the first record that is kept; those before it were deleted.
+    ///
+    /// # Errors
+    /// By [`ErrorKind`].
+    fn first(&mut self, topic: Topic, partition: u32) -> Result<u64, Error>;
+
     /// The offset behind the last committed record.
     ///
     /// # Errors

@@ -5,6 +5,8 @@
 //! 1. A snapshot covers confirmed commits only; its events offset is a lower bound of where to go on.
 //! 2. A file is whole or it is not there: written aside, synced, renamed.
 //! 3. A snapshot is never needed: what is damaged or missing is folded anew.
+//! 4. The snapshot that was written last is kept, whatever else is there: those at higher offsets are
+//!    of a timeline that is no more (a log that was restored or lost its end).
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -61,7 +63,7 @@ pub enum Error {
 
 /// Where snapshots are kept.
 pub trait SnapshotStore: Send + Sync {
-    /// Keeps a snapshot, and the one before it.
+    /// Keeps a snapshot and the one before it, and no others: see [`outdated`].
     ///
     /// # Errors
     /// When it cannot be written.
@@ -78,6 +80,17 @@ pub trait SnapshotStore: Send + Sync {
     /// # Errors
     /// When it is damaged or cannot be read.
     fn load(&self, log_id: LogId, partition: u32, events_offset: u64) -> Result<Snapshot, Error>;
+}
+
+/// Which of a partition's snapshots are not kept when one has been written: those ahead of it, and
+/// all but the newest [`KEPT`] of the others. `offsets` come newest first.
+pub fn outdated(offsets: Vec<u64>, written: u64) -> impl Iterator<Item = u64> {
+    let mut kept = 0;
+    offsets.into_iter().filter(move |offset| {
+        let keeps = *offset <= written && kept < KEPT;
+        kept += usize::from(keeps);
+        !keeps
+    })
 }
 
 /// Snapshots in a local folder: `<folder>/<log id>/<partition>-<events offset>.snapshot`.
@@ -125,7 +138,7 @@ impl SnapshotStore for Folder {
             File::open(&folder)?.sync_all()
         };
         write().map_err(failed("write the snapshot", &path))?;
-        for old in self.list(log_id, partition)?.into_iter().skip(KEPT) {
+        for old in outdated(self.list(log_id, partition)?, events_offset) {
             let path = self.file(log_id, partition, old);
             fs::remove_file(&path).map_err(failed("remove the old snapshot", &path))?;
         }
@@ -308,6 +321,17 @@ mod tests {
         assert_eq!(folder.list(LOG, 4).unwrap(), Vec::<u64>::new());
         assert_eq!(folder.list(LogId(Uuid::from_u128(8)), 3).unwrap(), Vec::<u64>::new());
         assert_eq!(folder.load(LOG, 3, 20).unwrap(), snapshot(20));
+    }
+
+    #[test]
+    fn a_snapshot_is_kept_though_others_are_ahead_of_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::at(dir.path());
+        for offset in [5, 900, 1_000, 20, 30] {
+            folder.save(&snapshot(offset)).unwrap();
+            assert_eq!(folder.list(LOG, 3).unwrap().first(), Some(&offset));
+        }
+        assert_eq!(folder.list(LOG, 3).unwrap(), [30, 20]);
     }
 
     #[test]

@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bellhop_core::history::History;
 use bellhop_core::topology::Topology;
 
 use crate::log::{ErrorKind, Reader};
@@ -172,6 +173,18 @@ impl Standby {
         warm.map(|(partition, _)| *partition).collect()
     }
 
+    /// Of each of those: the partition, the events that it holds, and where it says that they end;
+    /// for tests.
+    #[must_use]
+    pub fn held(&self) -> Vec<(u32, History, u64)> {
+        let places = self.places();
+        let held = places.iter().filter_map(|(partition, place)| match place {
+            Place::Here(Some(copy)) => Some((*partition, copy.task.history(), copy.events_end)),
+            Place::Here(None) | Place::Folding | Place::Owned | Place::Refused => None,
+        });
+        held.collect()
+    }
+
     fn begin(&self, partition: u32) -> Option<Option<Box<Restored>>> {
         let mut places = self.places();
         let place = places.get_mut(&partition)?;
@@ -197,18 +210,21 @@ impl Follower {
         stop: &mut dyn FnMut() -> bool,
     ) -> Place {
         let Self { reader, wiring, config, snapshots } = self;
+        let snapshots = snapshots.as_deref();
         let mut copy = match copy {
             Some(copy) => copy,
             None => {
                 let config = config.task(reader.identity(), partition);
-                let begun = restore::begin(reader.as_mut(), wiring, &config, snapshots.as_deref());
+                let begun = restore::expected(reader.as_mut(), partition).and_then(|expected| {
+                    restore::begin(reader.as_mut(), wiring, &config, snapshots, expected)
+                });
                 match begun {
                     Ok(begun) => Box::new(begun),
                     Err(error) => return told(partition, None, &error),
                 }
             }
         };
-        match copy.go_on(reader.as_mut(), wiring, stop) {
+        match copy.go_on(reader.as_mut(), wiring, snapshots, stop) {
             Ok(_) => Place::Here(Some(copy)),
             // What was folded twice counts once.
             Err(error) => told(partition, Some(copy), &error),

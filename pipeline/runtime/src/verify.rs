@@ -8,8 +8,9 @@ use bellhop_core::record::{FRAME_BYTES, Record};
 use bellhop_core::task::{Config, Task, UnknownSchema};
 
 use crate::log::{Error as LogError, Reader, Topic};
-use crate::restore::{Error, Restored, fold, restore};
+use crate::restore::{self, Error, Expected, Restored, fold};
 use crate::snapshot::SnapshotStore;
+use crate::timeline::Proof;
 use crate::wiring::Wiring;
 
 /// What was compared, and the first difference.
@@ -34,7 +35,8 @@ pub struct Difference {
     pub what: String,
 }
 
-/// Folds all events of a partition anew and compares with the newest snapshot and its tail.
+/// Folds all events of a partition anew and compares with the newest snapshot and its tail, and
+/// with the history that is committed.
 ///
 /// # Errors
 /// When the log cannot be read or an event not be folded.
@@ -44,12 +46,20 @@ pub fn state(
     config: &Config,
     snapshots: Option<&dyn SnapshotStore>,
 ) -> Result<Verified, Error> {
-    let Restored { task: live, snapshot, events_end } = restore(reader, wiring, config, snapshots)?;
+    // Before the events are read: workers may commit more meanwhile.
+    let mut proof = Proof::of(restore::expected(reader, config.partition)?);
+    // Whatever the newest snapshot holds: a wrong one is to be named, not passed over.
+    let mut live = restore::begin(reader, wiring, config, snapshots, Expected::default())?;
+    live.go_on(reader, wiring, None, &mut || false)?;
+    let Restored { task: live, snapshot, events_end, .. } = live;
     let mut anew = new_task(wiring, config);
     let mut difference = None;
     if let Some(offset) = snapshot {
         // First as far as the snapshot goes: a difference there names the snapshot, not the tail.
-        fold(reader, wiring, &mut anew, 0, &mut |at| at >= offset)?;
+        fold(reader, wiring, &mut anew, 0, &mut |task, at| {
+            proof.look(task.history());
+            at >= offset
+        })?;
         let mut held = new_task(wiring, config);
         let loaded = snapshots.map(|store| store.load(config.log_id, config.partition, offset));
         if let Some(Ok(loaded)) = loaded
@@ -60,11 +70,19 @@ pub fn state(
             difference = held.first_difference(&anew).map(|what| Difference { offset, what });
         }
     }
-    fold(reader, wiring, &mut anew, snapshot.unwrap_or(0), &mut |at| at >= events_end)?;
+    fold(reader, wiring, &mut anew, snapshot.unwrap_or(0), &mut |task, at| {
+        proof.look(task.history());
+        at >= events_end
+    })?;
+    proof.look(anew.history());
     if difference.is_none() {
         anew.resume(live.progress());
         let what = live.first_difference(&anew);
         difference = what.map(|what| Difference { offset: events_end, what });
+    }
+    if difference.is_none() {
+        let differs = proof.verdict(anew.history()).err().map(|mismatch| mismatch.to_string());
+        difference = differs.map(|what| Difference { offset: events_end, what });
     }
     Ok(Verified { partition: config.partition, events: events_end, snapshot, difference })
 }
@@ -78,7 +96,11 @@ pub fn state(
 pub fn live(reader: &mut dyn Reader, wiring: &mut Wiring, task: &Task) -> Result<Verified, Error> {
     let config = task.config().clone();
     let mut anew = new_task(wiring, &config);
-    let events = fold(reader, wiring, &mut anew, 0, &mut |_| false)?;
+    let events = fold(reader, wiring, &mut anew, 0, &mut |_, _| false)?;
+    if events == 0 && task.history().events > 0 {
+        // Its genesis waits for the first transaction.
+        anew.write_genesis();
+    }
     anew.resume(task.progress());
     let what = task.first_difference(&anew);
     let difference = what.map(|what| Difference { offset: events, what });

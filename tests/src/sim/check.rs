@@ -8,6 +8,7 @@ use std::ops::ControlFlow;
 
 use bellhop_core::avro::{Avro, Reader as Datum};
 use bellhop_core::engine::{CommandConflicted, EngineRecord, Genesis, Parked, ParkedKind, Tick};
+use bellhop_core::history::History;
 use bellhop_core::message::{LogId, Meta, Position, Timestamp};
 use bellhop_core::record::{Header, PackedHeaders, unframe};
 use bellhop_core::task::{Config, Task, UnknownSchema};
@@ -415,6 +416,10 @@ fn state_is_the_fold(
         return Err("no worker ended with it".to_owned());
     };
     let mut anew = task(wiring, expected.config);
+    if events.is_empty() {
+        // It goes with the first transaction.
+        anew.write_genesis();
+    }
     for row in events {
         let key = row.key.as_deref().unwrap_or_default();
         let folded = anew.fold(key, row.value.as_deref().unwrap_or_default());
@@ -422,6 +427,42 @@ fn state_is_the_fold(
     }
     anew.resume(live.progress());
     live.first_difference(&anew).map_or(Ok(()), Err)
+}
+
+/// A copy of a partition that somebody follows.
+pub struct Copied<'a> {
+    /// The task's configuration.
+    pub config: &'a Config,
+    /// The events that it holds.
+    pub held: History,
+    /// Where it says that they end.
+    pub events_end: u64,
+}
+
+/// Checks that a copy holds all events before the offset that it goes on from, and no others.
+pub fn check_copy(tool: &mut Tool, wiring: &Wiring, copy: &Copied<'_>) -> Option<Broken> {
+    let Copied { config, held, events_end } = copy;
+    let folded = rows(tool, Topic::Events, config.partition).map(|events| {
+        let mut anew = task(wiring, config);
+        let events = events.iter().filter(|event| event.offset < *events_end);
+        let folded = events.map(|event| {
+            let key = event.key.as_deref().unwrap_or_default();
+            anew.fold(key, event.value.as_deref().unwrap_or_default())
+        });
+        folded.filter_map(Result::err).for_each(|error| panic!("{error}"));
+        anew.history()
+    });
+    match folded {
+        Err(broken) => Some(broken),
+        Ok(history) if history == *held => None,
+        Ok(history) => {
+            let partition = config.partition;
+            let what = format!(
+                "partition {partition}: a copy before event {events_end} holds {held}, the log {history}"
+            );
+            Some(Broken { promise: Promise::Fold, what })
+        }
+    }
 }
 
 /// Decides the same commands, at the same positions and times, in one task, one after another.

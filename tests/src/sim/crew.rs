@@ -23,7 +23,7 @@ use bellhop_runtime::wiring::{OwnSchemas, Resolve, Wiring};
 use bellhop_runtime::worker::{Parts, Worker};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::check::{Broken, Expected, Promise, Tally, check};
+use super::check::{Broken, Copied, Expected, Promise, Tally, check, check_copy};
 use super::commands::{Desk, Draft, Fate};
 use super::mutant::Mutant;
 use super::plan::Plan;
@@ -337,6 +337,13 @@ impl<'a> Crew<'a> {
             if !self.step(at) {
                 return;
             }
+            let member = self.hands[at].member.load(Ordering::Relaxed);
+            let naps = self.plan.freeze > 0 && self.simulated.hands_over(member);
+            if naps && self.random.chance(5_000) {
+                // A long pause at the worst moment: others own all of it when it wakes up.
+                self.hands[at].frozen = 10 + self.random.below(60);
+                self.simulated.outlive_session(member);
+            }
         }
     }
 
@@ -380,6 +387,14 @@ impl<'a> Crew<'a> {
                 let expected = Expected { config: &config, sent: &self.sent, worker: tasks.next() };
                 let found = check(&mut self.tool, &mut self.wiring, &expected, &mut tally);
                 self.broken.extend(found);
+            }
+        }
+        for hand in &self.hands {
+            let copies = hand.standby.iter().flat_map(|standby| standby.held()).collect::<Vec<_>>();
+            for (partition, held, events_end) in copies {
+                let config = self.plan.config.task(self.tool.identity(), partition);
+                let copy = Copied { config: &config, held, events_end };
+                self.broken.extend(check_copy(&mut self.tool, &self.wiring, &copy));
             }
         }
         let mut events_hash = 0;

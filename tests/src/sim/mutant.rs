@@ -3,9 +3,11 @@
 //! No line of the engine knows of this. The log breaks its own promise by option
 //! ([`bellhop_runtime::log::simulated::Broken`]); the memory of keys is blinded by a log that hands
 //! every command out under a key of its own; the availability check is misled by processors that
-//! are told of one unit more than the event says.
+//! are told of one unit more than the event says; a take-over is blinded by a log that hides the
+//! history.
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -36,6 +38,10 @@ pub enum Mutant {
     Forgetful,
     /// The stores hold one unit more than the catalog's events say.
     OneUnitMore,
+    /// A take-over is not told which events led to what is committed.
+    NoHistory,
+    /// A worker that gives a partition up is not told that others have committed since.
+    HoledCopies,
 }
 
 impl Mutant {
@@ -54,6 +60,8 @@ impl Mutant {
             Self::None
             | Self::OutputWithoutProgress
             | Self::ProgressWithoutOutput
+            | Self::NoHistory
+            | Self::HoledCopies
             | Self::Forgetful => processor,
         });
         let events = EVENTS.iter().filter(|event| ours(event.message.name)).collect();
@@ -69,6 +77,8 @@ impl Mutant {
     pub fn log(self, log: Box<dyn Log>) -> Box<dyn Log> {
         match self {
             Self::Forgetful => Box::new(Forgetful(log)),
+            Self::NoHistory => Box::new(Trusting::of(log, Asked::Assigned)),
+            Self::HoledCopies => Box::new(Trusting::of(log, Asked::Revoked)),
             Self::None
             | Self::OutputWithoutProgress
             | Self::ProgressWithoutOutput
@@ -80,7 +90,11 @@ impl Mutant {
     #[must_use]
     pub fn broken_commit(self) -> Option<Broken> {
         match self {
-            Self::None | Self::Forgetful | Self::OneUnitMore => None,
+            Self::None
+            | Self::Forgetful
+            | Self::OneUnitMore
+            | Self::NoHistory
+            | Self::HoledCopies => None,
             Self::OutputWithoutProgress => Some(Broken::OutputWithoutProgress),
             Self::ProgressWithoutOutput => Some(Broken::ProgressWithoutOutput),
         }
@@ -162,6 +176,9 @@ impl Reader for Forgetful {
     fn schema_of(&mut self, id: u32) -> Result<Lookup, Error> {
         self.0.schema_of(id)
     }
+    fn first(&mut self, topic: Topic, partition: u32) -> Result<u64, Error> {
+        self.0.first(topic, partition)
+    }
     fn end(&mut self, topic: Topic, partition: u32) -> Result<u64, Error> {
         self.0.end(topic, partition)
     }
@@ -211,5 +228,122 @@ impl Log for Forgetful {
     }
     fn append_tick(&mut self, partition: u32, value: &[u8]) -> Result<(), Error> {
         self.0.append_tick(partition, value)
+    }
+}
+
+/// Hides from a take-over which events led to what is committed, or answers a worker that gives a
+/// partition up with what that worker itself knows.
+struct Trusting {
+    log: Box<dyn Log>,
+    /// Where it does not tell the truth.
+    lies: Asked,
+    /// What is asked about partitions that were just assigned, or are asked back.
+    asked: BTreeMap<u32, Asked>,
+    /// What was committed, as far as this member knows.
+    known: BTreeMap<u32, Option<Progress>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Assigned,
+    Revoked,
+}
+
+impl Trusting {
+    fn of(log: Box<dyn Log>, lies: Asked) -> Self {
+        Self { log, lies, asked: BTreeMap::new(), known: BTreeMap::new() }
+    }
+}
+
+impl Reader for Trusting {
+    fn identity(&self) -> &Identity {
+        self.log.identity()
+    }
+    fn schema_of(&mut self, id: u32) -> Result<Lookup, Error> {
+        self.log.schema_of(id)
+    }
+    fn first(&mut self, topic: Topic, partition: u32) -> Result<u64, Error> {
+        self.log.first(topic, partition)
+    }
+    fn end(&mut self, topic: Topic, partition: u32) -> Result<u64, Error> {
+        self.log.end(topic, partition)
+    }
+    fn read(
+        &mut self,
+        topic: Topic,
+        partition: u32,
+        from: u64,
+        each: &mut Each<'_>,
+    ) -> Result<u64, Error> {
+        self.log.read(topic, partition, from, each)
+    }
+    fn committed(&mut self, partition: u32) -> Result<Option<Progress>, Error> {
+        let committed = self.log.committed(partition)?;
+        let asked = self.asked.get(&partition).copied();
+        if asked == Some(Asked::Assigned) {
+            self.known.insert(partition, committed);
+        }
+        Ok(match asked.filter(|asked| *asked == self.lies) {
+            Some(Asked::Assigned) => {
+                committed.map(|committed| Progress { history: None, ..committed })
+            }
+            Some(Asked::Revoked) => self.known.get(&partition).copied().flatten(),
+            None => committed,
+        })
+    }
+}
+
+impl Log for Trusting {
+    fn schema_id(&mut self, name: &str, schema: &str) -> Result<u32, Error> {
+        self.log.schema_id(name, schema)
+    }
+    fn poll(&mut self, records_max: usize, wait: Duration) -> Result<Polled, Error> {
+        let polled = self.log.poll(records_max, wait)?;
+        let (partitions, asked) = match &polled {
+            Polled::Assigned(partitions) => (partitions.as_slice(), Some(Asked::Assigned)),
+            Polled::Revoked(partitions) => (partitions.as_slice(), Some(Asked::Revoked)),
+            Polled::Lost(partitions) => (partitions.as_slice(), None),
+            Polled::Batch(_) | Polled::Idle => ([].as_slice(), None),
+        };
+        for partition in partitions {
+            self.asked.remove(partition);
+            self.asked.extend(asked.map(|asked| (*partition, asked)));
+        }
+        Ok(polled)
+    }
+    fn start(&mut self, partition: u32, next_offset: u64) -> Result<(), Error> {
+        self.log.start(partition, next_offset)?;
+        self.asked.remove(&partition);
+        Ok(())
+    }
+    fn pause(&mut self, partition: u32) -> Result<(), Error> {
+        self.log.pause(partition)
+    }
+    fn submit(&mut self, mut transaction: Transaction) -> Result<(), Error> {
+        for part in &mut transaction.parts {
+            let known = self.known.get(&part.partition).copied().flatten();
+            // The log holds a worker to what it committed.
+            part.before = match (part.before, known) {
+                (Some(Progress { history: None, .. }), known) => known,
+                (before, _) => before,
+            };
+        }
+        self.log.submit(transaction)
+    }
+    fn ended(&mut self, wait: Duration) -> Result<Option<(Transaction, Ended)>, Error> {
+        let ended = self.log.ended(wait)?;
+        if let Some((transaction, Ended::Committed)) = &ended {
+            self.known.extend(transaction.parts.iter().map(|part| (part.partition, part.after)));
+        }
+        Ok(ended)
+    }
+    fn recover(&mut self) -> Result<(), Error> {
+        self.log.recover()
+    }
+    fn release(&mut self, partitions: &[u32]) -> Result<(), Error> {
+        self.log.release(partitions)
+    }
+    fn append_tick(&mut self, partition: u32, value: &[u8]) -> Result<(), Error> {
+        self.log.append_tick(partition, value)
     }
 }

@@ -87,7 +87,11 @@ impl Task {
         let meta = Meta::decode(&mut reader).map_err(undecodable)?;
         let Some(source) = &meta.source else {
             let genesis = Genesis::decode(&mut reader).map_err(undecodable)?;
-            return self.check_genesis(&genesis);
+            self.check_genesis(&genesis)?;
+            if self.history.events == 0 {
+                self.history.add(None, record_key, value);
+            }
+            return Ok(());
         };
         let at = source.position();
         let event = (at.offset, source.index);
@@ -130,6 +134,7 @@ impl Task {
             }
         }
         self.held = (at.offset, source.index.saturating_add(1));
+        self.history.add(Some(event), record_key, value);
         Ok(())
     }
 
@@ -153,7 +158,8 @@ impl Task {
         if found == expected { Ok(()) } else { Err(FoldError::ForeignGenesis { found, expected }) }
     }
 
-    /// Brings a folded state to the committed progress: time may have passed without an event.
+    /// Brings a folded state to the committed progress: time may have passed without an event. The
+    /// history stays that of the events.
     pub fn resume(&mut self, committed: Progress) {
         self.progress.next_offset = self.progress.next_offset.max(committed.next_offset);
         self.held = self.held.max((self.progress.next_offset, 0));

@@ -1,6 +1,7 @@
 //! The whole state of a task as bytes, and where two states differ.
 
 use crate::avro::{Avro, DecodeError, Reader, write_long};
+use crate::history::History;
 use crate::message::{LogId, Timestamp};
 use crate::task::Task;
 
@@ -49,6 +50,7 @@ impl Task {
         self.config.partitions.encode(out);
         self.progress.next_offset.cast_signed().encode(out);
         self.progress.stream_time.encode(out);
+        self.history.encode(out);
         write_long(self.topology.stores.len() as i64, out);
         for ((info, shape), store) in
             self.topology.stores.iter().zip(&self.topology.shapes).zip(&self.stores.slots)
@@ -81,6 +83,7 @@ impl Task {
         self.progress.next_offset = i64::decode(&mut reader)?.cast_unsigned();
         self.held = (self.progress.next_offset, 0);
         self.progress.stream_time = Timestamp::decode(&mut reader)?;
+        self.history = History::decode(&mut reader)?;
         let count = reader.long()?;
         if count != self.topology.stores.len() as i64 {
             let wanted = format!("{} stores", self.topology.stores.len());
@@ -124,6 +127,7 @@ impl Task {
             let (ours, theirs) = (self.dedupe.len(), other.dedupe.len());
             return Some(format!("idempotency keys: {ours} against {theirs}"));
         }
-        None
+        let (ours, theirs) = (self.history, other.history);
+        (ours != theirs).then(|| format!("history: {ours} against {theirs}"))
     }
 }

@@ -305,6 +305,11 @@ impl Reader for Embedded {
         Ok(Self::schema_of(self, id).into())
     }
 
+    /// Nothing is ever deleted.
+    fn first(&mut self, _: Topic, _: u32) -> Result<u64, Error> {
+        Ok(0)
+    }
+
     fn end(&mut self, topic: Topic, partition: u32) -> Result<u64, Error> {
         Ok(Self::end(self, topic, partition))
     }
@@ -443,6 +448,11 @@ impl Reader for ReadOnly {
 
     fn schema_of(&mut self, id: u32) -> Result<Lookup, Error> {
         Ok(self.contents.schemas.get(&id).cloned().into())
+    }
+
+    /// Nothing is ever deleted.
+    fn first(&mut self, _: Topic, _: u32) -> Result<u64, Error> {
+        Ok(0)
     }
 
     fn end(&mut self, topic: Topic, partition: u32) -> Result<u64, Error> {

@@ -22,6 +22,7 @@ use bellhop_core::record::Header;
 use uuid::Uuid;
 
 pub use self::consumers::Consumer;
+pub use self::damage::Backup;
 pub use self::faults::{Broken, Faults};
 pub use self::member::{Crash, Member, Sender, Tool};
 pub use self::random::Random;
@@ -33,6 +34,7 @@ use super::{Identity, Timestamps, Topic};
 use crate::clock::ManualClock;
 
 mod consumers;
+mod damage;
 mod faults;
 mod group;
 mod member;
@@ -123,6 +125,18 @@ impl Simulated {
     /// A worker is shut out for good: all that it does from now on fails.
     pub fn fence(&self, member: usize) {
         self.world().fence(member);
+    }
+
+    /// Whether a worker was asked to give partitions up and has not released them.
+    #[must_use]
+    pub fn hands_over(&self, member: usize) -> bool {
+        self.world().group.is_revoking(member)
+    }
+
+    /// A worker pauses for longer than its session: others get what it owned, and it learns that
+    /// when it polls again.
+    pub fn outlive_session(&self, member: usize) {
+        self.world().lose_all(member);
     }
 
     /// From now on other things go wrong; what has gone wrong stays so.

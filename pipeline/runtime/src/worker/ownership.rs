@@ -14,9 +14,9 @@ use super::hold::{Held, chain};
 use super::partition::{Failure, Partition};
 use super::spans::Takeover;
 use super::status::AssignedStatus;
-use super::{AssignmentState, Worker};
+use super::{AssignmentState, Worker, events_end};
 use crate::log::{Error, ErrorKind, Topic};
-use crate::restore::{self, Restored};
+use crate::restore::{self, Expected, Restored};
 use crate::wiring::Wiring;
 
 /// How often the progress of a long restore is told.
@@ -160,9 +160,8 @@ impl Worker {
             },
         };
         let folded = self.fold_slice(&mut restoring.restored);
-        if let (Some(takeover), Ok(true) | Err(restore::Error::Fold { .. })) =
-            (&mut coming.takeover, &folded)
-        {
+        let goes_on = matches!(folded, Ok(false) | Err(restore::Error::Log { .. }));
+        if let Some(takeover) = coming.takeover.as_mut().filter(|_| !goes_on) {
             takeover.end_restore(folded.as_ref().map(|_| &restoring.restored));
         }
         match folded {
@@ -228,39 +227,38 @@ impl Worker {
         config: &TaskConfig,
         committed: Option<Progress>,
     ) -> Result<Restored, restore::Error> {
-        let runs_ahead = committed.filter(|_| self.log.events_run_ahead());
-        let is_ahead = |copy: &Restored| {
-            runs_ahead.is_some_and(|it| copy.task.progress().next_offset > it.next_offset)
-        };
+        let expected = Expected { committed, runs_ahead: self.log.events_run_ahead() };
         let copy = self.standby.as_ref().and_then(|standby| standby.take(config.partition));
-        let mut restored = match copy.filter(|copy| !is_ahead(copy)) {
+        let restored = match copy.and_then(|copy| copy.promote(expected)) {
             Some(copy) => copy,
             None => {
                 let snapshots = self.saver.as_ref().map(|saver| saver.store());
-                restore::begin(self.log.as_mut(), &mut self.wiring, config, snapshots)?
+                restore::begin(self.log.as_mut(), &self.wiring, config, snapshots, expected)?
             }
         };
-        if let Some(committed) = runs_ahead {
-            restored.task.fold_only_before(committed.next_offset);
-        }
         tracing::debug!(partition = config.partition, warm_from = restored.events_end, "restore");
         Ok(restored)
     }
 
-    /// Folds as many events as a step may; gives whether there are no more.
+    /// Folds as many events as a step may; gives whether there are no more, and the state is proven.
     fn fold_slice(&mut self, restored: &mut Restored) -> Result<bool, restore::Error> {
         let works = self.partitions.values().any(|partition| partition.failure.is_none());
         let most = if works { self.config.restore_slice } else { ALONE };
         let (clock, begun) = (self.clock.clone(), self.clock.elapsed());
         let (mut events, events_max) = (0, self.config.restore_events_max);
-        restored.go_on(self.log.as_mut(), &mut self.wiring, &mut || {
+        let snapshots = self.saver.as_ref().map(|saver| saver.store());
+        let whole = restored.go_on(self.log.as_mut(), &mut self.wiring, snapshots, &mut || {
             let late = events > 0
                 && events % LOOK_EVERY == 0
                 && clock.elapsed().saturating_sub(begun) >= most;
             let full = events >= events_max;
             events += 1;
             late || full
-        })
+        })?;
+        if whole {
+            restored.check_commands(self.log.as_mut())?;
+        }
+        Ok(whole)
     }
 
     /// Lets the records of a restored partition come.
@@ -272,8 +270,8 @@ impl Worker {
     }
 
     fn begin(&mut self, id: u32, restoring: Restoring) -> Partition {
-        let Restoring { restored: Restored { task, snapshot, events_end }, committed, .. } =
-            restoring;
+        let Restoring { restored, committed, .. } = restoring;
+        let Restored { task, snapshot, events_end, .. } = restored;
         self.epochs += 1;
         let mut partition = Partition::new(task, self.epochs, committed);
         partition.events_since_snapshot = events_end - snapshot.unwrap_or(0).min(events_end);
@@ -294,7 +292,11 @@ impl Worker {
 
     /// A partition that this program cannot decide stands still; the others go on.
     fn refuse(&mut self, id: u32, what: String) -> Went {
-        tracing::error!(partition = id, why = what, "a partition is refused: it stands still");
+        tracing::error!(
+            partition = id,
+            why = what,
+            "a partition is refused: none of its commands is decided until that is mended, see \"A partition is refused\" in docs/operations.md"
+        );
         let (topology, wire) = (self.topology.clone(), self.wiring.wire().clone());
         let task = Task::new(self.config.task(self.log.identity(), id), topology, wire);
         self.epochs += 1;
@@ -364,7 +366,7 @@ impl Worker {
                 task.output().clear();
                 task.resume(task.progress());
                 task.fold_only_before(u64::MAX);
-                Some(Restored { task, snapshot, events_end })
+                Some(Restored::left(task, snapshot, events_end))
             });
             self.drop_partition(id);
             if let Some(standby) = &self.standby {
@@ -374,16 +376,17 @@ impl Worker {
         Ok(())
     }
 
-    /// Where the events end of revoked partitions that can be followed further; all is committed,
-    /// and nobody else owns them yet.
+    /// Where the events end of revoked partitions that can be followed further. This worker has
+    /// committed all, and yet another may own them already: a long pause lets the session end.
     fn states_to_leave(&mut self) -> BTreeMap<u32, u64> {
         let mut ends = BTreeMap::new();
         if self.standby.is_none() {
             return ends;
         }
         for id in &self.revoked {
-            let whole = self.partitions.get(id).is_some_and(|it| it.failure.is_none());
-            if whole && let Ok(end) = self.log.end(Topic::Events, *id) {
+            let whole = self.partitions.get(id).filter(|it| it.failure.is_none());
+            let Some(progress) = whole.map(|it| it.task().progress()) else { continue };
+            if let Ok(Some(end)) = events_end(self.log.as_mut(), *id, progress) {
                 ends.insert(*id, end);
             }
         }

@@ -10,6 +10,7 @@ use bellhop_core::task::{Progress, Task, UnknownSchema};
 
 use super::hold::Held;
 use crate::log::Part;
+use crate::restore::text_of;
 use crate::telemetry::otlp::Span;
 
 /// Why a partition stands still while the others go on.
@@ -162,9 +163,7 @@ impl Partition {
         let mut output = std::mem::take(self.task.output());
         lengths.cut(&mut output);
         self.last = Some((output, progress));
-        let text = panic.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-        let what = text.unwrap_or("a panic without a message").to_owned();
+        let what = text_of(panic).to_owned();
         self.failure = Some(Failure { offset: Some(offset), what });
     }
 

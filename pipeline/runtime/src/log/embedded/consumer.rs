@@ -150,6 +150,11 @@ impl Reader for Consumer {
         Ok(self.log.schema_of(id).into())
     }
 
+    /// Nothing is ever deleted.
+    fn first(&mut self, _: Topic, _: u32) -> Result<u64, Error> {
+        Ok(0)
+    }
+
     fn end(&mut self, topic: Topic, partition: u32) -> Result<u64, Error> {
         Ok(self.log.end(topic, partition))
     }

@@ -14,6 +14,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use bellhop_core::avro::{DecodeError, Reader};
+use bellhop_core::history::History;
 use bellhop_core::message::{LogId, Timestamp};
 use bellhop_core::task::Progress;
 use redb::{
@@ -27,7 +29,7 @@ use super::Options;
 use crate::log::{Batch, Error, ErrorKind, Identity, Mark, Schema, Timestamps, Topic};
 
 /// Version of the tables and of the bytes in them.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Name of the file in the data directory.
 const FILE: &str = "log.redb";
 /// Bytes of a chunk: with its key and the page's own bytes it fills 64 KiB.
@@ -40,7 +42,9 @@ type BatchKey = (u32, u64, u32);
 type Batches = TableDefinition<'static, BatchKey, &'static [u8]>;
 
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
-const PROGRESS: TableDefinition<'_, u32, (u64, i64)> = TableDefinition::new("progress");
+/// Next offset, stream time and, unless none was given, the history.
+type Committed = (u64, i64, &'static [u8]);
+const PROGRESS: TableDefinition<'_, u32, Committed> = TableDefinition::new("progress");
 const SCHEMAS: TableDefinition<'_, u32, (&str, &str)> = TableDefinition::new("schemas");
 /// Next offset and note, by group of consumers and partition.
 const MARKS: TableDefinition<'_, (&str, u32), (u64, &str)> = TableDefinition::new("marks");
@@ -278,11 +282,13 @@ impl Store {
                 }
                 contents.ends.push(ends);
                 contents.times.push(time);
-                let committed = progress.get(partition)?.map(|progress| progress.value());
-                contents.progress.push(committed.map(|(next_offset, stream_time)| Progress {
-                    next_offset,
-                    stream_time: Timestamp(stream_time),
-                }));
+                let stored = progress.get(partition)?;
+                let committed = stored.map(|stored| progress_of(stored.value()));
+                let Ok(committed) = committed.transpose() else {
+                    let what = format!("the progress of partition {partition} is damaged");
+                    return Ok(Err(corrupt(&tried, &what)));
+                };
+                contents.progress.push(committed);
             }
             for schema in reading.open_table(SCHEMAS)?.iter()? {
                 let (id, schema) = schema?;
@@ -452,11 +458,22 @@ fn last(
     Ok(header.map(Some).ok_or_else(|| damaged(topic, partition, offset)))
 }
 
+fn progress_of(stored: (u64, i64, &[u8])) -> Result<Progress, DecodeError> {
+    let (next_offset, stream_time, history) = stored;
+    let mut reader = Reader::new(history);
+    let history = match history {
+        [] => None,
+        _ => Some(History::decode(&mut reader)?),
+    };
+    reader.finish()?;
+    Ok(Progress { next_offset, stream_time: Timestamp(stream_time), history })
+}
+
 /// The tables of a transaction that is being written.
 pub(super) struct Writing<'t> {
     writing: &'t WriteTransaction,
     topics: [Table<'t, BatchKey, &'static [u8]>; 3],
-    progress: Table<'t, u32, (u64, i64)>,
+    progress: Table<'t, u32, Committed>,
     schemas: Table<'t, u32, (&'static str, &'static str)>,
     bookmarks: Table<'t, &'static str, u64>,
 }
@@ -500,7 +517,10 @@ impl<'t> Writing<'t> {
     }
 
     pub(super) fn progress(&mut self, partition: u32, to: Progress) -> Result<(), redb::Error> {
-        self.progress.insert(partition, (to.next_offset, to.stream_time.0))?;
+        let mut history = Vec::new();
+        to.history.inspect(|events| events.encode(&mut history));
+        let committed = (to.next_offset, to.stream_time.0, history.as_slice());
+        self.progress.insert(partition, committed)?;
         Ok(())
     }
 

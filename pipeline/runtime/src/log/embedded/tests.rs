@@ -116,10 +116,10 @@ fn a_log_of_a_newer_format_says_so() {
     let file = redb::Database::open(dir.path().join("log.redb")).unwrap();
     let writing = file.begin_write().unwrap();
     let meta = redb::TableDefinition::<&str, &[u8]>::new("meta");
-    writing.open_table(meta).unwrap().insert("identity", &[2, 0, 0, 0, 9, 9][..]).unwrap();
+    writing.open_table(meta).unwrap().insert("identity", &[3, 0, 0, 0, 9, 9][..]).unwrap();
     writing.commit().unwrap();
     drop(file);
-    refused(open(dir.path()), ErrorKind::FixInput, &["format 2", "reads format 1", "newer"]);
+    refused(open(dir.path()), ErrorKind::FixInput, &["format 3", "reads format 2", "newer"]);
 }
 
 #[test]

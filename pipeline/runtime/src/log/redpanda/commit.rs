@@ -651,6 +651,7 @@ impl Turn<'_> {
 /// Offset and text that say how far a partition has come and who owns it.
 pub(super) fn marked(progress: Option<Progress>, owner: Option<&str>) -> (u64, String) {
     let time = progress.map(|progress| progress.stream_time);
-    let note = Note { time, owner: owner.map(str::to_owned) };
+    let history = progress.and_then(|progress| progress.history);
+    let note = Note { time, history, owner: owner.map(str::to_owned) };
     (progress.map_or(0, |progress| progress.next_offset), note.write())
 }

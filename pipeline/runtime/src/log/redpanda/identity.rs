@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use bellhop_core::avro::{Avro, Reader as AvroReader};
 use bellhop_core::engine::{EngineRecord, FORMAT_VERSION, Genesis, KEY_RULE, engine_schema};
+use bellhop_core::history::History;
 use bellhop_core::message::{LogId, Meta};
 use bellhop_core::record::unframe;
 use rdkafka::producer::{BaseRecord, Producer as _};
@@ -58,6 +59,19 @@ pub(super) fn find_or_make(
     loop {
         if let Some(log_id) = finder.find(&mut source)? {
             return Ok(Identity { log_id, partitions, timestamps });
+        }
+        if let Some((partition, history)) = finder.history(&mut source)? {
+            // Somebody may have made the genesis and committed meanwhile.
+            if let Some(log_id) = finder.find(&mut source)? {
+                return Ok(Identity { log_id, partitions, timestamps });
+            }
+            return Err(error::fix(
+                finder.tried(partition),
+                format!(
+                    "it is empty, and the group {} has committed {history}: the events were deleted, or the topic was made anew; restore it from a backup, or delete the group to begin with nothing: docs/operations.md, \"A partition is refused\"",
+                    config.group
+                ),
+            ));
         }
         match finder.make(&mut source, log_id) {
             Ok(()) => {}
@@ -133,6 +147,17 @@ impl Finder<'_> {
             )),
             (agreed, _) => Ok(agreed.map(|(_, log_id)| log_id)),
         }
+    }
+
+    /// Events that workers have committed before, and of which partition.
+    fn history(&self, source: &mut Source) -> Result<Option<(u32, History)>, Error> {
+        for partition in 0..self.partitions {
+            let committed = source.last_committed(partition)?;
+            if let Some(history) = committed.and_then(|committed| committed.note().history) {
+                return Ok(Some((partition, history)));
+            }
+        }
+        Ok(None)
     }
 
     fn tried(&self, partition: u32) -> String {

@@ -28,7 +28,7 @@ use crate::log::{
 };
 
 /// Where a partition that was never decided begins.
-const BEGINNING: Progress = Progress { next_offset: 0, stream_time: Timestamp::MIN };
+const BEGINNING: Progress = Progress { next_offset: 0, stream_time: Timestamp::MIN, history: None };
 
 /// How often, while a partition is read, it is heard whether the group has changed.
 const LISTEN_EVERY: u32 = 65_536;
@@ -274,6 +274,10 @@ impl Reader for Member {
 
     fn schema_of(&mut self, id: u32) -> Result<Lookup, Error> {
         self.shared.registry.schema_at_once(id)
+    }
+
+    fn first(&mut self, topic: Topic, partition: u32) -> Result<u64, Error> {
+        self.view.first(topic, partition)
     }
 
     fn end(&mut self, topic: Topic, partition: u32) -> Result<u64, Error> {

@@ -42,6 +42,10 @@ impl Reader for Sink {
         self.view.schema_of(id)
     }
 
+    fn first(&mut self, topic: Topic, partition: u32) -> Result<u64, Error> {
+        self.view.first(topic, partition)
+    }
+
     fn end(&mut self, topic: Topic, partition: u32) -> Result<u64, Error> {
         self.view.end(topic, partition)
     }

@@ -43,14 +43,14 @@ pub(super) struct Committed {
 impl Committed {
     pub(super) fn note(&self) -> Note {
         // An offset that somebody moved by hand counts; its time is that of the events.
-        let moved = || Note { time: Some(Timestamp::MIN), owner: None };
+        let moved = || Note { time: Some(Timestamp::MIN), ..Note::default() };
         Note::parse(&self.text).unwrap_or_else(moved)
     }
 
     /// How far the partition has come; none when it was only claimed.
     pub(super) fn progress(&self) -> Option<Progress> {
-        let time = self.note().time?;
-        Some(Progress { next_offset: self.offset, stream_time: time })
+        let Note { time, history, owner: _ } = self.note();
+        Some(Progress { next_offset: self.offset, stream_time: time?, history })
     }
 }
 
@@ -391,6 +391,10 @@ impl Reader for View {
 
     fn schema_of(&mut self, id: u32) -> Result<Lookup, Error> {
         self.shared.registry.schema_of(id)
+    }
+
+    fn first(&mut self, topic: Topic, partition: u32) -> Result<u64, Error> {
+        Ok(self.source.bounds(topic, partition)?.0)
     }
 
     fn end(&mut self, topic: Topic, partition: u32) -> Result<u64, Error> {

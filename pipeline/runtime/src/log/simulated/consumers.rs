@@ -301,6 +301,10 @@ impl Reader for Consumer {
         self.tool.schema_of(id)
     }
 
+    fn first(&mut self, topic: Topic, partition: u32) -> Result<u64, Error> {
+        self.tool.first(topic, partition)
+    }
+
     fn end(&mut self, topic: Topic, partition: u32) -> Result<u64, Error> {
         self.tool.end(topic, partition)
     }

@@ -24,7 +24,7 @@ pub struct Faults {
     pub duplicate: u32,
     /// A producer is told that its append failed.
     pub append: u32,
-    /// A snapshot is not saved, torn, unreadable or damaged.
+    /// A snapshot is not saved, torn, unreadable, damaged, or that of another time.
     pub snapshot: u32,
 
     /// Partitions are dealt out anew.
@@ -53,7 +53,7 @@ pub enum Broken {
 
 impl Faults {
     /// What [`super::Simulated::accidents`] may name.
-    pub const NAMES: [&'static str; 19] = [
+    pub const NAMES: [&'static str; 21] = [
         "retry",
         "crash",
         "torn",
@@ -67,12 +67,14 @@ impl Faults {
         "snapshot_torn",
         "snapshot_unreadable",
         "snapshot_damaged",
+        "snapshot_foreign",
         "rebalance",
         "lost",
         "fenced",
         "stall",
         "clock_jump",
         "zombie",
+        "outlived",
     ];
 
     /// Nothing goes wrong.

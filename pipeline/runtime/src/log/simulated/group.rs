@@ -55,6 +55,16 @@ enum Notice {
     Lost(u32),
 }
 
+impl Notice {
+    fn is_of(self, partition: u32) -> bool {
+        match self {
+            Self::Assigned { partition: of, .. } | Self::Revoked(of) | Self::Lost(of) => {
+                of == partition
+            }
+        }
+    }
+}
+
 /// A partition as a member knows it.
 #[derive(Debug)]
 struct Held {
@@ -184,6 +194,17 @@ impl Group {
         self.members[member].held.get(&partition).map(|held| held.epoch)
     }
 
+    /// Whether a member was asked for a partition that it still owns, and knows it.
+    pub(super) fn is_revoking(&self, member: usize) -> bool {
+        let told =
+            |partition: u32| !self.members[member].notices.contains(&Notice::Revoked(partition));
+        self.owned_by(member).into_iter().any(|partition| {
+            self.partitions[partition as usize].revoking
+                && self.holds(member, partition)
+                && told(partition)
+        })
+    }
+
     // Transactions.
 
     pub(super) fn check_submit(&self, member: usize) {
@@ -302,8 +323,16 @@ impl World {
                 "member {member} releases {partition} with an undecided transaction on it"
             );
             let holds = self.group.holds(member, partition);
+            let Membership { held, notices, .. } = &mut self.group.members[member];
+            // What a member has given up is not told to be lost any more; what it is given again
+            // may be.
+            if held.remove(&partition).is_some()
+                && let Some(first) = notices.iter().position(|notice| notice.is_of(partition))
+                && notices.get(first) == Some(&Notice::Lost(partition))
+            {
+                notices.remove(first);
+            }
             if holds {
-                self.group.members[member].held.remove(&partition);
                 let next = self.group.partitions[partition as usize].next;
                 self.give(partition, next);
             }
@@ -380,6 +409,16 @@ impl World {
         }
         let orphans = self.group.partitions.iter_mut().filter(|at| at.next == Some(member));
         orphans.for_each(|at| at.next = None);
+    }
+
+    /// A member loses all that it owns.
+    pub(super) fn lose_all(&mut self, member: usize) {
+        if self.group.standing(member) == Standing::In {
+            *self.accidents.entry("outlived").or_default() += 1;
+            for partition in self.group.owned_by(member) {
+                self.lose(member, partition);
+            }
+        }
     }
 
     fn lose(&mut self, member: usize, partition: u32) {

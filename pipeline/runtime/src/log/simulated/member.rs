@@ -127,6 +127,10 @@ impl Reader for Member {
         self.call("read a schema", |world, _| Ok(world.schema_of(id).into()))
     }
 
+    fn first(&mut self, topic: Topic, partition: u32) -> Result<u64, Error> {
+        self.call("read a first offset", |world, _| Ok(world.topics.first(topic, partition)))
+    }
+
     fn end(&mut self, topic: Topic, partition: u32) -> Result<u64, Error> {
         self.call("read an end", |world, _| Ok(world.topics.end(topic, partition)))
     }
@@ -226,6 +230,10 @@ impl Reader for Tool {
 
     fn schema_of(&mut self, id: u32) -> Result<Lookup, Error> {
         Ok(self.log.world().schema_of(id).into())
+    }
+
+    fn first(&mut self, topic: Topic, partition: u32) -> Result<u64, Error> {
+        Ok(self.log.world().topics.first(topic, partition))
     }
 
     fn end(&mut self, topic: Topic, partition: u32) -> Result<u64, Error> {

@@ -8,10 +8,7 @@ use bellhop_core::message::LogId;
 
 use super::Simulated;
 use super::world::World;
-use crate::snapshot::{Error, Snapshot, SnapshotStore};
-
-/// Snapshots kept of a partition.
-const KEPT: usize = 2;
+use crate::snapshot::{Error, Snapshot, SnapshotStore, outdated};
 
 /// What lies where a snapshot was saved.
 #[derive(Debug)]
@@ -55,11 +52,22 @@ impl SnapshotStore for Shelf {
             return Err(failed("write the snapshot", partition, events_offset));
         }
         let torn = world.strikes("snapshot_torn", rate);
-        let saved = if torn { Saved::Damaged } else { Saved::Whole(snapshot.clone()) };
+        let before = world.saves.range((partition, 0)..=(partition, u64::MAX)).next_back();
+        let before = before.and_then(|(_, saved)| match saved {
+            Saved::Whole(before) => Some(before.state.clone()),
+            Saved::Damaged => None,
+        });
+        let saved = match before {
+            _ if torn => Saved::Damaged,
+            // Whole, of this log and partition, and not of these events.
+            Some(state) if world.strikes("snapshot_foreign", rate) => {
+                Saved::Whole(Snapshot { state, ..snapshot.clone() })
+            }
+            Some(_) | None => Saved::Whole(snapshot.clone()),
+        };
         world.saves.insert((partition, events_offset), saved);
-        let old = offsets(&world, partition);
-        for events_offset in old.into_iter().skip(KEPT) {
-            world.saves.remove(&(partition, events_offset));
+        for old in outdated(offsets(&world, partition), events_offset) {
+            world.saves.remove(&(partition, old));
         }
         Ok(())
     }

@@ -52,6 +52,8 @@ enum Fate {
 #[derive(Debug, Default)]
 struct Partition {
     records: Vec<Stored>,
+    /// Offsets below it are deleted.
+    first: u64,
     next_offset: u64,
     last: Option<Timestamp>,
     /// Undecided transactions, each with the offset of its first record here.
@@ -125,6 +127,32 @@ impl Topics {
         self.at_mut(topic, partition).next_offset += count;
     }
 
+    /// All that a reader sees of a partition, as of no transaction: first offset, records, end.
+    ///
+    /// # Panics
+    /// When a transaction on it is undecided.
+    pub(super) fn copy(&self, topic: Topic, partition: u32) -> (u64, Vec<Stored>, u64) {
+        let at = self.at(topic, partition);
+        assert!(at.open.is_empty(), "{topic}, partition {partition} is undecided: {:?}", at.open);
+        let seen = at.records.iter().filter(|record| self.shows(record));
+        let records = seen.map(|record| Stored { transaction: None, ..record.clone() });
+        (at.first, records.collect(), at.next_offset)
+    }
+
+    /// Replaces a partition.
+    pub(super) fn put_back(
+        &mut self,
+        topic: Topic,
+        partition: u32,
+        first: u64,
+        records: Vec<Stored>,
+        next_offset: u64,
+    ) {
+        let last = records.last().map(|record| record.timestamp);
+        *self.at_mut(topic, partition) =
+            Partition { records, first, next_offset, last, open: Vec::new() };
+    }
+
     /// Decides a transaction and writes its markers.
     ///
     /// # Panics
@@ -152,6 +180,11 @@ impl Topics {
         let stable = self.at(topic, partition).stable();
         let begin = stable.partition_point(|record| record.offset < from);
         stable[begin..].iter().filter(|record| self.shows(record))
+    }
+
+    /// The offset of the first record that is kept.
+    pub(super) fn first(&self, topic: Topic, partition: u32) -> u64 {
+        self.at(topic, partition).first
     }
 
     /// The offset behind the last record that a reader sees.

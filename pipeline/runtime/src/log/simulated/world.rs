@@ -108,6 +108,15 @@ impl World {
         Ok(self.committed[partition as usize])
     }
 
+    /// Without a look for who may change it.
+    pub(super) fn committed_now(&self, partition: u32) -> Option<Progress> {
+        self.committed[partition as usize]
+    }
+
+    pub(super) fn set_committed(&mut self, partition: u32, to: Option<Progress>) {
+        self.committed[partition as usize] = to;
+    }
+
     pub(super) fn schema_of(&self, id: u32) -> Option<Schema> {
         self.schemas.get((id as usize).checked_sub(1)?).cloned()
     }
