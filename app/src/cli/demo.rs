@@ -19,6 +19,7 @@ use bellhop_schemas::event::{
 use super::replay::{Deciders, Options, Replayed, print_import, replay};
 use super::sink;
 use crate::config::Config;
+use crate::landing::Landing;
 use crate::replay::import::Import;
 use crate::report::{Hotel, Report, gather};
 use crate::site::{ClusterArgs, OpenLog, Site};
@@ -273,7 +274,8 @@ fn land(args: &Args, log: &OpenLog, config: &Config) -> Result<Option<String>> {
     let target = config.clickhouse.target(Some(url));
     migrate::run(&Server::new(&target)?)?;
     let started = Instant::now();
-    let landed = sink::land(log, &target, true, &Stop::default(), &output::progress("landing", 0))?;
+    let (stop, bar) = (Stop::default(), output::progress("landing", 0));
+    let landed = sink::land(log, &target, true, &stop, &Landing::new(), &bar)?;
     let seconds = started.elapsed().as_secs_f64();
     Ok(Some(format!(
         "{} landed in ClickHouse as {} in {seconds:.1} s; `bellhop audit clickhouse` shows that nothing is missing or twice.",
