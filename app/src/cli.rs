@@ -21,6 +21,7 @@ mod parked;
 mod rebuild;
 mod repair;
 mod replay;
+mod rules;
 mod run;
 mod schemas;
 mod send;
@@ -35,7 +36,7 @@ mod why;
 #[derive(Debug, Parser)]
 #[command(
     name = "bellhop",
-    version,
+    version = crate::VERSION,
     about,
     max_term_width = 100,
     after_help = "Examples:\n  \
@@ -72,6 +73,7 @@ enum Command {
     Parked(parked::Args),
     Lag(lag::Args),
     Topics(topics::Args),
+    Rules(rules::Args),
     Schemas(schemas::Args),
     Sink(sink::Args),
     Migrate(migrate::Args),
@@ -103,6 +105,7 @@ impl Cli {
             Command::Parked(args) => parked::run(args, config),
             Command::Lag(args) => lag::run(args, config),
             Command::Topics(args) => topics::run(args, config),
+            Command::Rules(args) => rules::run(args, config),
             Command::Schemas(args) => schemas::run(args, config),
             Command::Sink(args) => sink::run(args, config),
             Command::Migrate(args) => migrate::run(args, config),

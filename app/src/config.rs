@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use bellhop_core::headers::Written;
+use bellhop_core::rules::Rules;
 use figment::Figment;
 use figment::providers::{Env, Format as _, Serialized, Toml};
 use figment::value::UncasedStr;
@@ -46,10 +47,10 @@ pub(crate) struct Config {
     pub(crate) commit_records: usize,
     /// Milliseconds that a record waits at most for its transaction.
     pub(crate) commit_ms: u64,
-    /// Hours of stream time that idempotency keys are remembered for at least.
+    /// Hours of stream time that a new log remembers idempotency keys for at least.
     pub(crate) idempotency_hours: u32,
-    /// Values of more bytes are parked.
-    pub(crate) value_bytes_max: usize,
+    /// Values of more bytes are parked, on a new log.
+    pub(crate) value_bytes_max: u32,
     /// Events of a partition between two snapshots; 0 for none but the one at the end.
     pub(crate) snapshot_events: u64,
     /// Address of S3-like storage for the snapshots, `s3://bucket/prefix`, so that any machine finds
@@ -156,11 +157,15 @@ impl Config {
         if !(1..=60_000).contains(&self.commit_ms) {
             bail!("commit_ms = {}: set 1 to 60000", self.commit_ms);
         }
-        if self.value_bytes_max < 1_024 {
-            bail!("value_bytes_max = {}: set 1024 or more", self.value_bytes_max);
-        }
+        self.rules().check().map_err(anyhow::Error::msg)?;
         self.telemetry.check()?;
         Ok(self)
+    }
+
+    /// What a log that is made anew is decided by; one that is there has rules of its own.
+    pub(crate) fn rules(&self) -> Rules {
+        let Self { idempotency_hours, value_bytes_max, .. } = *self;
+        Rules { idempotency_hours, value_bytes_max }
     }
 
     /// Headers to write.

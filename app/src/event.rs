@@ -4,6 +4,7 @@ use anyhow::{Context as _, Result, bail};
 use bellhop_core::avro::{Avro as _, Reader};
 use bellhop_core::engine::{CommandAcknowledged, CommandConflicted, EngineRecord as _, Genesis};
 use bellhop_core::message::{Message as _, Meta};
+use bellhop_core::rules::{Rules, RulesChanged};
 use bellhop_schemas::event::{
     CatalogRejected, OverbookingLimitChanged, PhysicalCountChanged, ProductDefined,
     PropertyDefined, ReservationCancelled, ReservationCheckedIn, ReservationCheckedOut,
@@ -76,6 +77,7 @@ any_event!(
     Genesis,
     CommandConflicted,
     CommandAcknowledged,
+    RulesChanged,
 );
 
 impl AnyEvent {
@@ -95,7 +97,8 @@ impl AnyEvent {
             | Self::CatalogRejected(_)
             | Self::Genesis(_)
             | Self::CommandConflicted(_)
-            | Self::CommandAcknowledged(_) => None,
+            | Self::CommandAcknowledged(_)
+            | Self::RulesChanged(_) => None,
         }
     }
 
@@ -115,7 +118,8 @@ impl AnyEvent {
             | Self::CatalogRejected(_)
             | Self::Genesis(_)
             | Self::CommandConflicted(_)
-            | Self::CommandAcknowledged(_) => None,
+            | Self::CommandAcknowledged(_)
+            | Self::RulesChanged(_) => None,
         }
     }
 
@@ -135,7 +139,8 @@ impl AnyEvent {
             | Self::ReservationNoShow(_)
             | Self::Genesis(_)
             | Self::CommandConflicted(_)
-            | Self::CommandAcknowledged(_) => None,
+            | Self::CommandAcknowledged(_)
+            | Self::RulesChanged(_) => None,
         }
     }
 
@@ -218,6 +223,12 @@ impl AnyEvent {
                 "{} came with the idempotency key of another command, which led to {}",
                 event.command, event.first_event_id
             )),
+            Self::RulesChanged(event) => {
+                let Rules { idempotency_hours, value_bytes_max } = event.after;
+                words.push(format!(
+                    "keys are remembered for {idempotency_hours} hours, values have at most {value_bytes_max} bytes"
+                ));
+            }
             Self::CommandAcknowledged(event) => {
                 words.push(format!("{} changed nothing", event.command))
             }

@@ -40,6 +40,9 @@ use tracing::level_filters::LevelFilter;
 use crate::config::{Config, LogFormat};
 use crate::json_lines::JsonLines;
 
+/// The release and the revision that it was built of, as it stands in events.
+const VERSION: &str = env!("BELLHOP_VERSION");
+
 /// A failure, or a difference that was looked for and found. Usage errors give 2, by clap.
 const FAILURE: u8 = 1;
 

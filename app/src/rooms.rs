@@ -115,6 +115,7 @@ impl Rooms {
             }
             AnyEvent::ReservationRejected(_)
             | AnyEvent::CatalogRejected(_)
+            | AnyEvent::RulesChanged(_)
             | AnyEvent::Genesis(_)
             | AnyEvent::CommandConflicted(_)
             | AnyEvent::CommandAcknowledged(_) => {}

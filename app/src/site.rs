@@ -67,7 +67,9 @@ impl ClusterArgs {
         kafka.brokers = self.broker.clone().or(kafka.brokers);
         kafka.registry = self.registry.clone().or(kafka.registry);
         kafka.prefix = self.prefix.clone().unwrap_or(kafka.prefix);
-        kafka.connection()
+        let mut connection = kafka.connection()?;
+        connection.rules = config.rules();
+        Ok(connection)
     }
 }
 

@@ -92,9 +92,8 @@ impl Health {
 /// What a worker is told, by the configuration.
 pub(crate) fn worker_config(config: &Config) -> worker::Config {
     worker::Config {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        idempotency_hours: config.idempotency_hours,
-        value_bytes_max: config.value_bytes_max,
+        version: crate::VERSION.to_owned(),
+        rules: config.rules(),
         batch_records_max: config.commit_records,
         batch_wait: Duration::from_millis(config.commit_ms),
         snapshot_events: config.snapshot_events,

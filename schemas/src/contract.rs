@@ -47,11 +47,13 @@ pub const MESSAGES: &[File] = files![
     "event/reservation_created.avsc",
     "event/reservation_no_show.avsc",
     "event/reservation_rejected.avsc",
+    "engine/change_rules.avsc",
     "engine/command_acknowledged.avsc",
     "engine/command_conflicted.avsc",
     "engine/genesis.avsc",
     "engine/parked.avsc",
     "engine/reply.avsc",
+    "engine/rules_changed.avsc",
     "engine/tick.avsc",
 ];
 
@@ -61,6 +63,7 @@ pub const PARTS: &[File] = files![
     "engine/parked_header.avsc",
     "engine/parked_kind.avsc",
     "engine/reply_outcome.avsc",
+    "engine/rules.avsc",
     "engine/source.avsc",
     "type/alternative.avsc",
     "type/assignment.avsc",

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use bellhop_core::headers::{TRACEPARENT, Written};
 use bellhop_core::message::LogId;
 use bellhop_core::record::{Header, Record, Records};
+use bellhop_core::rules::Rules;
 use bellhop_core::task::{Config, Task};
 use bellhop_core::topology::{Topology, Wire};
 use bellhop_handlers as _;
@@ -98,8 +99,7 @@ impl World {
             log_id: LogId(Uuid::from_u128(42)),
             commands_topic: "bellhop.commands".into(),
             version: env!("CARGO_PKG_VERSION").into(),
-            idempotency_hours: 168,
-            value_bytes_max: 1 << 20,
+            rules: Rules::default(),
             reply_topics: Vec::new(),
             headers,
         };

@@ -103,8 +103,9 @@ fn every_promise_holds_for_every_seed() {
     let (tally, accidents) = totals.into_inner().unwrap();
     println!("{tally:?}\n{accidents:?}");
     if seeds() == (0..SEEDS) {
-        let Tally { decided, repeats, conflicts, parked, booked, oversold, .. } = tally;
-        let least = [decided, repeats, conflicts, parked, booked, oversold].into_iter().min();
+        let Tally { decided, repeats, conflicts, parked, booked, oversold, rules, .. } = tally;
+        let least =
+            [decided, repeats, conflicts, parked, booked, oversold, rules].into_iter().min();
         assert!(least > Some(100), "the seeds hardly try something: {tally:?}");
         let missing: Vec<_> =
             Faults::NAMES.iter().filter(|name| !accidents.contains_key(*name)).collect();

@@ -7,6 +7,7 @@ use bellhop_core::engine::{
     CommandAcknowledged, CommandConflicted, EngineRecord, Genesis, engine_schema,
 };
 use bellhop_core::message::{Message, Meta, Position, Timestamp, wire_schema};
+use bellhop_core::rules::RulesChanged;
 use bellhop_schemas::event::{
     CatalogRejected, OverbookingLimitChanged, PhysicalCountChanged, ProductDefined,
     PropertyDefined, ReservationCancelled, ReservationCheckedIn, ReservationCheckedOut,
@@ -68,7 +69,8 @@ known!(
     CatalogRejected;
     Genesis,
     CommandConflicted,
-    CommandAcknowledged
+    CommandAcknowledged,
+    RulesChanged
 );
 
 /// Expands events; keeps nothing but a buffer.
@@ -113,6 +115,7 @@ impl Expander {
             }
             Genesis::NAME => self.engine::<Genesis>(&of, datum, to),
             CommandConflicted::NAME => self.engine::<CommandConflicted>(&of, datum, to),
+            RulesChanged::NAME => self.engine::<RulesChanged>(&of, datum, to),
             CommandAcknowledged::NAME => self.engine::<CommandAcknowledged>(&of, datum, to),
             unknown => {
                 events::event(to, at, unknown, meta, About::default());

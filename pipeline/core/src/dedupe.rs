@@ -139,6 +139,11 @@ impl Dedupe {
         Fingerprint(xxh3_128_with_seed(scratch, self.seed))
     }
 
+    /// Remembers for so long from now on; what was forgotten stays so.
+    pub fn set_retention(&mut self, hours: u32) {
+        self.retention_hours = i64::from(hours);
+    }
+
     /// How many keys are remembered.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -13,6 +13,7 @@ use crate::headers::Written;
 use crate::message::{LogId, Message, MessageKey, Meta, Timestamp};
 use crate::outcome::{Answer, Outcome, Output};
 use crate::record::{Header, Record, Records, frame, unframe};
+use crate::rules::Rules;
 use crate::store::{State, Store};
 use crate::task::{Config, Task};
 use crate::topology::{Topology, Wire};
@@ -105,8 +106,7 @@ impl Driver {
             log_id: LogId(Uuid::from_u128(0x00dd_ba11_0000_4000_8000_0000_0000_0000)),
             commands_topic: CompactString::const_new("bellhop.commands"),
             version: CompactString::const_new("test"),
-            idempotency_hours: 168,
-            value_bytes_max: 1 << 20,
+            rules: Rules::default(),
             reply_topics: vec!["replies".into()],
             headers,
         };

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::avro::{Avro, Bytes};
 use crate::message::{Meta, Timestamp};
 use crate::record::frame;
+use crate::rules::{ChangeRules, Rules, RulesChanged};
 
 /// Version of everything on the wire that is not a message schema: ids, keys, genesis.
 pub const FORMAT_VERSION: u16 = 1;
@@ -40,6 +41,8 @@ pub struct Genesis {
     pub key_rule: CompactString,
     /// Version of ids, keys and this record.
     pub format_version: u16,
+    /// What the partition is decided by, until a command changes it.
+    pub rules: Rules,
 }
 
 impl EngineRecord for Genesis {
@@ -236,6 +239,8 @@ pub fn engine_schemas() -> Vec<(&'static str, String)> {
         (Genesis::NAME, engine_schema::<Genesis>()),
         (CommandConflicted::NAME, engine_schema::<CommandConflicted>()),
         (CommandAcknowledged::NAME, engine_schema::<CommandAcknowledged>()),
+        (ChangeRules::NAME, engine_schema::<ChangeRules>()),
+        (RulesChanged::NAME, engine_schema::<RulesChanged>()),
         (Tick::NAME, engine_schema::<Tick>()),
         (Parked::NAME, crate::avro::schema_of::<Parked>()),
         (Reply::NAME, crate::avro::schema_of::<Reply>()),

@@ -27,6 +27,7 @@ pub mod partition;
 pub mod processor;
 pub mod record;
 pub mod registry;
+pub mod rules;
 pub mod store;
 pub mod task;
 pub mod timer;

@@ -10,6 +10,18 @@ pub fn partition_of(key: &[u8], partitions: u32) -> u32 {
     (murmur2(key) & 0x7fff_ffff) % partitions.max(1)
 }
 
+/// A key that belongs to a partition, for records that concern all of it.
+///
+/// # Panics
+/// When there is no such partition.
+#[must_use]
+pub fn key_in(partition: u32, partitions: u32) -> String {
+    assert!(partition < partitions, "partition {partition} of {partitions}");
+    let numbers = (0_u64..).map(|number| format!("partition-{partition}-{number}"));
+    let mut own = numbers.filter(|key| partition_of(key.as_bytes(), partitions) == partition);
+    own.next().unwrap_or_default()
+}
+
 fn murmur2(bytes: &[u8]) -> u32 {
     const M: u32 = 0x5bd1_e995;
     let mut hash = 0x9747_b28c ^ bytes.len() as u32;
@@ -33,6 +45,13 @@ fn murmur2(bytes: &[u8]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_partition_has_a_key() {
+        for partition in 0..100 {
+            assert_eq!(partition_of(key_in(partition, 100).as_bytes(), 100), partition);
+        }
+    }
 
     /// Values of Kafka's own `UtilsTest#testMurmur2`.
     #[test]

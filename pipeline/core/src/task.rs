@@ -10,6 +10,7 @@
 //!    to the committed stream time ([`Task::resume`]).
 //! 3. Stream time never falls.
 
+mod change;
 mod fold;
 mod snapshot;
 
@@ -30,13 +31,14 @@ use crate::engine::{
 use crate::headers::{self, Writer, Written};
 use crate::history::History;
 use crate::limits::{
-    self, CORRELATION_ID_BYTES_MAX, HEADER_LENGTHS_BYTES, KEY_BYTES_MAX, Largest,
-    PARKED_HEADERS_BYTES_MAX, PARKED_VALUE_BYTES_MAX, Shown,
+    self, CORRELATION_ID_BYTES_MAX, HEADER_LENGTHS_BYTES, KEY_BYTES_MAX, PARKED_HEADERS_BYTES_MAX,
+    PARKED_VALUE_BYTES_MAX, Shown,
 };
 use crate::message::{LogId, Position, Timestamp};
 use crate::outcome::{Answer, Outcome, Output, Unfit};
 use crate::partition::partition_of;
 use crate::record::{Header, Record, frame, unframe};
+use crate::rules::Rules;
 use crate::store::Stores;
 use crate::timer::{Pending, TimerId, Timers};
 use crate::topology::{Target, Topology, Wire};
@@ -54,10 +56,8 @@ pub struct Config {
     pub commands_topic: CompactString,
     /// Version of the handlers, as it stands in events.
     pub version: CompactString,
-    /// Hours of stream time that idempotency keys are remembered for at least.
-    pub idempotency_hours: u32,
-    /// Values of more bytes are parked.
-    pub value_bytes_max: usize,
+    /// What a partition is decided by that has no genesis yet; another follows its own.
+    pub rules: Rules,
     /// Topics that commands may ask to be answered on; a `reply-to` of another is not followed.
     pub reply_topics: Vec<CompactString>,
     /// Headers of events, cascaded commands and replies.
@@ -97,6 +97,7 @@ pub struct Task {
     stores: Stores,
     timers: Timers,
     dedupe: Dedupe,
+    rules: Rules,
     progress: Progress,
     /// The events that the state holds.
     history: History,
@@ -117,7 +118,8 @@ impl Task {
         Self {
             stores: topology.make_stores(config.log_id),
             timers: Timers::default(),
-            dedupe: Dedupe::new(config.log_id, config.idempotency_hours),
+            dedupe: Dedupe::new(config.log_id, config.rules.idempotency_hours),
+            rules: config.rules,
             progress: Progress { next_offset: 0, stream_time: Timestamp::MIN, history: None },
             history: History::new(config.log_id),
             held: (0, 0),
@@ -132,10 +134,10 @@ impl Task {
         }
     }
 
-    /// Bytes of the largest record that it can write to each topic.
+    /// What it decides by.
     #[must_use]
-    pub fn largest(&self) -> Largest {
-        Largest::of(self.config.value_bytes_max)
+    pub fn rules(&self) -> Rules {
+        self.rules
     }
 
     /// Its configuration.
@@ -191,6 +193,7 @@ impl Task {
             partitions: self.config.partitions,
             key_rule: KEY_RULE.into(),
             format_version: FORMAT_VERSION,
+            rules: self.rules,
         };
         let schema_id = self.wire.written_id(Genesis::NAME);
         self.output.events.push(Timestamp(0), |_| {}, |out| genesis.write(schema_id, out));
@@ -319,8 +322,8 @@ impl Task {
         let Some(value) = record.value else {
             return Err(Unfit::new(ParkedKind::Undecodable, "the record has no value"));
         };
-        if value.len() > self.config.value_bytes_max {
-            let (bytes, most) = (value.len(), self.config.value_bytes_max);
+        if value.len() > self.rules.value_bytes_max as usize {
+            let (bytes, most) = (value.len(), self.rules.value_bytes_max);
             let cause = format!("the value has {bytes} bytes, at most {most} can be decided");
             return Err(Unfit::new(ParkedKind::TooLarge, cause));
         }
@@ -346,6 +349,7 @@ impl Task {
         let request = match readable.target {
             Target::Request(index) => &self.topology.requests[index],
             Target::Tick => return Ok(Outcome::Ticked),
+            Target::ChangeRules => return self.change_rules(record.offset, datum, next_index),
             Target::Event(_) | Target::Other => {
                 let cause = format!("{} is not a command", readable.name);
                 return Err(Unfit::new(ParkedKind::UnknownType, cause));
@@ -444,7 +448,7 @@ impl Task {
 
     fn write_parked(&mut self, record: &Record<'_>, unfit: Unfit) -> Outcome {
         let value = record.value.unwrap_or_default();
-        let is_larger = value.len() > self.config.value_bytes_max;
+        let is_larger = value.len() > self.rules.value_bytes_max as usize;
         let kept = if is_larger { limits::first(value, PARKED_VALUE_BYTES_MAX) } else { value };
         let parked = Parked {
             offset: record.offset.cast_signed(),

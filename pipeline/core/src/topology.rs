@@ -16,6 +16,7 @@ use crate::message::{Kind, LogId, Message, MessageInfo};
 use crate::registry::{
     EVENTS, EventDescriptor, HANDLERS, HandlerDescriptor, PROCESSORS, ProcessorDescriptor, REQUESTS,
 };
+use crate::rules::ChangeRules;
 use crate::store::{StoreInfo, Stores};
 use crate::timer::TimerId;
 
@@ -256,9 +257,11 @@ impl Topology {
     #[must_use]
     pub fn unknown_fields_of(&self, name: &str) -> UnknownFields {
         let is_it = |request: &&Request| request.handler.message.name == name;
-        match self.requests.iter().find(is_it) {
-            Some(_) => UnknownFields::Skipped,
-            None => UnknownFields::Refused,
+        // What moves time is moved by every version.
+        if name == Tick::NAME || self.requests.iter().any(|it| is_it(&it)) {
+            UnknownFields::Skipped
+        } else {
+            UnknownFields::Refused
         }
     }
 
@@ -442,6 +445,7 @@ pub(crate) enum Target {
     Request(usize),
     Event(usize),
     Tick,
+    ChangeRules,
     /// Known by name, and nothing that a partition reads as a command.
     Other,
 }
@@ -493,6 +497,7 @@ impl Wire {
             (Some(index), _) => Target::Request(index),
             (None, Some(index)) => Target::Event(index),
             (None, None) if name == Tick::NAME => Target::Tick,
+            (None, None) if name == ChangeRules::NAME => Target::ChangeRules,
             (None, None) => Target::Other,
         };
         self.readable.insert(id, Readable { name: name.to_owned(), target, transcode });

@@ -7,15 +7,20 @@ mod toy;
 use std::sync::Arc;
 
 use bellhop_core::avro::Avro;
+use bellhop_core::engine::{EngineRecord, ParkedKind};
 use bellhop_core::headers::Written;
 use bellhop_core::message::{LogId, Meta, Timestamp};
 use bellhop_core::message::{Message, MessageKey};
+use bellhop_core::outcome::Outcome;
 use bellhop_core::record::{Record, Records, frame};
+use bellhop_core::rules::{ChangeRules, Rules};
 use bellhop_core::task::{Config, Progress, Task};
 use bellhop_core::topology::{Topology, Wire};
 use proptest::prelude::*;
 use toy::*;
 use uuid::Uuid;
+
+const RULES: Rules = Rules { idempotency_hours: 1, value_bytes_max: 1 << 16 };
 
 struct World {
     topology: Arc<Topology>,
@@ -40,12 +45,20 @@ impl World {
             log_id: LogId(Uuid::from_u128(77 << 100)),
             commands_topic: "bellhop.commands".into(),
             version: "1".into(),
-            idempotency_hours: 1,
-            value_bytes_max: 1 << 16,
+            rules: RULES,
             reply_topics: Vec::new(),
             headers: Written::default(),
         };
         Task::new(config, Arc::clone(&self.topology), Arc::clone(&self.wire))
+    }
+
+    fn change_rules(&self, idempotency_hours: u32) -> (Vec<u8>, Vec<u8>) {
+        let mut value = Vec::new();
+        frame(self.wire.id_of(ChangeRules::NAME).expect("an id"), &mut value);
+        Meta::of_command(Uuid::from_u128(6), "rules", Timestamp(0)).encode(&mut value);
+        ChangeRules { partition: 0, rules: Rules { idempotency_hours, ..RULES } }
+            .encode(&mut value);
+        (Vec::new(), value)
     }
 
     fn value<C: Message>(&self, key: &str, command: &C) -> (Vec<u8>, Vec<u8>) {
@@ -66,6 +79,8 @@ enum Step {
     Panic,
     Garbage,
     Silent,
+    /// Remembers keys for so many hours from here on.
+    Rules(u32),
 }
 
 fn steps() -> impl Strategy<Value = Vec<(Step, u8, i64)>> {
@@ -76,6 +91,7 @@ fn steps() -> impl Strategy<Value = Vec<(Step, u8, i64)>> {
         Just(Step::Panic),
         Just(Step::Garbage),
         Just(Step::Silent),
+        (0..3_u32).prop_map(Step::Rules),
     ];
     // The key is one of a few, so that repeats and conflicts happen; time moves by up to an hour.
     prop::collection::vec((step, 0..20_u8, -10_i64..3_600_000_000), 1..60)
@@ -99,6 +115,7 @@ fn run(world: &World, steps: &[(Step, u8, i64)], batches: &[usize]) -> (Task, Re
             }
             Step::Panic => world.value(&key, &Poke { box_id: a_box(), how: -1 }),
             Step::Garbage => (b"x".to_vec(), b"garbage".to_vec()),
+            Step::Rules(idempotency_hours) => world.change_rules(*idempotency_hours),
             Step::Silent => world.value(&key, &PutIn { box_id: a_box(), coins: 0 }),
         };
         let record = Record {
@@ -253,7 +270,8 @@ fn a_foreign_genesis_is_refused() {
     let genesis = events.get(0).expect("a genesis");
     world.task().fold(genesis.key, genesis.value).expect("its own genesis");
     let mut foreign = genesis.value.to_vec();
-    let last_of_log_id = foreign.len() - 10;
+    // Behind it stand partitions, key rule, format and rules.
+    let last_of_log_id = foreign.len() - 14;
     foreign[last_of_log_id - 3] ^= 1;
     let error = world.task().fold(genesis.key, &foreign).expect_err("a foreign genesis");
     assert!(error.to_string().contains("another log"), "{error}");
@@ -273,4 +291,41 @@ fn time_that_passed_without_events_is_in_the_committed_progress() {
     assert_eq!(task.progress(), further);
     task.resume(back);
     assert_eq!(task.progress(), further);
+}
+
+/// The configuration of whoever folds says nothing: the genesis does.
+#[test]
+fn a_partition_is_decided_by_the_rules_of_its_genesis() {
+    let world = World::new();
+    let mut first = world.task();
+    first.write_genesis();
+    let genesis = first.output().events.get(0).expect("a genesis").value.to_vec();
+    let other = Rules { idempotency_hours: 99, value_bytes_max: 9_999 };
+    let config = Config { rules: other, ..world.task().config().clone() };
+    let mut task = Task::new(config, Arc::clone(&world.topology), Arc::clone(&world.wire));
+    assert_eq!(task.rules(), other);
+    task.fold(&[], &genesis).expect("its genesis");
+    assert_eq!(task.rules(), RULES);
+}
+
+#[test]
+fn rules_that_cannot_be_followed_are_parked() {
+    let world = World::new();
+    let mut task = world.task();
+    let send = |task: &mut Task, offset, partition, value_bytes_max| {
+        let mut value = Vec::new();
+        frame(world.wire.id_of(ChangeRules::NAME).expect("an id"), &mut value);
+        Meta::of_command(Uuid::from_u128(6), "rules", Timestamp(0)).encode(&mut value);
+        let rules = Rules { idempotency_hours: 1, value_bytes_max };
+        ChangeRules { partition, rules }.encode(&mut value);
+        let value = Some(value.as_slice());
+        let record = Record { offset, timestamp: Timestamp(0), key: None, value, headers: &[] };
+        task.process(&record).expect("a known schema").expect("an outcome")
+    };
+    let parked = |outcome| matches!(outcome, Outcome::Parked(ParkedKind::Undecodable));
+    assert!(parked(send(&mut task, 0, 0, 7)));
+    assert_eq!(send(&mut task, 1, 1, 4_096), Outcome::Parked(ParkedKind::WrongKey));
+    assert_eq!(task.rules(), RULES);
+    assert!(matches!(send(&mut task, 2, 0, 4_096), Outcome::Decided { code: 0, .. }));
+    assert_eq!(task.rules().value_bytes_max, 4_096);
 }

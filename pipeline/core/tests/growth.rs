@@ -12,6 +12,7 @@ use bellhop_core::outcome::Outcome;
 use bellhop_core::prelude::*;
 use bellhop_core::record::{Record, frame};
 use bellhop_core::registry::{EVENTS, HANDLERS, REQUESTS};
+use bellhop_core::rules::Rules;
 use bellhop_core::task::{Config, FoldError, Task};
 use bellhop_core::topology::{Topology, Wire};
 use proptest::prelude::*;
@@ -122,8 +123,7 @@ fn task(version: &str) -> (Task, u32) {
         log_id: LogId(Uuid::from_u128(77 << 100)),
         commands_topic: "bellhop.commands".into(),
         version: version.into(),
-        idempotency_hours: 1,
-        value_bytes_max: 1 << 16,
+        rules: Rules::default(),
         reply_topics: Vec::new(),
         headers: Written::default(),
     };

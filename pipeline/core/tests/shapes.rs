@@ -10,6 +10,7 @@ use bellhop_core::headers::Written;
 use bellhop_core::message::{LogId, MessageKey};
 use bellhop_core::prelude::*;
 use bellhop_core::registry::{EVENTS, HANDLERS, PROCESSORS, REQUESTS};
+use bellhop_core::rules::Rules;
 use bellhop_core::task::{Config, SnapshotError, Task};
 use bellhop_core::topology::{Topology, Wire};
 use uuid::Uuid;
@@ -118,8 +119,7 @@ fn task(processors: &[&str]) -> Task {
         log_id: LogId(Uuid::from_u128(77 << 100)),
         commands_topic: "bellhop.commands".into(),
         version: "1".into(),
-        idempotency_hours: 1,
-        value_bytes_max: 1 << 16,
+        rules: Rules::default(),
         reply_topics: Vec::new(),
         headers: Written::default(),
     };

@@ -121,6 +121,17 @@ pub fn decisions(
 ) -> Result<Verified, LogError> {
     let partition = config.partition;
     let committed = reader.committed(partition)?;
+    // The rules are those of the genesis, not of whoever verifies.
+    let mut first = new_task(wiring, config);
+    match fold(reader, wiring, &mut first, 0, &mut |task, _| task.history().events > 0) {
+        Ok(_) => {}
+        Err(Error::Log { source, .. }) => return Err(source),
+        Err(error) => {
+            let difference = Some(Difference { offset: 0, what: error.to_string() });
+            return Ok(Verified { partition, events: 0, snapshot: None, difference });
+        }
+    }
+    let config = &Config { rules: first.rules(), ..config.clone() };
     let mut task = new_task(wiring, config);
     if committed.is_some() {
         task.write_genesis();

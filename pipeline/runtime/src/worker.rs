@@ -35,6 +35,7 @@ use std::time::Duration;
 
 use bellhop_core::headers::Written;
 use bellhop_core::outcome::Outcome;
+use bellhop_core::rules::Rules;
 use bellhop_core::task::{Config as TaskConfig, Progress, Task};
 use bellhop_core::topology::Topology;
 
@@ -61,10 +62,8 @@ const IDLE_WAIT: Duration = Duration::from_millis(50);
 pub struct Config {
     /// Version of the handlers, as it stands in events.
     pub version: String,
-    /// Hours of stream time that idempotency keys are remembered for at least.
-    pub idempotency_hours: u32,
-    /// Values of more bytes are parked.
-    pub value_bytes_max: usize,
+    /// What a new log is decided by; one that has a genesis follows its own rules.
+    pub rules: Rules,
     /// Topics that commands may ask to be answered on.
     pub reply_topics: Vec<String>,
     /// Headers of events, cascaded commands and replies.
@@ -88,8 +87,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             version: "unknown".to_owned(),
-            idempotency_hours: 168,
-            value_bytes_max: 1 << 20,
+            rules: Rules::default(),
             reply_topics: Vec::new(),
             headers: Written::default(),
             batch_records_max: 10_000,
@@ -112,8 +110,7 @@ impl Config {
             log_id: identity.log_id,
             commands_topic: Topic::Commands.name().into(),
             version: self.version.as_str().into(),
-            idempotency_hours: self.idempotency_hours,
-            value_bytes_max: self.value_bytes_max,
+            rules: self.rules,
             reply_topics: self.reply_topics.iter().map(|topic| topic.as_str().into()).collect(),
             headers: self.headers,
         }

@@ -181,7 +181,8 @@ fn an_event_with_a_field_that_is_not_known_is_refused_wherever_it_stands() {
     let of = |fields: &str| format!(r#"{{"type":"record","name":"N","fields":[{fields}]}}"#);
     let (p, q) = (field("p", "\"int\""), field("q", "\"int\""));
     let (both, one) = (of(&format!("{p},{q}")), of(&q));
-    let cases: [(&str, fn(&str) -> String); 5] = [
+    type Within = fn(&str) -> String;
+    let cases: [(&str, Within); 5] = [
         ("x.p", |inner| inner.to_owned()),
         ("x.p", |inner| format!(r#"{{"type":"array","items":{inner}}}"#)),
         ("x.p", |inner| format!(r#"{{"type":"map","values":{inner}}}"#)),

@@ -6,6 +6,7 @@ use bellhop_core::engine::{
     ParkedKind, Reply, ReplyOutcome, Tick, encode_with_meta,
 };
 use bellhop_core::message::{Message, Meta, Source, Timestamp};
+use bellhop_core::rules::{ChangeRules, Rules, RulesChanged};
 use bellhop_schemas::command::{
     Assignment, CancelReservation, CheckIn, CheckOut, CreateReservation, DefineProduct,
     DefineProperty, MarkNoShow, ProductKind, SetOverbooking, SetPhysicalCount,
@@ -439,6 +440,15 @@ fn engine_records() -> Vec<Sample> {
             partitions: 8,
             key_rule: "murmur2".into(),
             format_version: 1,
+            rules: Rules { idempotency_hours: 168, value_bytes_max: 1 << 20 },
+        }),
+        engine(ChangeRules {
+            partition: 3,
+            rules: Rules { idempotency_hours: 336, value_bytes_max: 1 << 20 },
+        }),
+        engine(RulesChanged {
+            before: Rules { idempotency_hours: 168, value_bytes_max: 1 << 20 },
+            after: Rules { idempotency_hours: 336, value_bytes_max: 1 << 20 },
         }),
         engine(CommandConflicted { command: "CheckIn".into(), first_event_id: id }),
         engine(CommandAcknowledged { command: "CheckIn".into() }),

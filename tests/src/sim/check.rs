@@ -11,6 +11,7 @@ use bellhop_core::engine::{CommandConflicted, EngineRecord, Genesis, Parked, Par
 use bellhop_core::history::History;
 use bellhop_core::message::{LogId, Meta, Position, Timestamp};
 use bellhop_core::record::{Header, PackedHeaders, unframe};
+use bellhop_core::rules::{ChangeRules, Rules, RulesChanged};
 use bellhop_core::task::{Config, Task, UnknownSchema};
 use bellhop_runtime::log::simulated::Tool;
 use bellhop_runtime::log::{Reader, Topic};
@@ -67,6 +68,8 @@ pub struct Tally {
     pub booked: u64,
     /// Nights that facts listed as oversold.
     pub oversold: u64,
+    /// Changes of the rules.
+    pub rules: u64,
 }
 
 impl Tally {
@@ -79,6 +82,7 @@ impl Tally {
         self.parked += other.parked;
         self.booked += other.booked;
         self.oversold += other.oversold;
+        self.rules += other.rules;
     }
 }
 
@@ -173,6 +177,8 @@ fn finished(tool: &mut Tool, partition: u32, commands: &[Row]) -> Result<(), Str
 /// What the log holds about each command, by its offset.
 #[derive(Default)]
 struct Outcomes {
+    /// Those of the genesis.
+    rules: Option<Rules>,
     events: BTreeMap<u64, Vec<Event>>,
     parked: BTreeMap<u64, Parked>,
 }
@@ -200,6 +206,9 @@ impl Outcomes {
             let meta = Meta::decode(&mut reader).map_err(|error| error.to_string())?;
             let Some(source) = &meta.source else {
                 if number == 0 && name == Genesis::NAME {
+                    let genesis =
+                        Genesis::decode(&mut reader).map_err(|error| error.to_string())?;
+                    outcomes.rules = Some(genesis.rules);
                     continue;
                 }
                 return Err(format!("event {offset} is a second genesis, or has no source"));
@@ -240,7 +249,7 @@ impl Outcomes {
         tally: &mut Tally,
     ) -> Result<(), String> {
         let config = expected.config;
-        let mut memory = Memory::of(config);
+        let mut memory = Memory::of(self.rules.unwrap_or(config.rules));
         for row in commands {
             tally.commands += 1;
             let offset = row.offset;
@@ -263,7 +272,7 @@ impl Outcomes {
             let outcomes = names.len() + usize::from(parked.is_some());
             let is_parked = match fate {
                 Fate::Parked(_) => true,
-                Fate::Command => false,
+                Fate::Command | Fate::Rules => false,
                 Fate::Either => parked.is_some(),
             };
             if is_parked {
@@ -271,11 +280,26 @@ impl Outcomes {
                 let Some(parked) = parked.filter(|_| outcomes == 1) else {
                     return Err(format!("the command at {offset}, {fate:?}, has {names:?}"));
                 };
-                same_as_sent(&parked, row, *fate, config.value_bytes_max)?;
+                same_as_sent(&parked, row, *fate, memory.rules.value_bytes_max as usize)?;
                 continue;
             }
             if let Some(parked) = parked {
                 return Err(format!("the command at {offset} is parked: {}", parked.cause));
+            }
+            if *fate == Fate::Rules {
+                let [event] = events.as_slice() else {
+                    return Err(format!("the change of rules at {offset} has {names:?}"));
+                };
+                let changed = RulesChanged::decode(&mut Datum::new(&event.body));
+                let asked = change_asked(row)?;
+                if event.name != RulesChanged::NAME || changed.map(|it| it.after) != Ok(asked) {
+                    return Err(format!(
+                        "the change of rules at {offset} to {asked:?} has {names:?}"
+                    ));
+                }
+                tally.rules += 1;
+                memory.follow(asked);
+                continue;
             }
             let asked = Asked::of(row)?;
             match memory.recall(&asked) {
@@ -321,6 +345,14 @@ impl Outcomes {
     }
 }
 
+/// The rules that a record asks for.
+fn change_asked(row: &Row) -> Result<Rules, String> {
+    let datum = row.value.as_deref().and_then(unframe).map(|(_, datum)| datum);
+    let mut reader = Datum::new(datum.unwrap_or_default());
+    let read = Meta::decode(&mut reader).and_then(|_| ChangeRules::decode(&mut reader));
+    read.map(|change| change.rules).map_err(|error| error.to_string())
+}
+
 fn message<'r>(row: &'r Row, wiring: &'r Wiring) -> Result<(&'r str, &'r [u8]), String> {
     let framed = row.value.as_deref().and_then(unframe);
     let (id, datum) = framed.ok_or_else(|| format!("record {} has no frame", row.offset))?;
@@ -335,7 +367,7 @@ fn same_as_sent(parked: &Parked, row: &Row, fate: Fate, bytes_max: usize) -> Res
     let key = parked.key.as_ref().map(|key| key.0.as_slice());
     let kind_fits = match fate {
         Fate::Parked(kind) => kind == parked.kind,
-        Fate::Either | Fate::Command => true,
+        Fate::Either | Fate::Command | Fate::Rules => true,
     };
     if !kind_fits || whole && kept != value || key != row.key.as_deref() {
         return Err(format!("the command at {}, {fate:?}, is parked as {parked:?}", row.offset));
@@ -370,14 +402,24 @@ struct First {
 /// Keys and first outcomes, as a map.
 struct Memory {
     now: Timestamp,
-    retention_hours: i64,
+    rules: Rules,
     firsts: HashMap<(Vec<u8>, String), First>,
 }
 
 impl Memory {
-    fn of(config: &Config) -> Self {
-        let retention_hours = i64::from(config.idempotency_hours);
-        Self { now: Timestamp::MIN, retention_hours, firsts: HashMap::new() }
+    fn of(rules: Rules) -> Self {
+        Self { now: Timestamp::MIN, rules, firsts: HashMap::new() }
+    }
+
+    /// What is forgotten by now stays so.
+    fn follow(&mut self, rules: Rules) {
+        let oldest = self.oldest();
+        self.firsts.retain(|_, first| first.hour >= oldest);
+        self.rules = rules;
+    }
+
+    fn oldest(&self) -> i64 {
+        self.now.hour().saturating_sub(i64::from(self.rules.idempotency_hours))
     }
 
     fn advance(&mut self, timestamp: Timestamp) -> Timestamp {
@@ -386,7 +428,7 @@ impl Memory {
     }
 
     fn recall(&self, asked: &Asked) -> Option<&First> {
-        let oldest = self.now.hour() - self.retention_hours;
+        let oldest = self.oldest();
         self.firsts.get(&asked.key).filter(|first| first.hour >= oldest)
     }
 
@@ -476,6 +518,10 @@ fn as_one_task(
 ) -> Result<(), String> {
     let mut task = task(wiring, expected.config);
     // The genesis goes with the first transaction.
+    if let Some(genesis) = events.first() {
+        let folded = task.fold(&[], genesis.value.as_deref().unwrap_or_default());
+        folded.map_err(|error| format!("the genesis: {error}"))?;
+    }
     if !commands.is_empty() {
         task.write_genesis();
     }

@@ -4,10 +4,11 @@
 //! some are what no producer should send, and are to be parked.
 
 use bellhop_core::avro::Avro;
-use bellhop_core::engine::ParkedKind;
+use bellhop_core::engine::{EngineRecord, ParkedKind};
 use bellhop_core::message::{Message, MessageKey, Meta, Timestamp};
 use bellhop_core::partition::partition_of;
 use bellhop_core::record::frame;
+use bellhop_core::rules::{ChangeRules, Rules};
 use bellhop_core::topology::Wire;
 use bellhop_runtime::log::simulated::Random;
 use bellhop_schemas::command::{
@@ -22,6 +23,8 @@ use bellhop_schemas::night::Night;
 use bellhop_schemas::stay::{Price, PricedBy, RequestedLine};
 use uuid::Uuid;
 
+use super::plan::HOURS;
+
 /// Products that a property may have.
 const PRODUCTS: [&str; 3] = ["STD", "DLX", "PARKING"];
 /// A schema id that nobody ever registers.
@@ -34,6 +37,8 @@ const REMEMBERED: usize = 60;
 pub enum Fate {
     /// It is a command: decided, repeated or in conflict.
     Command,
+    /// It changes the rules: one event says so.
+    Rules,
     /// It is parked.
     Parked(ParkedKind),
     /// Its bytes were damaged at random: either, and once.
@@ -104,6 +109,9 @@ impl Desk {
     /// The next record, at an instant.
     pub fn next(&mut self, wire: &Wire, now: Timestamp) -> Draft {
         self.count += 1;
+        if self.random.chance(100) {
+            return self.change_rules(wire);
+        }
         let sent = match self.random.below(100) {
             0..8 => self.again(),
             8..11 => self.in_conflict(wire, now),
@@ -136,6 +144,20 @@ impl Desk {
             value: Some(framed(sent.schema_id, &meta, &sent.body)),
             fate: Fate::Command,
         }
+    }
+
+    /// Keys are remembered longer or shorter from here on.
+    fn change_rules(&mut self, wire: &Wire) -> Draft {
+        let partition = self.random.below(u64::from(self.partitions)) as u32;
+        let idempotency_hours = self.random.pick(&HOURS).copied().unwrap_or(0) as u32;
+        let value_bytes_max = self.value_bytes_max as u32;
+        let change = ChangeRules { partition, rules: Rules { idempotency_hours, value_bytes_max } };
+        let mut body = Vec::new();
+        change.encode(&mut body);
+        let meta = Meta::of_command(uuid(&mut self.random), "rules", Timestamp(0));
+        let id = wire.id_of(ChangeRules::NAME).unwrap_or(NO_SCHEMA);
+        let value = Some(framed(id, &meta, &body));
+        Draft { partition, key: None, value, fate: Fate::Rules }
     }
 
     fn again(&mut self) -> Option<Sent> {

@@ -26,7 +26,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use super::check::{Broken, Copied, Expected, Promise, Tally, check, check_copy};
 use super::commands::{Desk, Draft, Fate};
 use super::mutant::Mutant;
-use super::plan::Plan;
+use super::plan::{HOURS, Plan};
 
 /// Steps within which a healed run is to end.
 const HEALED_STEPS_MAX: usize = 20_000;
@@ -126,7 +126,7 @@ impl<'a> Crew<'a> {
             Wiring::of(&mut simulated.member(), Arc::clone(&topology), Arc::clone(&resolve))?;
         simulated.set_faults(Faults { broken: mutant.broken_commit(), ..plan.faults });
         let saver = plan.snapshots.then(|| Arc::new(Saver::inline(Arc::new(simulated.shelf()))));
-        let (properties, bytes_max) = (plan.properties, plan.config.value_bytes_max);
+        let (properties, bytes_max) = (plan.properties, plan.config.rules.value_bytes_max as usize);
         Ok(Self {
             plan,
             mutant,
@@ -234,7 +234,7 @@ impl<'a> Crew<'a> {
                     Err(_) => None,
                 }
             }
-            (Fate::Command | Fate::Parked(_) | Fate::Either, key, value) => {
+            (Fate::Command | Fate::Rules | Fate::Parked(_) | Fate::Either, key, value) => {
                 let (key, value) = (key.as_deref(), value.as_deref());
                 Some(self.simulated.append_raw(*partition, timestamp, key, value, &[]))
             }
@@ -308,7 +308,12 @@ impl<'a> Crew<'a> {
             observer: None,
             spans: None,
         };
-        let config = self.plan.config.clone();
+        let mut config = self.plan.config.clone();
+        if self.random.chance(3_000) {
+            // What it is configured with decides nothing, unless it writes the genesis.
+            let hours = self.random.pick(&HOURS).copied().unwrap_or(0);
+            config.rules.idempotency_hours = hours as u32;
+        }
         let standby = parts.standby.clone();
         match catch_unwind(AssertUnwindSafe(|| Worker::new(config, parts))) {
             Ok(Ok(worker)) => {

@@ -3,9 +3,13 @@
 use std::time::Duration;
 
 use bellhop_core::headers::Written;
+use bellhop_core::rules::Rules;
 use bellhop_runtime::log::Timestamps;
 use bellhop_runtime::log::simulated::{Faults, Random};
 use bellhop_runtime::worker::Config;
+
+/// Hours that keys may be remembered for.
+pub const HOURS: [u64; 4] = [0, 1, 24, 168];
 
 /// One run.
 #[derive(Debug, Clone)]
@@ -50,8 +54,10 @@ impl Plan {
             |random: &mut Random, several: &[u64]| random.pick(several).copied().unwrap_or(0);
         let config = Config {
             version: "simulated".to_owned(),
-            idempotency_hours: pick(&mut random, &[0, 1, 24, 168]) as u32,
-            value_bytes_max: 4_096,
+            rules: Rules {
+                idempotency_hours: pick(&mut random, &HOURS) as u32,
+                value_bytes_max: 4_096,
+            },
             reply_topics: Vec::new(),
             headers: Written {
                 cloudevents: seed.is_multiple_of(3),

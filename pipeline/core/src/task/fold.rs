@@ -9,6 +9,7 @@ use crate::hash::PayloadHash;
 use crate::message::{LogId, Meta, Timestamp};
 use crate::processor::Apply;
 use crate::record::unframe;
+use crate::rules::RulesChanged;
 use crate::task::{Progress, Task};
 use crate::timer::Timers;
 use crate::topology::Target;
@@ -88,8 +89,10 @@ impl Task {
         let Some(source) = &meta.source else {
             let genesis = Genesis::decode(&mut reader).map_err(undecodable)?;
             self.check_genesis(&genesis)?;
+            // A snapshot may hold it, and later rules.
             if self.history.events == 0 {
                 self.history.add(None, record_key, value);
+                self.follow(genesis.rules);
             }
             return Ok(());
         };
@@ -102,6 +105,7 @@ impl Task {
             self.progress.next_offset = at.offset + 1;
             advance(&mut self.progress, &mut self.dedupe, &mut self.timers, meta.occurred_at);
         }
+        let mut changed = None;
         let (code, remember) = match readable.target {
             Target::Event(index) => {
                 let entry = &self.topology.events[index];
@@ -116,8 +120,12 @@ impl Task {
                 ((entry.event.fold)(&mut reader, call).map_err(undecodable)?, true)
             }
             Target::Other if readable.name == CommandAcknowledged::NAME => (0, true),
+            Target::Other if readable.name == RulesChanged::NAME => {
+                changed = Some(RulesChanged::decode(&mut reader).map_err(undecodable)?.after);
+                (0, false)
+            }
             Target::Other if readable.name == CommandConflicted::NAME => (0, false),
-            Target::Other | Target::Request(_) | Target::Tick => {
+            Target::Other | Target::Request(_) | Target::Tick | Target::ChangeRules => {
                 return Err(FoldError::Unknown { position: position(), schema_id });
             }
         };
@@ -135,6 +143,9 @@ impl Task {
         }
         self.held = (at.offset, source.index.saturating_add(1));
         self.history.add(Some(event), record_key, value);
+        if let Some(rules) = changed {
+            self.follow(rules);
+        }
         Ok(())
     }
 

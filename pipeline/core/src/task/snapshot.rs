@@ -3,6 +3,7 @@
 use crate::avro::{Avro, DecodeError, Reader, write_long};
 use crate::history::History;
 use crate::message::{LogId, Timestamp};
+use crate::rules::Rules;
 use crate::task::Task;
 
 /// Why a snapshot cannot be used.
@@ -51,6 +52,7 @@ impl Task {
         self.progress.next_offset.cast_signed().encode(out);
         self.progress.stream_time.encode(out);
         self.history.encode(out);
+        self.rules.encode(out);
         write_long(self.topology.stores.len() as i64, out);
         for ((info, shape), store) in
             self.topology.stores.iter().zip(&self.topology.shapes).zip(&self.stores.slots)
@@ -84,6 +86,7 @@ impl Task {
         self.held = (self.progress.next_offset, 0);
         self.progress.stream_time = Timestamp::decode(&mut reader)?;
         self.history = History::decode(&mut reader)?;
+        self.follow(Rules::decode(&mut reader)?);
         let count = reader.long()?;
         if count != self.topology.stores.len() as i64 {
             let wanted = format!("{} stores", self.topology.stores.len());
@@ -109,6 +112,9 @@ impl Task {
     pub fn first_difference(&self, other: &Self) -> Option<String> {
         if self.progress != other.progress {
             return Some(format!("progress: {:?} against {:?}", self.progress, other.progress));
+        }
+        if self.rules != other.rules {
+            return Some(format!("rules: {:?} against {:?}", self.rules, other.rules));
         }
         for (ours, theirs) in self.stores.slots.iter().zip(&other.stores.slots) {
             if let Some(difference) = ours.first_difference(theirs.as_ref()) {

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use bellhop_core::rules::Rules;
 use bellhop_core::task::{Config as TaskConfig, Progress, Task};
 
 use super::commit::Commit;
@@ -265,6 +266,7 @@ impl Worker {
     fn start(&mut self, id: u32, restoring: &mut Restoring) -> Result<(), Error> {
         let Restoring { restored, committed, .. } = restoring;
         report_committed(id, *committed, restored.task.progress());
+        report_rules(id, restored.task.config().rules, restored.task.rules());
         restored.task.resume(committed.unwrap_or(restored.task.progress()));
         self.log.start(id, restored.task.progress().next_offset)
     }
@@ -391,6 +393,17 @@ impl Worker {
             }
         }
         ends
+    }
+}
+
+fn report_rules(partition: u32, configured: Rules, followed: Rules) {
+    if configured != followed {
+        tracing::warn!(
+            partition,
+            ?configured,
+            ?followed,
+            "the configuration differs from the rules of the log, which are followed: set them alike, or change the log's by `bellhop rules`"
+        );
     }
 }
 

@@ -8,6 +8,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bellhop_core::rules::Rules;
 use rdkafka::ClientConfig;
 
 use crate::log::{Timestamps, Topic};
@@ -86,6 +87,8 @@ pub struct Config {
     /// Where the timestamps of commands must come from; topics that differ are refused. `None` takes
     /// them as they are.
     pub timestamps: Option<Timestamps>,
+    /// What the log is decided by if it is new; the genesis of another says it.
+    pub rules: Rules,
     /// The group of workers.
     pub group: String,
     /// Static membership: workers are `<instance>-<n>` in the group, and a restart within the
@@ -129,6 +132,7 @@ impl Config {
             registry: registry::Config::new(registry),
             prefix: "bellhop".to_owned(),
             timestamps: Some(Timestamps::Append),
+            rules: Rules::default(),
             group: "bellhop".to_owned(),
             instance: None,
             security: Security::default(),

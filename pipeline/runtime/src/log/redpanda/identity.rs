@@ -210,6 +210,7 @@ impl Finder<'_> {
             partitions: self.partitions,
             key_rule: KEY_RULE.into(),
             format_version: FORMAT_VERSION,
+            rules: self.config.rules,
         };
         let mut value = Vec::new();
         genesis.write(self.registry.id_of(Genesis::NAME, &schema)?, &mut value);

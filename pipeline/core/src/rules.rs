@@ -1,0 +1,107 @@
+//! What a log is decided by, besides the handlers: the same for every worker, whatever each was
+//! configured with.
+//!
+//! The rules of a partition stand in its genesis; a [`ChangeRules`] in its commands changes them from
+//! that position on, for the live task as for every fold.
+
+use bellhop_macros::Avro;
+use serde::{Deserialize, Serialize};
+
+use crate::engine::EngineRecord;
+use crate::limits::Largest;
+
+/// What a partition is decided by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Avro, Serialize, Deserialize)]
+#[avro(name = "bellhop.engine.Rules")]
+#[serde(deny_unknown_fields)]
+pub struct Rules {
+    /// Hours of stream time that idempotency keys are remembered for at least.
+    pub idempotency_hours: u32,
+    /// Values of more bytes are parked.
+    pub value_bytes_max: u32,
+}
+
+/// A year; the store of keys is in memory.
+const IDEMPOTENCY_HOURS_MAX: u32 = 366 * 24;
+const VALUE_BYTES: std::ops::RangeInclusive<u32> = 1_024..=16 << 20;
+
+impl Default for Rules {
+    /// A week; a mebibyte.
+    fn default() -> Self {
+        Self { idempotency_hours: 168, value_bytes_max: 1 << 20 }
+    }
+}
+
+impl Rules {
+    /// Bytes of the largest record that a task writes to each topic under these rules.
+    #[must_use]
+    pub const fn largest(&self) -> Largest {
+        Largest::of(self.value_bytes_max as usize)
+    }
+
+    /// # Errors
+    /// What cannot be followed, in words.
+    pub fn check(&self) -> Result<(), String> {
+        let Self { idempotency_hours, value_bytes_max } = *self;
+        if idempotency_hours > IDEMPOTENCY_HOURS_MAX {
+            return Err(format!(
+                "idempotency_hours = {idempotency_hours}: set at most {IDEMPOTENCY_HOURS_MAX}"
+            ));
+        }
+        if !VALUE_BYTES.contains(&value_bytes_max) {
+            let (least, most) = (VALUE_BYTES.start(), VALUE_BYTES.end());
+            return Err(format!("value_bytes_max = {value_bytes_max}: set {least} to {most}"));
+        }
+        Ok(())
+    }
+}
+
+/// Changes the rules of a partition; an operator appends it to the commands topic.
+#[derive(Debug, Clone, PartialEq, Eq, Avro, Serialize, Deserialize)]
+#[avro(name = "bellhop.engine.ChangeRules")]
+pub struct ChangeRules {
+    /// The partition it is for; any key would do, so it is exempt from the key rule.
+    pub partition: u32,
+    /// The rules from here on.
+    pub rules: Rules,
+}
+
+impl EngineRecord for ChangeRules {
+    const NAME: &'static str = "bellhop.engine.ChangeRules";
+    const TYPE: &'static str = "ChangeRules";
+}
+
+/// The rules of a partition changed.
+#[derive(Debug, Clone, PartialEq, Eq, Avro, Serialize, Deserialize)]
+#[avro(name = "bellhop.engine.RulesChanged")]
+pub struct RulesChanged {
+    /// The rules before.
+    pub before: Rules,
+    /// The rules from here on.
+    pub after: Rules,
+}
+
+impl EngineRecord for RulesChanged {
+    const NAME: &'static str = "bellhop.engine.RulesChanged";
+    const TYPE: &'static str = "log.rules_changed";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_that_cannot_be_followed_are_named() {
+        assert_eq!(Rules::default().check(), Ok(()));
+        let rules =
+            |idempotency_hours, value_bytes_max| Rules { idempotency_hours, value_bytes_max };
+        assert_eq!(rules(0, 1_024).check(), Ok(()));
+        for (rules, word) in [
+            (rules(8_785, 4_096), "idempotency_hours = 8785: set at most 8784"),
+            (rules(1, 1_023), "value_bytes_max = 1023: set 1024 to 16777216"),
+            (rules(1, (16 << 20) + 1), "value_bytes_max = 16777217: set 1024 to 16777216"),
+        ] {
+            assert_eq!(rules.check(), Err(word.to_owned()));
+        }
+    }
+}
