@@ -187,3 +187,18 @@ fn a_copy_that_is_left_without_a_look_at_the_log_is_caught() {
 fn an_availability_check_that_is_off_by_one_unit_is_caught() {
     is_caught(Mutant::OneUnitMore, Promise::NeverOversold, "a request oversold");
 }
+
+#[test]
+fn a_newer_producer_whose_data_are_read_as_our_own_is_caught() {
+    is_caught(Mutant::Unresolved, Promise::ExactlyOnce, "is parked");
+}
+
+#[test]
+fn rules_that_are_followed_otherwise_than_asked_are_caught() {
+    is_caught(Mutant::OwnRules, Promise::ExactlyOnce, "the change of rules");
+}
+
+#[test]
+fn a_record_that_is_larger_than_the_bounds_is_caught() {
+    is_caught(Mutant::Unbounded, Promise::Bounded, "at most");
+}

@@ -9,6 +9,7 @@ use std::ops::ControlFlow;
 use bellhop_core::avro::{Avro, Reader as Datum};
 use bellhop_core::engine::{CommandConflicted, EngineRecord, Genesis, Parked, ParkedKind, Tick};
 use bellhop_core::history::History;
+use bellhop_core::limits::KEY_BYTES_MAX;
 use bellhop_core::message::{LogId, Meta, Position, Timestamp};
 use bellhop_core::record::{Header, PackedHeaders, unframe};
 use bellhop_core::rules::{ChangeRules, Rules, RulesChanged};
@@ -18,7 +19,7 @@ use bellhop_runtime::log::{Reader, Topic};
 use bellhop_runtime::wiring::Wiring;
 use uuid::Uuid;
 
-use super::commands::Fate;
+use super::commands::{Fate, NOTE};
 use super::house::Houses;
 
 /// A promise that did not hold.
@@ -43,6 +44,8 @@ pub enum Promise {
     Deterministic,
     /// The run came to its end.
     Progress,
+    /// No record is larger than the bounds say that it can be.
+    Bounded,
 }
 
 impl fmt::Display for Broken {
@@ -125,6 +128,8 @@ pub struct Expected<'a> {
     pub config: &'a Config,
     /// What was sent, by position.
     pub sent: &'a BTreeMap<Position, Fate>,
+    /// The ids of newer schemas, by those of our own.
+    pub newer: &'a BTreeMap<u32, u32>,
     /// The task that a worker ended with, if one owned the partition.
     pub worker: Option<&'a Task>,
 }
@@ -156,10 +161,26 @@ pub fn check(
     let once = outcomes
         .and_then(|outcomes| outcomes.each_command_has_one(&commands, expected, wiring, tally));
     note(Promise::ExactlyOnce, once);
+    let largest = expected.config.rules.largest();
+    note(Promise::Bounded, bounded("event", &events, largest.event));
+    note(Promise::Bounded, bounded("parked record", &parked, largest.parked));
     note(Promise::NeverOversold, nothing_oversold(&events, wiring, tally));
     note(Promise::Fold, state_is_the_fold(&events, wiring, expected));
     note(Promise::Deterministic, as_one_task(tool, &commands, &events, &parked, wiring, expected));
     broken
+}
+
+/// Brokers take each record.
+fn bounded(what: &str, rows: &[Row], largest: usize) -> Result<(), String> {
+    for row in rows {
+        let length = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
+        let headers = row.headers.iter().map(|(name, value)| name.len() + value.len());
+        let bytes = length(&row.key) + length(&row.value) + headers.sum::<usize>();
+        if bytes > largest {
+            return Err(format!("the {what} {} has {bytes} bytes, at most {largest}", row.offset));
+        }
+    }
+    Ok(())
 }
 
 /// All commands are committed.
@@ -301,7 +322,7 @@ impl Outcomes {
                 memory.follow(asked);
                 continue;
             }
-            let asked = Asked::of(row)?;
+            let asked = Asked::of(row, expected.newer)?;
             match memory.recall(&asked) {
                 None => {
                     let [event] = events.as_slice() else {
@@ -365,11 +386,20 @@ fn same_as_sent(parked: &Parked, row: &Row, fate: Fate, bytes_max: usize) -> Res
     let kept = parked.value.as_ref().map(|value| value.0.as_slice());
     let whole = parked.kind != ParkedKind::TooLarge || value.is_some_and(|v| v.len() <= bytes_max);
     let key = parked.key.as_ref().map(|key| key.0.as_slice());
+    let sent_key = row.key.as_deref().map(|key| key.get(..KEY_BYTES_MAX).unwrap_or(key));
+    let key_bytes = row.key.as_ref().map_or(0, Vec::len) as i64;
+    let headers = parked.headers.iter().zip(&row.headers);
+    let headers_fit = headers
+        .clone()
+        .all(|(kept, (name, value))| (&kept.name, &kept.value.0) == (name, value))
+        && parked.header_count == row.headers.len() as i64
+        && (headers.len() == row.headers.len() || row.headers.iter().any(|it| it.1.len() > 60_000));
     let kind_fits = match fate {
         Fate::Parked(kind) => kind == parked.kind,
         Fate::Either | Fate::Command | Fate::Rules => true,
     };
-    if !kind_fits || whole && kept != value || key != row.key.as_deref() {
+    let key_fits = key == sent_key && parked.key_bytes == key_bytes;
+    if !kind_fits || !key_fits || !headers_fit || whole && kept != value {
         return Err(format!("the command at {}, {fate:?}, is parked as {parked:?}", row.offset));
     }
     Ok(())
@@ -382,13 +412,18 @@ struct Asked {
 }
 
 impl Asked {
-    fn of(row: &Row) -> Result<Self, String> {
+    fn of(row: &Row, newer: &BTreeMap<u32, u32>) -> Result<Self, String> {
         let undecodable = || format!("the command at {} was not parked", row.offset);
         let (id, datum) = row.value.as_deref().and_then(unframe).ok_or_else(undecodable)?;
         let mut reader = Datum::new(datum);
         let meta = Meta::decode(&mut reader).map_err(|_| undecodable())?;
         let own = meta.idempotency_key.map_or(meta.message_id.to_string(), String::from);
-        let payload = [&id.to_be_bytes(), reader.rest()].concat();
+        // What a newer producer adds is not read, and so not another payload.
+        let (id, body) = match newer.iter().find(|(_, newer)| **newer == id) {
+            None => (id, reader.rest()),
+            Some((own, _)) => (*own, reader.rest().split_at(reader.rest().len() - NOTE.len()).0),
+        };
+        let payload = [&id.to_be_bytes(), body].concat();
         Ok(Self { key: (row.key.clone().unwrap_or_default(), own), payload })
     }
 }
@@ -457,7 +492,9 @@ fn state_is_the_fold(
     let Some(live) = expected.worker else {
         return Err("no worker ended with it".to_owned());
     };
-    let mut anew = task(wiring, expected.config);
+    // A partition without a genesis is decided by what its worker is configured with.
+    let config = Config { rules: live.config().rules, ..expected.config.clone() };
+    let mut anew = task(wiring, &config);
     if events.is_empty() {
         // It goes with the first transaction.
         anew.write_genesis();
@@ -516,12 +553,14 @@ fn as_one_task(
     wiring: &mut Wiring,
     expected: &Expected<'_>,
 ) -> Result<(), String> {
-    let mut task = task(wiring, expected.config);
-    // The genesis goes with the first transaction.
+    let mut first = task(wiring, expected.config);
     if let Some(genesis) = events.first() {
-        let folded = task.fold(&[], genesis.value.as_deref().unwrap_or_default());
+        let folded = first.fold(&[], genesis.value.as_deref().unwrap_or_default());
         folded.map_err(|error| format!("the genesis: {error}"))?;
     }
+    let config = Config { rules: first.rules(), ..expected.config.clone() };
+    let mut task = task(wiring, &config);
+    // The genesis goes with the first transaction.
     if !commands.is_empty() {
         task.write_genesis();
     }
@@ -537,10 +576,13 @@ fn as_one_task(
         };
         if let Err(UnknownSchema(id)) = task.process(&record) {
             let cause = wiring.learn(tool, id).map_err(|error| error.to_string())?;
-            let Some(cause) = cause else {
-                return Err(format!("schema id {id} was learned in the middle of a run"));
-            };
-            task.park(&record, ParkedKind::UnknownType, cause);
+            match cause {
+                Some(cause) => drop(task.park(&record, ParkedKind::UnknownType, cause)),
+                None => {
+                    task.set_wire(wiring.wire().clone());
+                    task.process(&record).map_err(|unknown| format!("still {unknown:?}"))?;
+                }
+            }
         }
     }
     let output = task.output();

@@ -3,12 +3,19 @@
 //! Most commands are what a desk sends; some repeat a key with the same payload or with another;
 //! some are what no producer should send, and are to be parked.
 
+use std::collections::BTreeMap;
+
 use bellhop_core::avro::Avro;
 use bellhop_core::engine::{EngineRecord, ParkedKind};
+use bellhop_core::limits::{
+    CORRELATION_ID_BYTES_MAX, HEADER_LENGTHS_BYTES, IDEMPOTENCY_KEY_BYTES_MAX, KEY_BYTES_MAX,
+    PARKED_HEADERS_BYTES_MAX,
+};
 use bellhop_core::message::{Message, MessageKey, Meta, Timestamp};
 use bellhop_core::partition::partition_of;
 use bellhop_core::record::frame;
 use bellhop_core::rules::{ChangeRules, Rules};
+use bellhop_core::task::{CORRELATION_ID, REPLY_TO};
 use bellhop_core::topology::Wire;
 use bellhop_runtime::log::simulated::Random;
 use bellhop_schemas::command::{
@@ -29,6 +36,10 @@ use super::plan::HOURS;
 const PRODUCTS: [&str; 3] = ["STD", "DLX", "PARKING"];
 /// A schema id that nobody ever registers.
 const NO_SCHEMA: u32 = 4_000_000;
+/// The field that newer producers add at the end, as bytes: a text of one letter.
+pub const NOTE: &[u8] = &[2, b'n'];
+/// The topic that asks to be answered name.
+pub const REPLIES: &str = "bellhop.replies";
 /// Sent commands that may be repeated.
 const REMEMBERED: usize = 60;
 
@@ -54,6 +65,8 @@ pub struct Draft {
     pub key: Option<Vec<u8>>,
     /// Its value.
     pub value: Option<Vec<u8>>,
+    /// Its headers.
+    pub headers: Vec<(&'static str, Vec<u8>)>,
     /// What is to become of it.
     pub fate: Fate,
 }
@@ -83,6 +96,8 @@ pub struct Desk {
     partitions: u32,
     value_bytes_max: usize,
     properties: Vec<Property>,
+    /// The id of a newer schema, by the id of our own.
+    newer: BTreeMap<u32, u32>,
     sent: Vec<Sent>,
     count: u64,
 }
@@ -95,6 +110,7 @@ impl Desk {
         properties: usize,
         partitions: u32,
         value_bytes_max: usize,
+        newer: BTreeMap<u32, u32>,
     ) -> Self {
         let properties = (0..properties).map(|_| Property {
             id: PropertyId(uuid(&mut random)),
@@ -103,7 +119,8 @@ impl Desk {
             reservations: Vec::new(),
         });
         let properties = properties.collect();
-        Self { random, partitions, value_bytes_max, properties, sent: Vec::new(), count: 0 }
+        let (sent, count) = (Vec::new(), 0);
+        Self { random, partitions, value_bytes_max, properties, newer, sent, count }
     }
 
     /// The next record, at an instant.
@@ -138,10 +155,18 @@ impl Desk {
         };
         let mut key = Vec::new();
         sent.property.write(&mut key);
+        let newer = self.newer.get(&sent.schema_id).filter(|_| self.random.chance(1_500));
+        let value = match newer {
+            Some(newer) => framed(*newer, &meta, &[&sent.body, NOTE].concat()),
+            None => framed(sent.schema_id, &meta, &sent.body),
+        };
+        let asks = self.random.chance(300);
+        let headers = if asks { reply_to(CORRELATION_ID_BYTES_MAX) } else { Vec::new() };
         Draft {
             partition: partition_of(&key, self.partitions),
             key: Some(key),
-            value: Some(framed(sent.schema_id, &meta, &sent.body)),
+            value: Some(value),
+            headers,
             fate: Fate::Command,
         }
     }
@@ -157,7 +182,7 @@ impl Desk {
         let meta = Meta::of_command(uuid(&mut self.random), "rules", Timestamp(0));
         let id = wire.id_of(ChangeRules::NAME).unwrap_or(NO_SCHEMA);
         let value = Some(framed(id, &meta, &body));
-        Draft { partition, key: None, value, fate: Fate::Rules }
+        Draft { partition, key: None, value, headers: Vec::new(), fate: Fate::Rules }
     }
 
     fn again(&mut self) -> Option<Sent> {
@@ -273,7 +298,10 @@ impl Desk {
             framed
         };
         let renamed = |new: u32| [id(new), value.get(5..).unwrap_or_default().to_vec()].concat();
-        let (value, kind) = match self.random.below(11) {
+        let near = |bound: usize, random: &mut Random| {
+            bound.saturating_add_signed(random.between(-1, 1) as isize)
+        };
+        let (value, kind) = match self.random.below(15) {
             0 => (None, ParkedKind::Undecodable),
             1 => (Some(vec![1, 2, 3]), ParkedKind::Undecodable),
             2 => {
@@ -311,6 +339,27 @@ impl Desk {
                 let bytes = self.value_bytes_max + self.random.below(300) as usize;
                 (Some(vec![0; bytes + 1]), ParkedKind::TooLarge)
             }
+            10 => {
+                let largest =
+                    if self.random.chance(2_000) { 30 * KEY_BYTES_MAX } else { KEY_BYTES_MAX };
+                draft.key = Some(vec![0xff; near(largest, &mut self.random)]);
+                (Some(value), ParkedKind::WrongKey)
+            }
+            11 => {
+                let most = PARKED_HEADERS_BYTES_MAX - HEADER_LENGTHS_BYTES - 1;
+                draft.headers =
+                    vec![("h", vec![0; near(most, &mut self.random)]), ("late", vec![])];
+                (None, ParkedKind::Undecodable)
+            }
+            12 => {
+                let key = "k".repeat(IDEMPOTENCY_KEY_BYTES_MAX + 1);
+                let meta = Meta::of_command(uuid(&mut self.random), &key, Timestamp(0));
+                (Some(framed(sent.schema_id, &meta, &sent.body)), ParkedKind::NoIdempotencyKey)
+            }
+            13 => {
+                draft.headers = reply_to(CORRELATION_ID_BYTES_MAX + 1);
+                (Some(value), ParkedKind::WrongHeaders)
+            }
             _ => {
                 let mut value = value;
                 let at = 5 + self.random.below(value.len() as u64 - 5) as usize;
@@ -329,6 +378,11 @@ fn framed(schema_id: u32, meta: &Meta, body: &[u8]) -> Vec<u8> {
     meta.encode(&mut value);
     value.extend_from_slice(body);
     value
+}
+
+/// Headers that ask for a reply under an id of so many bytes.
+fn reply_to(bytes: usize) -> Vec<(&'static str, Vec<u8>)> {
+    vec![(REPLY_TO, REPLIES.as_bytes().to_vec()), (CORRELATION_ID, vec![b'c'; bytes])]
 }
 
 /// # Panics

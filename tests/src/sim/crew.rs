@@ -13,13 +13,13 @@ use bellhop_core::headers::TRACEPARENT;
 use bellhop_core::message::{HOUR_US, Position, Timestamp};
 use bellhop_core::record::Header;
 use bellhop_core::task::Config as TaskConfig;
-use bellhop_core::topology::Topology;
+use bellhop_core::topology::{Request, Topology};
 use bellhop_runtime::clock::{Clock, ManualClock};
 use bellhop_runtime::log::simulated::{Crash, Faults, Random, Sender, Setup, Simulated, Tool};
 use bellhop_runtime::log::{Command, Error, ErrorKind, Log, Producer, Reader, Timestamps, Topic};
 use bellhop_runtime::snapshot::Saver;
 use bellhop_runtime::standby::{self, Standby};
-use bellhop_runtime::wiring::{OwnSchemas, Resolve, Wiring};
+use bellhop_runtime::wiring::{Resolve, Wiring};
 use bellhop_runtime::worker::{Parts, Worker};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -83,6 +83,8 @@ struct Crew<'a> {
     tool: Tool,
     wiring: Wiring,
     desk: Desk,
+    /// The ids of newer schemas, by those of our own.
+    newer: BTreeMap<u32, u32>,
     random: Random,
     hands: Vec<Hand>,
     sent: BTreeMap<Position, Fate>,
@@ -121,9 +123,10 @@ impl<'a> Crew<'a> {
             simulated.keep_trace();
         }
         let topology = Arc::new(mutant.topology());
-        let resolve: Arc<dyn Resolve> = Arc::new(OwnSchemas::of(&topology));
+        let resolve = mutant.resolve(&topology);
         let wiring =
             Wiring::of(&mut simulated.member(), Arc::clone(&topology), Arc::clone(&resolve))?;
+        let newer = newer_schemas(&topology, &wiring, &mut simulated.producer())?;
         simulated.set_faults(Faults { broken: mutant.broken_commit(), ..plan.faults });
         let saver = plan.snapshots.then(|| Arc::new(Saver::inline(Arc::new(simulated.shelf()))));
         let (properties, bytes_max) = (plan.properties, plan.config.rules.value_bytes_max as usize);
@@ -137,7 +140,8 @@ impl<'a> Crew<'a> {
             sender: simulated.producer(),
             tool: simulated.reader(),
             wiring,
-            desk: Desk::new(random.split(), properties, plan.partitions, bytes_max),
+            desk: Desk::new(random.split(), properties, plan.partitions, bytes_max, newer.clone()),
+            newer,
             random,
             hands: Vec::new(),
             sent: BTreeMap::new(),
@@ -222,12 +226,14 @@ impl<'a> Crew<'a> {
     }
 
     fn send_draft(&mut self, draft: &Draft, timestamp: Timestamp) {
-        let Draft { partition, key, value, fate } = draft;
+        let Draft { partition, key, value, headers, fate } = draft;
+        let headers = headers.iter().map(|(name, value)| Header { name, value });
+        let mut headers: Vec<_> = headers.collect();
         let position = match (fate, key, value) {
             (Fate::Command, Some(key), Some(value)) => {
                 let trace = Header { name: TRACEPARENT, value: TRACE };
-                let headers = &[trace][..usize::from(self.plan.config.headers.traceparent)];
-                let command = Command { key, value, timestamp, headers };
+                headers.extend(self.plan.config.headers.traceparent.then_some(trace));
+                let command = Command { key, value, timestamp, headers: &headers };
                 // A failed append appended nothing; its producer gives up.
                 match self.sender.append(&[command], None) {
                     Ok(positions) => positions.first().copied(),
@@ -236,7 +242,7 @@ impl<'a> Crew<'a> {
             }
             (Fate::Command | Fate::Rules | Fate::Parked(_) | Fate::Either, key, value) => {
                 let (key, value) = (key.as_deref(), value.as_deref());
-                Some(self.simulated.append_raw(*partition, timestamp, key, value, &[]))
+                Some(self.simulated.append_raw(*partition, timestamp, key, value, &headers))
             }
         };
         if let Some(position) = position {
@@ -309,7 +315,7 @@ impl<'a> Crew<'a> {
             spans: None,
         };
         let mut config = self.plan.config.clone();
-        if self.random.chance(3_000) {
+        if !self.plan.preload && self.random.chance(3_000) {
             // What it is configured with decides nothing, unless it writes the genesis.
             let hours = self.random.pick(&HOURS).copied().unwrap_or(0);
             config.rules.idempotency_hours = hours as u32;
@@ -389,7 +395,8 @@ impl<'a> Crew<'a> {
             for partition in 0..self.plan.partitions {
                 let mut tasks = self.hands.iter().filter_map(|hand| hand.worker.task(partition));
                 let config = self.task_config(partition);
-                let expected = Expected { config: &config, sent: &self.sent, worker: tasks.next() };
+                let (sent, newer) = (&self.sent, &self.newer);
+                let expected = Expected { config: &config, sent, newer, worker: tasks.next() };
                 let found = check(&mut self.tool, &mut self.wiring, &expected, &mut tally);
                 self.broken.extend(found);
             }
@@ -420,6 +427,25 @@ impl<'a> Crew<'a> {
     fn task_config(&self, partition: u32) -> TaskConfig {
         self.plan.config.task(self.tool.identity(), partition)
     }
+}
+
+/// Registers a schema of each command as a newer producer has it: with a field more.
+fn newer_schemas(
+    topology: &Topology,
+    wiring: &Wiring,
+    registry: &mut Sender,
+) -> Result<BTreeMap<u32, u32>, Error> {
+    let mut newer = BTreeMap::new();
+    for (name, text) in topology.schemas() {
+        let own = wiring.wire().id_of(name);
+        let (Some(own), Some(fields)) = (own, text.strip_suffix("]}")) else { continue };
+        let is_command = |request: &Request| request.handler.message.name == name;
+        if topology.requests().iter().any(is_command) {
+            let text = format!(r#"{fields},{{"name":"note","type":"string"}}]}}"#);
+            newer.insert(own, registry.schema_id(name, &text)?);
+        }
+    }
+    Ok(newer)
 }
 
 fn hash_of(tool: &mut Tool, partition: u32, seed: u64) -> u64 {

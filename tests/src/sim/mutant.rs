@@ -1,28 +1,31 @@
 //! Engines that are broken on purpose: the checks must notice each of them.
 //!
 //! No line of the engine knows of this. The log breaks its own promise by option
-//! ([`bellhop_runtime::log::simulated::Broken`]); the memory of keys is blinded by a log that hands
-//! every command out under a key of its own; the availability check is misled by processors that
-//! are told of one unit more than the event says; a take-over is blinded by a log that hides the
-//! history.
+//! ([`bellhop_runtime::log::simulated::Broken`]), or is one that does not tell its worker the truth:
+//! it gives every command a key of its own, changes rules otherwise than asked, hides the history, or
+//! writes more than it was given. The availability check is misled by processors that are told of one
+//! unit more than the event says; the schemas of others are taken for our own.
 
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bellhop_core::avro::{Avro, Reader as Datum};
 use bellhop_core::message::{Message, Meta};
 use bellhop_core::processor::ProcessorCall;
-use bellhop_core::record::{Record, frame, unframe};
+use bellhop_core::record::{Record, Records, frame, unframe};
 use bellhop_core::registry::{EVENTS, HANDLERS, PROCESSORS, ProcessorDescriptor, REQUESTS};
 use bellhop_core::task::Progress;
+use bellhop_core::rules::ChangeRules;
 use bellhop_core::topology::Topology;
 use bellhop_runtime::log::simulated::Broken;
 use bellhop_runtime::log::{
     Batch, Builder, Each, Ended, Error, Identity, Log, Lookup, Polled, Reader, Topic, Transaction,
 };
+use bellhop_runtime::wiring::{OwnSchemas, Resolve, Translate};
 use bellhop_schemas::event::{ProductDefined, PropertyDefined};
+use bellhop_schemas::resolve::{Resolution, resolve};
 use bellhop_schemas::stay::SupplyChange;
 
 /// Which promise is broken, and where.
@@ -42,6 +45,12 @@ pub enum Mutant {
     NoHistory,
     /// A worker that gives a partition up is not told that others have committed since.
     HoledCopies,
+    /// The data of newer producers are read as if they were of our own schema.
+    Unresolved,
+    /// A change of the rules is followed otherwise than it says.
+    OwnRules,
+    /// Parked records are written with all that came.
+    Unbounded,
 }
 
 impl Mutant {
@@ -62,7 +71,10 @@ impl Mutant {
             | Self::ProgressWithoutOutput
             | Self::NoHistory
             | Self::HoledCopies
-            | Self::Forgetful => processor,
+            | Self::Forgetful
+            | Self::Unresolved
+            | Self::OwnRules
+            | Self::Unbounded => processor,
         });
         let events = EVENTS.iter().filter(|event| ours(event.message.name)).collect();
         let requests: Vec<_> = REQUESTS.iter().filter(|info| ours(info.name)).copied().collect();
@@ -76,14 +88,39 @@ impl Mutant {
     #[must_use]
     pub fn log(self, log: Box<dyn Log>) -> Box<dyn Log> {
         match self {
-            Self::Forgetful => Box::new(Forgetful(log)),
             Self::NoHistory => Box::new(Trusting::of(log, Asked::Assigned)),
             Self::HoledCopies => Box::new(Trusting::of(log, Asked::Revoked)),
+            Self::Forgetful | Self::OwnRules | Self::Unbounded => {
+                Box::new(Misled { log, mutant: self })
+            }
             Self::None
             | Self::OutputWithoutProgress
             | Self::ProgressWithoutOutput
-            | Self::OneUnitMore => log,
+            | Self::OneUnitMore
+            | Self::Unresolved => log,
         }
+    }
+
+    /// How the schemas of others are read.
+    #[must_use]
+    pub fn resolve(self, topology: &Topology) -> Arc<dyn Resolve> {
+        let own = topology.schemas().into_iter().map(|(name, text)| (name.to_owned(), text));
+        let translate: Translate = match self {
+            Self::Unresolved => |_, _, _| Ok(None),
+            Self::None
+            | Self::OutputWithoutProgress
+            | Self::ProgressWithoutOutput
+            | Self::Forgetful
+            | Self::OneUnitMore
+            | Self::NoHistory
+            | Self::HoledCopies
+            | Self::OwnRules
+            | Self::Unbounded => |writer, own, unknown| {
+                let resolved = resolve(writer, own, unknown).map(Resolution::into_transcode);
+                resolved.map_err(|error| error.to_string())
+            },
+        };
+        Arc::new(OwnSchemas::new(own.collect(), translate))
     }
 
     /// How the log breaks its transactions.
@@ -94,7 +131,10 @@ impl Mutant {
             | Self::Forgetful
             | Self::OneUnitMore
             | Self::NoHistory
-            | Self::HoledCopies => None,
+            | Self::HoledCopies
+            | Self::Unresolved
+            | Self::OwnRules
+            | Self::Unbounded => None,
             Self::OutputWithoutProgress => Some(Broken::OutputWithoutProgress),
             Self::ProgressWithoutOutput => Some(Broken::ProgressWithoutOutput),
         }
@@ -140,14 +180,49 @@ fn run_original<E: Message>(event: &E, call: ProcessorCall<'_>) {
     (original.run)(event, call);
 }
 
-/// Hands every command out under an idempotency key of its own.
-struct Forgetful(Box<dyn Log>);
+/// A log that does not tell its worker the truth.
+struct Misled {
+    log: Box<dyn Log>,
+    mutant: Mutant,
+}
 
-fn forget_keys(batch: &Batch) -> Batch {
+/// A change of the rules to others than it says.
+fn to_other_rules(value: &[u8], _: u64) -> Vec<u8> {
+    let changed = || {
+        let (id, datum) = unframe(value)?;
+        let mut reader = Datum::new(datum);
+        let meta = Meta::decode(&mut reader).ok()?;
+        let named = meta.idempotency_key.as_deref() == Some("rules");
+        let mut change = ChangeRules::decode(&mut reader).ok().filter(|_| named)?;
+        change.rules.idempotency_hours += 1;
+        let mut changed = Vec::new();
+        frame(id, &mut changed);
+        meta.encode(&mut changed);
+        change.encode(&mut changed);
+        Some(changed)
+    };
+    changed().unwrap_or_else(|| value.to_vec())
+}
+
+/// The same records, each with more bytes than any can have.
+fn padded(records: &Records) -> Records {
+    let mut padded = Records::default();
+    for record in records.iter() {
+        let write = |bytes: &[u8]| {
+            let bytes = bytes.to_vec();
+            move |out: &mut Vec<u8>| out.extend_from_slice(&bytes)
+        };
+        let more = [record.value, &[0; 200_000]].concat();
+        padded.push(record.timestamp, write(record.key), write(&more));
+    }
+    padded
+}
+
+fn with_values(batch: &Batch, change: fn(&[u8], u64) -> Vec<u8>) -> Batch {
     let mut builder = Builder::default();
     let mut cursor = batch.cursor();
     while let Some(record) = cursor.next_record() {
-        let value = record.value.map(|value| under_own_key(value, record.offset));
+        let value = record.value.map(|value| change(value, record.offset));
         builder.push(&Record { value: value.as_deref(), ..record });
     }
     builder.finish(batch.partition())
@@ -169,18 +244,18 @@ fn under_own_key(value: &[u8], offset: u64) -> Vec<u8> {
     }
 }
 
-impl Reader for Forgetful {
+impl Reader for Misled {
     fn identity(&self) -> &Identity {
-        self.0.identity()
+        self.log.identity()
     }
     fn schema_of(&mut self, id: u32) -> Result<Lookup, Error> {
-        self.0.schema_of(id)
+        self.log.schema_of(id)
     }
     fn first(&mut self, topic: Topic, partition: u32) -> Result<u64, Error> {
-        self.0.first(topic, partition)
+        self.log.first(topic, partition)
     }
     fn end(&mut self, topic: Topic, partition: u32) -> Result<u64, Error> {
-        self.0.end(topic, partition)
+        self.log.end(topic, partition)
     }
     fn read(
         &mut self,
@@ -189,45 +264,57 @@ impl Reader for Forgetful {
         from: u64,
         each: &mut Each<'_>,
     ) -> Result<u64, Error> {
-        self.0.read(topic, partition, from, each)
+        self.log.read(topic, partition, from, each)
     }
     fn committed(&mut self, partition: u32) -> Result<Option<Progress>, Error> {
-        self.0.committed(partition)
+        self.log.committed(partition)
     }
 }
 
-impl Log for Forgetful {
+impl Log for Misled {
     fn schema_id(&mut self, name: &str, schema: &str) -> Result<u32, Error> {
-        self.0.schema_id(name, schema)
+        self.log.schema_id(name, schema)
     }
     fn poll(&mut self, records_max: usize, wait: Duration) -> Result<Polled, Error> {
-        Ok(match self.0.poll(records_max, wait)? {
-            Polled::Batch(batch) => Polled::Batch(forget_keys(&batch)),
-            other @ (Polled::Assigned(_) | Polled::Revoked(_) | Polled::Lost(_) | Polled::Idle) => {
-                other
+        Ok(match self.log.poll(records_max, wait)? {
+            Polled::Batch(batch) if self.mutant == Mutant::Forgetful => {
+                Polled::Batch(with_values(&batch, under_own_key))
             }
+            Polled::Batch(batch) if self.mutant == Mutant::OwnRules => {
+                Polled::Batch(with_values(&batch, to_other_rules))
+            }
+            other @ (Polled::Batch(_)
+            | Polled::Assigned(_)
+            | Polled::Revoked(_)
+            | Polled::Lost(_)
+            | Polled::Idle) => other,
         })
     }
     fn start(&mut self, partition: u32, next_offset: u64) -> Result<(), Error> {
-        self.0.start(partition, next_offset)
+        self.log.start(partition, next_offset)
     }
     fn pause(&mut self, partition: u32) -> Result<(), Error> {
-        self.0.pause(partition)
+        self.log.pause(partition)
     }
-    fn submit(&mut self, transaction: Transaction) -> Result<(), Error> {
-        self.0.submit(transaction)
+    fn submit(&mut self, mut transaction: Transaction) -> Result<(), Error> {
+        if self.mutant == Mutant::Unbounded {
+            for part in &mut transaction.parts {
+                part.output.parked = padded(&part.output.parked);
+            }
+        }
+        self.log.submit(transaction)
     }
     fn ended(&mut self, wait: Duration) -> Result<Option<(Transaction, Ended)>, Error> {
-        self.0.ended(wait)
+        self.log.ended(wait)
     }
     fn recover(&mut self) -> Result<(), Error> {
-        self.0.recover()
+        self.log.recover()
     }
     fn release(&mut self, partitions: &[u32]) -> Result<(), Error> {
-        self.0.release(partitions)
+        self.log.release(partitions)
     }
     fn append_tick(&mut self, partition: u32, value: &[u8]) -> Result<(), Error> {
-        self.0.append_tick(partition, value)
+        self.log.append_tick(partition, value)
     }
 }
 

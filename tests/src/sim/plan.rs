@@ -8,6 +8,8 @@ use bellhop_runtime::log::Timestamps;
 use bellhop_runtime::log::simulated::{Faults, Random};
 use bellhop_runtime::worker::Config;
 
+use super::commands::REPLIES;
+
 /// Hours that keys may be remembered for.
 pub const HOURS: [u64; 4] = [0, 1, 24, 168];
 
@@ -58,7 +60,7 @@ impl Plan {
                 idempotency_hours: pick(&mut random, &HOURS) as u32,
                 value_bytes_max: 4_096,
             },
-            reply_topics: Vec::new(),
+            reply_topics: vec![REPLIES.to_owned()],
             headers: Written {
                 cloudevents: seed.is_multiple_of(3),
                 traceparent: seed.is_multiple_of(2),
