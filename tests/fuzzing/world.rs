@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bellhop_core::headers::Written;
 use bellhop_core::message::{HOUR_US, LogId, Timestamp};
 use bellhop_core::record::{Header, Record};
+use bellhop_core::rules::Rules;
 use bellhop_core::task::{Config, Task};
 use bellhop_core::topology::{Topology, Wire};
 use bellhop_handlers as _;
@@ -15,7 +16,7 @@ use uuid::Uuid;
 /// Commands that the house has decided.
 const COMMANDS: usize = 300;
 /// Largest value that is decided.
-const VALUE_BYTES_MAX: usize = 32 * 1024;
+const VALUE_BYTES_MAX: u32 = 32 * 1024;
 
 /// One partition, and what led to it.
 pub(crate) struct World {
@@ -38,7 +39,7 @@ impl World {
         let mut world =
             Self { topology, wire, commands: Vec::new(), events: Vec::new(), snapshot: Vec::new() };
         let mut task = world.empty();
-        let mut desk = Desk::new(Random::new(7), 3, 1, VALUE_BYTES_MAX);
+        let mut desk = Desk::new(Random::new(7), 3, 1, VALUE_BYTES_MAX as usize);
         for number in 0..COMMANDS {
             let draft = desk.next(&world.wire, time(number));
             let (key, value) = (draft.key.as_deref(), draft.value.as_deref());
@@ -61,8 +62,7 @@ impl World {
             log_id: LogId(Uuid::from_u128(0xf022)),
             commands_topic: "bellhop.commands".into(),
             version: "fuzzed".into(),
-            idempotency_hours: 24,
-            value_bytes_max: VALUE_BYTES_MAX,
+            rules: Rules { idempotency_hours: 24, value_bytes_max: VALUE_BYTES_MAX },
             reply_topics: vec!["replies".into()],
             headers: Written { cloudevents: true, traceparent: true },
         };

@@ -64,7 +64,12 @@ pub(crate) fn bellhop(args: &[&str]) -> Ran {
 
 /// Runs with a text as standard input.
 pub(crate) fn bellhop_with(args: &[&str], input: &str) -> Ran {
-    let mut child = command(args).stdin(Stdio::piped()).spawn().expect("start bellhop");
+    fed(command(args), input)
+}
+
+/// Runs a prepared command with a text as standard input.
+pub(crate) fn fed(mut command: Command, input: &str) -> Ran {
+    let mut child = command.stdin(Stdio::piped()).spawn().expect("start bellhop");
     let mut stdin = child.stdin.take().expect("standard input");
     let input = input.to_owned();
     let writer = std::thread::spawn(move || {

@@ -12,3 +12,4 @@ mod demo;
 mod figures;
 mod kill;
 mod replay;
+mod rules;

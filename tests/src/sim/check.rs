@@ -2,7 +2,7 @@
 //!
 //! Start at [`check`]. Nothing here asks the workers, save the state that they ended with.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::ops::ControlFlow;
 
@@ -10,7 +10,7 @@ use bellhop_core::avro::{Avro, Reader as Datum};
 use bellhop_core::engine::{CommandConflicted, EngineRecord, Genesis, Parked, ParkedKind, Tick};
 use bellhop_core::history::History;
 use bellhop_core::limits::KEY_BYTES_MAX;
-use bellhop_core::message::{LogId, Meta, Position, Timestamp};
+use bellhop_core::message::{LogId, Message, Meta, Position, Timestamp};
 use bellhop_core::record::{Header, PackedHeaders, unframe};
 use bellhop_core::rules::{ChangeRules, Rules, RulesChanged};
 use bellhop_core::task::{Config, Task, UnknownSchema};
@@ -21,6 +21,7 @@ use uuid::Uuid;
 
 use super::commands::{Fate, NOTE};
 use super::house::Houses;
+use crate::toy::{Added, Move, Scheduled};
 
 /// A promise that did not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +74,10 @@ pub struct Tally {
     pub oversold: u64,
     /// Changes of the rules.
     pub rules: u64,
+    /// Timers that fired.
+    pub fired: u64,
+    /// Commands that others led to.
+    pub cascades: u64,
 }
 
 impl Tally {
@@ -86,6 +91,8 @@ impl Tally {
         self.booked += other.booked;
         self.oversold += other.oversold;
         self.rules += other.rules;
+        self.fired += other.fired;
+        self.cascades += other.cascades;
     }
 }
 
@@ -139,6 +146,7 @@ pub fn check(
     tool: &mut Tool,
     wiring: &mut Wiring,
     expected: &Expected<'_>,
+    cascades: &mut Cascades,
     tally: &mut Tally,
 ) -> Vec<Broken> {
     let partition = expected.config.partition;
@@ -158,8 +166,9 @@ pub fn check(
     };
     note(Promise::Progress, finished(tool, partition, &commands));
     let outcomes = Outcomes::of(&events, &parked, expected, wiring);
-    let once = outcomes
-        .and_then(|outcomes| outcomes.each_command_has_one(&commands, expected, wiring, tally));
+    let once = outcomes.and_then(|outcomes| {
+        outcomes.each_command_has_one(&commands, expected, wiring, cascades, tally)
+    });
     note(Promise::ExactlyOnce, once);
     let largest = expected.config.rules.largest();
     note(Promise::Bounded, bounded("event", &events, largest.event));
@@ -267,27 +276,36 @@ impl Outcomes {
         commands: &[Row],
         expected: &Expected<'_>,
         wiring: &Wiring,
+        cascades: &mut Cascades,
         tally: &mut Tally,
     ) -> Result<(), String> {
+        let mut timers = Timers::default();
         let config = expected.config;
         let mut memory = Memory::of(self.rules.unwrap_or(config.rules));
         for row in commands {
             tally.commands += 1;
             let offset = row.offset;
             let now = memory.advance(row.timestamp);
-            let events = self.events.remove(&offset).unwrap_or_default();
+            let mut events = self.events.remove(&offset).unwrap_or_default();
+            tally.fired +=
+                timers.fire(now, &mut events).map_err(|what| format!("at {offset}: {what}"))?;
             let parked = self.parked.remove(&offset);
             let position = Position { partition: config.partition, offset };
-            let Some(fate) = expected.sent.get(&position) else {
-                // Nobody sent it: a tick of a worker's.
-                let tick = row.value.as_deref().and_then(unframe).map(|(id, _)| id);
-                if tick.and_then(|id| wiring.wire().name_of(id)) != Some(Tick::NAME) {
-                    return Err(format!("the command at {offset} was not sent by anybody"));
+            let id = row.value.as_deref().and_then(unframe).map(|(id, _)| id);
+            let name = id.and_then(|id| wiring.wire().name_of(id)).unwrap_or_default();
+            let fate = match expected.sent.get(&position) {
+                Some(fate) => fate,
+                // Nobody sent it: a tick of a worker's, or a command that another one led to.
+                None if name == Tick::NAME => {
+                    if !events.is_empty() || parked.is_some() {
+                        return Err(format!("the tick at {offset} has an outcome"));
+                    }
+                    continue;
                 }
-                if !events.is_empty() || parked.is_some() {
-                    return Err(format!("the tick at {offset} has an outcome"));
+                None => {
+                    cascades.find(row)?;
+                    &Fate::Command
                 }
-                continue;
             };
             let names: Vec<&str> = events.iter().map(|event| event.name.as_str()).collect();
             let outcomes = names.len() + usize::from(parked.is_some());
@@ -333,6 +351,13 @@ impl Outcomes {
                     }
                     tally.decided += 1;
                     let id = event.meta.message_id;
+                    timers.set(event)?;
+                    if name == Move::NAME && event.name == Added::NAME {
+                        cascades
+                            .asked
+                            .insert(config.log_id.message_id(position, index_of(event) + 1));
+                        tally.cascades += 1;
+                    }
                     memory.remember(asked, id, now);
                 }
                 Some(first) if first.payload == asked.payload => {
@@ -403,6 +428,78 @@ fn same_as_sent(parked: &Parked, row: &Row, fate: Fate, bytes_max: usize) -> Res
         return Err(format!("the command at {}, {fate:?}, is parked as {parked:?}", row.offset));
     }
     Ok(())
+}
+
+/// Commands that others led to, over all partitions.
+#[derive(Debug, Default)]
+pub struct Cascades {
+    asked: BTreeSet<Uuid>,
+    found: BTreeSet<Uuid>,
+}
+
+impl Cascades {
+    fn find(&mut self, row: &Row) -> Result<(), String> {
+        let foreign = || format!("the command at {} was not sent by anybody", row.offset);
+        let (_, datum) = row.value.as_deref().and_then(unframe).ok_or_else(foreign)?;
+        let meta = Meta::decode(&mut Datum::new(datum)).map_err(|_| foreign())?;
+        let depth = meta.source.as_ref().map_or(0, |source| source.depth);
+        if depth == 0 {
+            return Err(foreign());
+        }
+        match self.found.insert(meta.message_id) {
+            true => Ok(()),
+            false => Err(format!("the cascade at {} stands there twice", row.offset)),
+        }
+    }
+
+    /// Each that was asked for was sent, and no other.
+    #[must_use]
+    pub fn check(&self) -> Option<Broken> {
+        let Self { asked, found } = self;
+        (asked != found).then(|| {
+            let what = format!("{} cascades, {} were asked for", found.len(), asked.len());
+            Broken { promise: Promise::ExactlyOnce, what }
+        })
+    }
+}
+
+/// The timers that are set: by due time and the event that set them.
+#[derive(Debug, Default)]
+struct Timers(BTreeSet<(Timestamp, Uuid)>);
+
+impl Timers {
+    fn set(&mut self, event: &Event) -> Result<(), String> {
+        if event.name == Scheduled::NAME {
+            let scheduled = Scheduled::decode(&mut Datum::new(&event.body));
+            let due = scheduled.map_err(|error| error.to_string())?.due;
+            let due = due.max(Timestamp(event.meta.occurred_at.0 + 1));
+            self.0.insert((due, event.meta.message_id));
+        }
+        Ok(())
+    }
+
+    /// Takes the events of due timers off the front; gives how many.
+    fn fire(&mut self, now: Timestamp, events: &mut Vec<Event>) -> Result<u64, String> {
+        let mut due = Vec::new();
+        while let Some((at, id)) = self.0.first().copied().filter(|(at, _)| *at <= now) {
+            self.0.remove(&(at, id));
+            due.push(Some(id));
+        }
+        let by_timer = |event: &&Event| {
+            let source = event.meta.source.as_ref();
+            event.name == Added::NAME && source.is_some_and(|it| it.idempotency_key.is_none())
+        };
+        let fired = events.iter().take_while(by_timer).count();
+        let found: Vec<_> = events.drain(..fired).map(|event| event.meta.causation_id).collect();
+        match found == due {
+            true => Ok(fired as u64),
+            false => Err(format!("the timers of {due:?} are due, those of {found:?} fired")),
+        }
+    }
+}
+
+fn index_of(event: &Event) -> u16 {
+    event.meta.source.as_ref().map_or(0, |source| source.index)
 }
 
 /// A command as the memory of keys sees it.

@@ -31,6 +31,8 @@ use bellhop_schemas::stay::{Price, PricedBy, RequestedLine};
 use uuid::Uuid;
 
 use super::plan::HOURS;
+use crate::hands::counter_in;
+use crate::toy::{Add, AddLater, Move};
 
 /// Products that a property may have.
 const PRODUCTS: [&str; 3] = ["STD", "DLX", "PARKING"];
@@ -98,6 +100,7 @@ pub struct Desk {
     properties: Vec<Property>,
     /// The id of a newer schema, by the id of our own.
     newer: BTreeMap<u32, u32>,
+    counters: bool,
     sent: Vec<Sent>,
     count: u64,
 }
@@ -110,7 +113,6 @@ impl Desk {
         properties: usize,
         partitions: u32,
         value_bytes_max: usize,
-        newer: BTreeMap<u32, u32>,
     ) -> Self {
         let properties = (0..properties).map(|_| Property {
             id: PropertyId(uuid(&mut random)),
@@ -120,7 +122,20 @@ impl Desk {
         });
         let properties = properties.collect();
         let (sent, count) = (Vec::new(), 0);
-        Self { random, partitions, value_bytes_max, properties, newer, sent, count }
+        let (newer, counters) = (BTreeMap::new(), false);
+        Self { random, partitions, value_bytes_max, properties, newer, counters, sent, count }
+    }
+
+    /// Some commands in newer schemas, whose ids are given by those of our own.
+    #[must_use]
+    pub fn with_newer(self, newer: BTreeMap<u32, u32>) -> Self {
+        Self { newer, ..self }
+    }
+
+    /// Some commands to counters.
+    #[must_use]
+    pub fn with_counters(self, counters: bool) -> Self {
+        Self { counters, ..self }
     }
 
     /// The next record, at an instant.
@@ -128,6 +143,9 @@ impl Desk {
         self.count += 1;
         if self.random.chance(100) {
             return self.change_rules(wire);
+        }
+        if self.counters && self.random.chance(1_500) {
+            return self.count_something(wire, now);
         }
         let sent = match self.random.below(100) {
             0..8 => self.again(),
@@ -169,6 +187,35 @@ impl Desk {
             headers,
             fate: Fate::Command,
         }
+    }
+
+    /// A command to one of a few counters, in any partition.
+    fn count_something(&mut self, wire: &Wire, now: Timestamp) -> Draft {
+        let partitions = self.partitions;
+        let counter = |random: &mut Random| {
+            let partition = random.below(u64::from(partitions)) as u32;
+            counter_in(partition, partitions, random.below(2) as u32)
+        };
+        let random = &mut self.random;
+        let (counter, to) = (counter(random), counter(random));
+        let (schema_id, body) = match random.below(3) {
+            0 => {
+                let (amount, note) = (random.between(-2, 9), String::new());
+                encoded(wire, &Add { counter, amount, note })
+            }
+            1 => encoded(wire, &Move { counter, to, amount: random.between(1, 4) }),
+            _ => {
+                let due = Timestamp(now.0 + random.between(-10, 30_000_000));
+                encoded(wire, &AddLater { counter, amount: random.between(1, 4), due })
+            }
+        };
+        let idempotency_key = format!("counter-{}", self.count);
+        let meta = Meta::of_command(uuid(&mut self.random), &idempotency_key, Timestamp(0));
+        let mut key = Vec::new();
+        counter.write(&mut key);
+        let value = Some(framed(schema_id, &meta, &body));
+        let partition = partition_of(&key, partitions);
+        Draft { partition, key: Some(key), value, headers: Vec::new(), fate: Fate::Command }
     }
 
     /// Keys are remembered longer or shorter from here on.

@@ -23,7 +23,7 @@ use bellhop_runtime::wiring::{Resolve, Wiring};
 use bellhop_runtime::worker::{Parts, Worker};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::check::{Broken, Copied, Expected, Promise, Tally, check, check_copy};
+use super::check::{Broken, Cascades, Copied, Expected, Promise, Tally, check, check_copy};
 use super::commands::{Desk, Draft, Fate};
 use super::mutant::Mutant;
 use super::plan::{HOURS, Plan};
@@ -122,7 +122,7 @@ impl<'a> Crew<'a> {
         if keep_trace {
             simulated.keep_trace();
         }
-        let topology = Arc::new(mutant.topology());
+        let topology = Arc::new(mutant.topology(plan.counters));
         let resolve = mutant.resolve(&topology);
         let wiring =
             Wiring::of(&mut simulated.member(), Arc::clone(&topology), Arc::clone(&resolve))?;
@@ -140,7 +140,9 @@ impl<'a> Crew<'a> {
             sender: simulated.producer(),
             tool: simulated.reader(),
             wiring,
-            desk: Desk::new(random.split(), properties, plan.partitions, bytes_max, newer.clone()),
+            desk: Desk::new(random.split(), properties, plan.partitions, bytes_max)
+                .with_newer(newer.clone())
+                .with_counters(plan.counters),
             newer,
             random,
             hands: Vec::new(),
@@ -392,14 +394,17 @@ impl<'a> Crew<'a> {
     fn report(mut self) -> Report {
         let mut tally = Tally::default();
         if self.broken.is_empty() || self.mutant != Mutant::None {
+            let mut cascades = Cascades::default();
             for partition in 0..self.plan.partitions {
                 let mut tasks = self.hands.iter().filter_map(|hand| hand.worker.task(partition));
                 let config = self.task_config(partition);
                 let (sent, newer) = (&self.sent, &self.newer);
                 let expected = Expected { config: &config, sent, newer, worker: tasks.next() };
-                let found = check(&mut self.tool, &mut self.wiring, &expected, &mut tally);
+                let (tool, wiring) = (&mut self.tool, &mut self.wiring);
+                let found = check(tool, wiring, &expected, &mut cascades, &mut tally);
                 self.broken.extend(found);
             }
+            self.broken.extend(cascades.check());
         }
         for hand in &self.hands {
             let copies = hand.standby.iter().flat_map(|standby| standby.held()).collect::<Vec<_>>();

@@ -16,8 +16,8 @@ use bellhop_core::message::{Message, Meta};
 use bellhop_core::processor::ProcessorCall;
 use bellhop_core::record::{Record, Records, frame, unframe};
 use bellhop_core::registry::{EVENTS, HANDLERS, PROCESSORS, ProcessorDescriptor, REQUESTS};
-use bellhop_core::task::Progress;
 use bellhop_core::rules::ChangeRules;
+use bellhop_core::task::Progress;
 use bellhop_core::topology::Topology;
 use bellhop_runtime::log::simulated::Broken;
 use bellhop_runtime::log::{
@@ -27,6 +27,8 @@ use bellhop_runtime::wiring::{OwnSchemas, Resolve, Translate};
 use bellhop_schemas::event::{ProductDefined, PropertyDefined};
 use bellhop_schemas::resolve::{Resolution, resolve};
 use bellhop_schemas::stay::SupplyChange;
+
+use crate::toy::Scheduled;
 
 /// Which promise is broken, and where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +53,10 @@ pub enum Mutant {
     OwnRules,
     /// Parked records are written with all that came.
     Unbounded,
+    /// No timer is ever set.
+    NoTimers,
+    /// What commands lead to is not sent.
+    NoCascades,
 }
 
 impl Mutant {
@@ -59,13 +65,14 @@ impl Mutant {
     /// # Panics
     /// When it cannot be built.
     #[must_use]
-    pub fn topology(self) -> Topology {
+    pub fn topology(self, counters: bool) -> Topology {
         // Other test domains may be linked into the same program.
-        let ours = |name: &str| name.starts_with("bellhop.");
+        let ours = |name: &str| name.starts_with("bellhop.") || counters && is_counter(name);
         let handlers = HANDLERS.iter().filter(|handler| ours(handler.message.name)).collect();
         let processors = PROCESSORS.iter().filter(|processor| ours(processor.message.name));
         let processors = processors.map(|processor| match self {
             Self::OneUnitMore => misled(processor),
+            Self::NoTimers if processor.message.name == Scheduled::NAME => idle(processor),
             Self::None
             | Self::OutputWithoutProgress
             | Self::ProgressWithoutOutput
@@ -74,7 +81,9 @@ impl Mutant {
             | Self::Forgetful
             | Self::Unresolved
             | Self::OwnRules
-            | Self::Unbounded => processor,
+            | Self::Unbounded
+            | Self::NoTimers
+            | Self::NoCascades => processor,
         });
         let events = EVENTS.iter().filter(|event| ours(event.message.name)).collect();
         let requests: Vec<_> = REQUESTS.iter().filter(|info| ours(info.name)).copied().collect();
@@ -90,14 +99,15 @@ impl Mutant {
         match self {
             Self::NoHistory => Box::new(Trusting::of(log, Asked::Assigned)),
             Self::HoledCopies => Box::new(Trusting::of(log, Asked::Revoked)),
-            Self::Forgetful | Self::OwnRules | Self::Unbounded => {
+            Self::Forgetful | Self::OwnRules | Self::Unbounded | Self::NoCascades => {
                 Box::new(Misled { log, mutant: self })
             }
             Self::None
             | Self::OutputWithoutProgress
             | Self::ProgressWithoutOutput
             | Self::OneUnitMore
-            | Self::Unresolved => log,
+            | Self::Unresolved
+            | Self::NoTimers => log,
         }
     }
 
@@ -115,7 +125,9 @@ impl Mutant {
             | Self::NoHistory
             | Self::HoledCopies
             | Self::OwnRules
-            | Self::Unbounded => |writer, own, unknown| {
+            | Self::Unbounded
+            | Self::NoTimers
+            | Self::NoCascades => |writer, own, unknown| {
                 let resolved = resolve(writer, own, unknown).map(Resolution::into_transcode);
                 resolved.map_err(|error| error.to_string())
             },
@@ -134,11 +146,25 @@ impl Mutant {
             | Self::HoledCopies
             | Self::Unresolved
             | Self::OwnRules
-            | Self::Unbounded => None,
+            | Self::Unbounded
+            | Self::NoTimers
+            | Self::NoCascades => None,
             Self::OutputWithoutProgress => Some(Broken::OutputWithoutProgress),
             Self::ProgressWithoutOutput => Some(Broken::ProgressWithoutOutput),
         }
     }
+}
+
+/// A name of the domain of counters: [`crate::toy`].
+fn is_counter(name: &str) -> bool {
+    name.starts_with("toy.")
+}
+
+/// A processor that does nothing.
+fn idle(processor: &'static ProcessorDescriptor) -> &'static ProcessorDescriptor {
+    static IDLE: OnceLock<ProcessorDescriptor> = OnceLock::new();
+    let ProcessorDescriptor { name, file, message, stores, .. } = *processor;
+    IDLE.get_or_init(|| ProcessorDescriptor { name, file, message, stores, run: |_, _| {} })
 }
 
 /// The processor of a new property or product, told of one unit more.
@@ -297,6 +323,9 @@ impl Log for Misled {
         self.log.pause(partition)
     }
     fn submit(&mut self, mut transaction: Transaction) -> Result<(), Error> {
+        if self.mutant == Mutant::NoCascades {
+            transaction.parts.iter_mut().for_each(|part| part.output.commands.clear());
+        }
         if self.mutant == Mutant::Unbounded {
             for part in &mut transaction.parts {
                 part.output.parked = padded(&part.output.parked);

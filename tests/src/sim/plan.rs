@@ -40,6 +40,8 @@ pub struct Plan {
     pub freeze: u32,
     /// What each worker is told.
     pub config: Config,
+    /// Whether counters are sent to as well: they cascade, and wait for timers.
+    pub counters: bool,
     /// Whether snapshots are kept.
     pub snapshots: bool,
     /// Whether workers keep copies of partitions that they do not own.
@@ -96,6 +98,7 @@ impl Plan {
             stop: rate(&mut random, 10),
             freeze: rate(&mut random, 75),
             config,
+            counters: seed % 3 == 1,
             snapshots: random.chance(7_000),
             standby: random.chance(3_000),
         }
