@@ -3,6 +3,9 @@
 //! The rows come from [`bellhop_ledger`]; here they become columns.
 
 use bellhop_core::message::{Meta, Position};
+use bellhop_core::record::Record;
+use bellhop_ledger::decode::{Decoded, Decoder, Unreadable};
+use bellhop_ledger::parked::park;
 use bellhop_ledger::{Row, Take};
 use datafusion::arrow::array::RecordBatch;
 
@@ -36,7 +39,26 @@ impl Take for Tables {
 }
 
 impl Expander {
-    /// Adds the rows of one event.
+    /// Adds the rows of the event of a record, written with any schema that the decoder knows; gives
+    /// the reason where it has none and its bytes went to `parked`.
+    pub fn record(
+        &mut self,
+        at: Position,
+        record: &Record<'_>,
+        decoder: &mut Decoder,
+    ) -> Option<Unreadable> {
+        self.tables.0.iter_mut().for_each(Columns::begin);
+        match decoder.rows(at, record, &mut self.tables) {
+            Decoded::Rows => None,
+            Decoded::Unreadable(unreadable) => {
+                self.tables.0.iter_mut().for_each(Columns::undo);
+                park(&mut self.tables, at, record, &unreadable);
+                Some(*unreadable)
+            }
+        }
+    }
+
+    /// Adds the rows of one event of this version's own schema.
     ///
     /// `at` is the event's own place in the events topic, `name` its Avro record name, `datum` what
     /// follows `meta`. An event of an unknown name lands in `events` only, without a payload.

@@ -12,18 +12,20 @@ use std::time::Duration;
 
 use bellhop_core::message::{Position, Timestamp};
 use bellhop_core::record::Record;
+use bellhop_ledger::decode::Decoder;
+use bellhop_ledger::parked::park;
 use bellhop_ledger::{Id, Kind, Put, Row, Table, Take};
 use bellhop_runtime::log::{Reader, Topic};
 use bellhop_schemas::night::Night;
 use serde::Deserialize;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::batch::{Building, parked_event};
+use crate::batch::Building;
 use crate::caught_up;
-use crate::decode::Decoder;
 use crate::error::Error;
 use crate::payload::without_columns;
 use crate::server::Server;
+use crate::sink::writer;
 use crate::views;
 
 /// The audit that needs nothing but ClickHouse.
@@ -286,7 +288,8 @@ fn fold(
         };
         let value = Some(value.as_slice());
         let timestamp = Timestamp(0);
-        decoder.learn(log, &Record { offset, timestamp, key: None, value, headers: &[] })?;
+        let record = Record { offset, timestamp, key: None, value, headers: &[] };
+        decoder.learn(&record, |id| writer(log, id))?;
         next = offset;
     }
 }
@@ -314,7 +317,7 @@ impl Sums {
         let parked = Building::behind(-1).add(partition, record, decoder);
         match &parked {
             None => drop(decoder.rows(at, record, self)),
-            Some(parked) => self.row(&parked_event(at, parked, &Id::of(parked.meta.message_id))),
+            Some(unreadable) => park(self, at, record, unreadable),
         }
         for (sum, event) in self.sums.iter_mut().zip(self.event) {
             *sum = (sum.0 + event.0, sum.1.wrapping_add(event.1));
@@ -375,6 +378,10 @@ impl Put for Text<'_> {
     fn flag(&mut self, flag: bool) {
         self.number(i64::from(flag));
     }
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.0.push(SEPARATOR);
+        self.0.extend_from_slice(bytes);
+    }
     fn some(&mut self) {}
     fn none(&mut self) {
         self.text("\\N");
@@ -387,7 +394,9 @@ pub(crate) fn hash_of(table: Table) -> String {
     for column in table.columns() {
         let name = column.name;
         let value = match column.kind {
-            Kind::Uuid | Kind::Text | Kind::Int | Kind::Long => format!("toString(`{name}`)"),
+            Kind::Uuid | Kind::Text | Kind::Int | Kind::Long | Kind::Bytes => {
+                format!("toString(`{name}`)")
+            }
             Kind::Day => format!("toString(toInt32(`{name}`))"),
             Kind::Instant => format!("toString(toUnixTimestamp64Micro(`{name}`))"),
             Kind::Flag => format!("toString(toUInt8(`{name}`))"),

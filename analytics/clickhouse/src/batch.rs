@@ -2,17 +2,14 @@
 
 use bellhop_core::message::{Position, Timestamp};
 use bellhop_core::record::Record;
-use bellhop_ledger::events::Event;
-use bellhop_ledger::{Id, Put as _, Row, Table, Take};
+use bellhop_ledger::decode::{Decoded, Decoder, Unreadable, nothing_known};
+use bellhop_ledger::parked::park;
+use bellhop_ledger::{Put as _, Row, Table, Take};
 use bytes::Bytes;
 
-use crate::decode::{Decoded, Decoder, Parked, nothing_known};
 use crate::native::Block;
 use crate::plan::Plan;
-use crate::target::{COUNT, EVENTS, PARKED};
-
-/// The type of an event that could not be read.
-const PARKED_TYPE: &str = "sink.parked";
+use crate::target::{COUNT, EVENTS};
 
 /// A batch in the making.
 #[derive(Debug)]
@@ -82,7 +79,6 @@ impl Take for Rows {
                 {
                     values.int(count.1);
                 }
-                values.int(given[PARKED]);
             }
             Table::Properties | Table::Products => {
                 row.put(&mut values);
@@ -90,9 +86,11 @@ impl Take for Rows {
                 values.int(at.partition.cast_signed());
                 values.long(at.offset.cast_signed());
             }
-            Table::RoomNights | Table::Bookings | Table::Supply | Table::Refusals => {
-                row.put(&mut values);
-            }
+            Table::RoomNights
+            | Table::Bookings
+            | Table::Supply
+            | Table::Refusals
+            | Table::Parked => row.put(&mut values),
         }
     }
 }
@@ -118,39 +116,9 @@ impl Rows {
         self.problem = None;
     }
 
-    fn park(&mut self, at: Position, record: &Record<'_>, parked: &Parked) {
+    fn park(&mut self, at: Position, record: &Record<'_>, unreadable: &Unreadable) {
         self.undo();
-        let mut values = self.targets[PARKED].row(&mut self.problem);
-        values.int(at.partition.cast_signed());
-        values.long(at.offset.cast_signed());
-        values.text(&parked.name);
-        values.text(&parked.cause);
-        values.instant(parked.meta.occurred_at);
-        values.bytes(record.key.unwrap_or_default());
-        values.bytes(record.value.unwrap_or_default());
-        self.row(&parked_event(at, parked, &Id::of(parked.meta.message_id)));
-    }
-}
-
-/// The row in `events` of an event that has no others.
-pub(crate) fn parked_event<'a>(at: Position, parked: &'a Parked, message_id: &'a Id) -> Event<'a> {
-    Event {
-        partition: at.partition.cast_signed(),
-        offset: at.offset.cast_signed(),
-        r#type: PARKED_TYPE,
-        name: &parked.name,
-        property_id: None,
-        reservation_id: None,
-        business_date: None,
-        known_at: parked.meta.occurred_at,
-        message_id,
-        correlation_id: None,
-        causation_id: None,
-        source_offset: None,
-        source_index: None,
-        idempotency_key: None,
-        decided_by: None,
-        payload: None,
+        park(self, at, record, unreadable);
     }
 }
 
@@ -178,7 +146,7 @@ impl Building {
         partition: u32,
         record: &Record<'_>,
         decoder: &mut Decoder,
-    ) -> Option<Parked> {
+    ) -> Option<Unreadable> {
         let previous = if self.first.is_some() { self.last.cast_signed() } else { self.previous };
         self.add_behind(previous, partition, record, decoder)
     }
@@ -190,15 +158,15 @@ impl Building {
         partition: u32,
         record: &Record<'_>,
         decoder: &mut Decoder,
-    ) -> Option<Parked> {
+    ) -> Option<Unreadable> {
         let at = Position { partition, offset: record.offset };
         self.rows.begin(at, previous);
         let mut parked = match decoder.rows(at, record, &mut self.rows) {
             Decoded::Rows => self.rows.problem.take().map(|cause| {
                 let (name, meta) = (decoder.name(record), nothing_known(record.timestamp));
-                Parked { cause, name, meta }
+                Unreadable { cause, name, meta }
             }),
-            Decoded::Parked(parked) => Some(*parked),
+            Decoded::Unreadable(unreadable) => Some(*unreadable),
         };
         if let Some(parked) = &mut parked {
             self.rows.park(at, record, parked);

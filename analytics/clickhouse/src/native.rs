@@ -76,7 +76,11 @@ impl Block {
             write_text(&target::wire_type(column), &mut head);
             head
         });
-        let is_text = |column: &target::Column| column.kind == Kind::Text && !column.repeats;
+        let is_text = |column: &target::Column| match column.kind {
+            Kind::Text => !column.repeats,
+            Kind::Bytes => true,
+            Kind::Uuid | Kind::Int | Kind::Long | Kind::Day | Kind::Instant | Kind::Flag => false,
+        };
         let texts: Vec<usize> =
             (0..).zip(&columns).filter(|(_, it)| is_text(it)).map(|(at, _)| at).collect();
         Self {
@@ -153,7 +157,7 @@ impl Column {
             Kind::Uuid => 16,
             Kind::Long | Kind::Instant => 8,
             Kind::Int | Kind::Day => 4,
-            Kind::Flag | Kind::Text => 1,
+            Kind::Flag | Kind::Text | Kind::Bytes => 1,
         };
         let dictionary = column.repeats.then(|| Dictionary::of(column.nullable));
         let (nulls, values) = Default::default();
@@ -268,13 +272,6 @@ impl Values<'_> {
     fn value(&mut self, bytes: &[u8]) {
         self.next().values.extend_from_slice(bytes);
     }
-
-    /// Text that need not be UTF-8.
-    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
-        let column = self.next();
-        write_length(bytes.len(), &mut column.values);
-        column.values.extend_from_slice(bytes);
-    }
 }
 
 impl Put for Values<'_> {
@@ -320,6 +317,12 @@ impl Put for Values<'_> {
     #[inline]
     fn flag(&mut self, flag: bool) {
         self.value(&[u8::from(flag)]);
+    }
+    #[inline]
+    fn bytes(&mut self, bytes: &[u8]) {
+        let column = self.next();
+        write_length(bytes.len(), &mut column.values);
+        column.values.extend_from_slice(bytes);
     }
     #[inline]
     fn some(&mut self) {
@@ -429,6 +432,7 @@ mod tests {
                         Kind::Day => row.day(Night(3)),
                         Kind::Instant => row.instant(Timestamp(4)),
                         Kind::Flag => row.flag(true),
+                        Kind::Bytes => row.bytes(text.as_bytes()),
                     }
                 }
             };

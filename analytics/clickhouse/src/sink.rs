@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bellhop_ledger::decode::Decoder;
 use bellhop_runtime::log::{Consumer, ErrorKind as LogErrorKind, Mark, Polled, Reader};
 
 use crate::circuit::Circuit;
 use crate::config::Config;
-use crate::decode::Decoder;
 use crate::error::Error;
 use crate::flight::Flight;
 use crate::lane::{Lane, Planned, State};
@@ -201,7 +201,7 @@ impl Sink {
             }
             if !self.decoder.knows(&record) {
                 let log: &mut dyn Reader = self.consumer.as_mut();
-                match self.decoder.learn(log, &record) {
+                match self.decoder.learn(&record, |id| writer(log, id)) {
                     Ok(()) => {}
                     Err(error) if error.kind == LogErrorKind::Retry => {
                         tracing::warn!(%error, "a schema cannot be read; trying again");
@@ -402,4 +402,12 @@ fn restart(consumer: &mut dyn Consumer, partition: u32, lane: &mut Lane) -> Resu
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Name and text of the schema that a record was written with.
+pub(crate) fn writer(
+    log: &mut dyn Reader,
+    id: u32,
+) -> Result<Option<(String, String)>, bellhop_runtime::log::Error> {
+    Ok(log.schema_of(id)?.schema().map(|schema| (schema.name, schema.text)))
 }

@@ -1,4 +1,4 @@
-//! What a batch lands in: the tables of the ledger, and the parked events.
+//! What a batch lands in: the tables of the ledger.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +11,8 @@ use crate::server::Server;
 use crate::views;
 
 /// How many tables there are.
-pub(crate) const COUNT: usize = Table::ALL.len() + 1;
-/// The place of the parked events among them.
-pub(crate) const PARKED: usize = COUNT - 1;
-/// The place of the events; they are inserted last.
+pub(crate) const COUNT: usize = Table::ALL.len();
+/// The place of the events among them; they are inserted last.
 pub(crate) const EVENTS: usize = Table::Events as usize;
 
 /// A column as it is written.
@@ -32,7 +30,7 @@ const fn plain(name: &'static str, kind: Kind) -> Column {
 }
 
 /// Columns whose text seldom repeats; a column of few texts may be among them, it is larger then.
-const UNLIKE: [&str; 4] = ["idempotency_key", "payload", "code", "time_zone"];
+const UNLIKE: [&str; 5] = ["idempotency_key", "payload", "code", "time_zone", "cause"];
 
 /// Columns that the sink adds to those of the ledger.
 pub(crate) fn added(target: usize) -> &'static [Column] {
@@ -47,26 +45,19 @@ pub(crate) fn added(target: usize) -> &'static [Column] {
         plain("products", Kind::Int),
         plain("parked", Kind::Int),
     ];
-    const PARK: &[Column] = &[
-        plain("partition", Kind::Int),
-        plain("offset", Kind::Long),
-        plain("name", Kind::Text),
-        plain("cause", Kind::Text),
-        plain("known_at", Kind::Instant),
-        plain("key", Kind::Text),
-        plain("value", Kind::Text),
-    ];
     match Table::ALL.get(target) {
         Some(Table::Properties | Table::Products) => PLACE,
         Some(Table::Events) => EVENT,
-        Some(Table::RoomNights | Table::Bookings | Table::Supply | Table::Refusals) => &[],
-        None => PARK,
+        Some(
+            Table::RoomNights | Table::Bookings | Table::Supply | Table::Refusals | Table::Parked,
+        )
+        | None => &[],
     }
 }
 
 /// Its name.
 pub(crate) fn name(target: usize) -> &'static str {
-    Table::ALL.get(target).map_or("parked", |table| table.name())
+    Table::ALL.get(target).map_or("", |table| table.name())
 }
 
 /// All that is written to it, in the order in which it is written.
@@ -210,7 +201,7 @@ fn statement(
 pub(crate) fn wire_type(column: &Column) -> String {
     let ty = match column.kind {
         Kind::Uuid => "UUID",
-        Kind::Text => "String",
+        Kind::Text | Kind::Bytes => "String",
         Kind::Int => "Int32",
         Kind::Long => "Int64",
         Kind::Day => "Date32",

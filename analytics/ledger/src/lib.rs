@@ -1,7 +1,7 @@
 //! The expansion of events into rows, for every engine that keeps them.
 //!
-//! Start at [`Expander::event`]: one event goes in, its rows come out one by one, borrowed, into
-//! whatever [`Take`]s them. [`row`] says what a row is made of, the modules of the tables what each
+//! Start at [`decode::Decoder`]: a record of the events topic goes in, written with any schema, and
+//! [`Expander::event`] gives the rows of its event one by one, borrowed, into whatever [`Take`]s them. [`row`] says what a row is made of, the modules of the tables what each
 //! column means. There is no Arrow here, no SQL, no I/O.
 //!
 //! # Invariants
@@ -12,16 +12,20 @@
 
 pub mod row;
 
+pub mod decode;
+
 pub mod bookings;
 pub mod catalog;
 pub mod events;
 pub mod history;
+pub mod parked;
 pub mod refusals;
 pub mod room_nights;
 pub mod supply;
 
 mod error;
 mod expand;
+mod json;
 
 pub use error::Error;
 pub use expand::{Expander, KNOWN, Known};

@@ -22,11 +22,13 @@ pub enum Table {
     Products,
     /// Every event as it was, with its body as JSON.
     Events,
+    /// An event that could not be read, with its bytes and the cause.
+    Parked,
 }
 
 impl Table {
     /// All of them; the place of each is its number.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::RoomNights,
         Self::Bookings,
         Self::Supply,
@@ -34,6 +36,7 @@ impl Table {
         Self::Properties,
         Self::Products,
         Self::Events,
+        Self::Parked,
     ];
 
     /// Its name in SQL and on disk.
@@ -47,6 +50,7 @@ impl Table {
             Self::Properties => "properties",
             Self::Products => "products",
             Self::Events => "events",
+            Self::Parked => "parked",
         }
     }
 
@@ -61,6 +65,7 @@ impl Table {
             Self::Properties => crate::catalog::Property::COLUMNS,
             Self::Products => crate::catalog::Product::COLUMNS,
             Self::Events => crate::events::Event::COLUMNS,
+            Self::Parked => crate::parked::Parked::COLUMNS,
         }
     }
 }
@@ -93,6 +98,8 @@ pub enum Kind {
     Instant,
     /// Yes or no.
     Flag,
+    /// Bytes of any kind.
+    Bytes,
 }
 
 /// A UUID, also as text: written once per event and not once per row.
@@ -144,6 +151,8 @@ pub trait Put {
     fn instant(&mut self, instant: Timestamp);
     /// Yes or no.
     fn flag(&mut self, flag: bool);
+    /// Bytes.
+    fn bytes(&mut self, bytes: &[u8]);
     /// The column may be null; its value follows.
     fn some(&mut self);
     /// The column is null; no value follows.
@@ -209,6 +218,8 @@ cells! {
     Instant: Timestamp, instant;
     /// Cells of [`Kind::Flag`].
     Flag: bool, flag;
+    /// Cells of [`Kind::Bytes`].
+    Bytes: &'a [u8], bytes;
 }
 
 /// Cells that may hold nothing.

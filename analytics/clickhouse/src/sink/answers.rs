@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bellhop_runtime::log::{ErrorKind as LogErrorKind, Reader, Topic};
 
-use super::{SLACK, Sink, is_full, restart};
+use super::{SLACK, Sink, is_full, restart, writer};
 use crate::batch::{Batch, Building};
 use crate::error::{Error, ErrorKind};
 use crate::flight::Landed;
@@ -186,7 +186,7 @@ impl Sink {
                     headers: &[],
                 };
                 let log: &mut dyn Reader = self.consumer.as_mut();
-                self.decoder.learn(log, &record)
+                self.decoder.learn(&record, |id| writer(log, id))
             });
             match learnt {
                 Ok(()) if next == from && unknown.is_none() => break,

@@ -1,4 +1,7 @@
-//! From a record of the events topic to an event: its type, its metadata, its body.
+//! From a record of the events topic to its rows: its type, its metadata, its body.
+//!
+//! # Invariants
+//! Any bytes give rows or the reason why they have none, never a panic.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -8,17 +11,17 @@ use bellhop_core::avro::{Avro as _, Reader as Avro};
 use bellhop_core::message::{Meta, Position, Timestamp};
 use bellhop_core::record::{Record, unframe};
 use bellhop_core::topology::{Transcode, UnknownFields};
-use bellhop_ledger::{Expander, KNOWN, Take};
-use bellhop_runtime::log::{self, Reader};
 use bellhop_schemas::resolve;
 use bellhop_schemas::schema::{Schema, Type};
 use uuid::Uuid;
 
+use crate::expand::{Expander, KNOWN};
 use crate::json;
+use crate::row::Take;
 
 /// Reads events written with any schema that the log knows.
 #[derive(Default)]
-pub(crate) struct Decoder {
+pub struct Decoder {
     writers: HashMap<u32, Arc<Writer>>,
     expander: Expander,
     own: Vec<u8>,
@@ -42,37 +45,39 @@ enum Reads {
 }
 
 /// What became of a record.
-pub(crate) enum Decoded {
+pub enum Decoded {
     /// It gave its rows.
     Rows,
-    /// It has none.
-    Parked(Box<Parked>),
+    /// It has none: [`crate::parked::park`] keeps it.
+    Unreadable(Box<Unreadable>),
 }
 
 /// An event that has no rows.
 #[derive(Debug)]
-pub(crate) struct Parked {
+pub struct Unreadable {
     /// Why not.
-    pub(crate) cause: String,
+    pub cause: String,
     /// Its Avro name; empty where it is not known.
-    pub(crate) name: String,
+    pub name: String,
     /// Its metadata, or what stands for them.
-    pub(crate) meta: Meta,
+    pub meta: Meta,
 }
 
 impl Decoder {
-    /// Makes sure that the writer of a record is known.
-    pub(crate) fn learn(
+    /// Makes sure that the writer of a record is known. `schema_of` gives the full name and the text
+    /// of a schema by its id; `None` when the log does not know it.
+    ///
+    /// # Errors
+    /// Those of `schema_of`.
+    pub fn learn<E>(
         &mut self,
-        log: &mut dyn Reader,
         record: &Record<'_>,
-    ) -> Result<(), log::Error> {
+        schema_of: impl FnOnce(u32) -> Result<Option<(String, String)>, E>,
+    ) -> Result<(), E> {
         let Some((id, _)) = record.value.and_then(unframe) else { return Ok(()) };
         if let Entry::Vacant(vacant) = self.writers.entry(id) {
-            let writer = match log.schema_of(id)?.schema() {
-                Some(schema) => {
-                    Writer { reads: reads(&schema.name, &schema.text), name: schema.name }
-                }
+            let writer = match schema_of(id)? {
+                Some((name, text)) => Writer { reads: reads(&name, &text), name },
                 None => Writer {
                     reads: Reads::Refused(format!("schema id {id} is not known to the log")),
                     name: String::new(),
@@ -84,34 +89,31 @@ impl Decoder {
     }
 
     /// Whether nothing has to be asked of the log to read it.
-    pub(crate) fn knows(&self, record: &Record<'_>) -> bool {
+    #[must_use]
+    pub fn knows(&self, record: &Record<'_>) -> bool {
         let id = record.value.and_then(unframe).map(|(id, _)| id);
         id.is_none_or(|id| self.writers.contains_key(&id))
     }
 
     /// The name of a record's type, as far as it is known.
-    pub(crate) fn name(&self, record: &Record<'_>) -> String {
+    #[must_use]
+    pub fn name(&self, record: &Record<'_>) -> String {
         let id = record.value.and_then(unframe).map(|(id, _)| id);
         let writer = id.and_then(|id| self.writers.get(&id));
         writer.map_or_else(String::new, |writer| writer.name.clone())
     }
 
-    /// Gives the rows of a record; on [`Decoded::Parked`], those given are to be dropped.
-    pub(crate) fn rows(
-        &mut self,
-        at: Position,
-        record: &Record<'_>,
-        to: &mut impl Take,
-    ) -> Decoded {
-        let parked = |cause: String, name: &str, meta: Option<Meta>| {
+    /// Gives the rows of a record; on [`Decoded::Unreadable`], those given are to be dropped.
+    pub fn rows(&mut self, at: Position, record: &Record<'_>, to: &mut impl Take) -> Decoded {
+        let unreadable = |cause: String, name: &str, meta: Option<Meta>| {
             let meta = meta.unwrap_or_else(|| nothing_known(record.timestamp));
-            Decoded::Parked(Box::new(Parked { cause, name: name.to_owned(), meta }))
+            Decoded::Unreadable(Box::new(Unreadable { cause, name: name.to_owned(), meta }))
         };
         let Some((id, datum)) = record.value.and_then(unframe) else {
-            return parked("it has no frame of a schema".to_owned(), "", None);
+            return unreadable("it has no frame of a schema".to_owned(), "", None);
         };
         let Some(writer) = self.writers.get(&id).cloned() else {
-            return parked(format!("schema id {id} is not known to the log"), "", None);
+            return unreadable(format!("schema id {id} is not known to the log"), "", None);
         };
         let name = writer.name.as_str();
         let datum = match &writer.reads {
@@ -119,16 +121,16 @@ impl Decoder {
             Reads::Transcode(transcode) => {
                 self.own.clear();
                 if let Err(error) = transcode.transcode(datum, &mut self.own) {
-                    return parked(format!("bring it into our schema: {error}"), name, None);
+                    return unreadable(format!("bring it into our schema: {error}"), name, None);
                 }
                 self.own.as_slice()
             }
-            Reads::Refused(why) => return parked(why.clone(), name, None),
+            Reads::Refused(why) => return unreadable(why.clone(), name, None),
         };
         let mut reader = Avro::new(datum);
         let meta = match Meta::decode(&mut reader) {
             Ok(meta) => meta,
-            Err(error) => return parked(format!("decode its meta: {error}"), name, None),
+            Err(error) => return unreadable(format!("decode its meta: {error}"), name, None),
         };
         if let Reads::Unknown(schema) = &writer.reads {
             return match json::record(schema, 1, &mut reader) {
@@ -137,12 +139,12 @@ impl Decoder {
                     self.expander.unknown(at, name, &meta, Some(&payload), to);
                     Decoded::Rows
                 }
-                Err(error) => parked(format!("write it as JSON: {error}"), name, Some(meta)),
+                Err(error) => unreadable(format!("write it as JSON: {error}"), name, Some(meta)),
             };
         }
         match self.expander.event(at, name, &meta, reader.rest(), to) {
             Ok(()) => Decoded::Rows,
-            Err(error) => parked(chain(&error), name, Some(meta)),
+            Err(error) => unreadable(chain(&error), name, Some(meta)),
         }
     }
 }
@@ -184,7 +186,8 @@ fn reads(name: &str, text: &str) -> Reads {
 }
 
 /// What stands for the metadata of an event whose own cannot be had.
-pub(crate) fn nothing_known(timestamp: Timestamp) -> Meta {
+#[must_use]
+pub fn nothing_known(timestamp: Timestamp) -> Meta {
     Meta {
         message_id: Uuid::nil(),
         idempotency_key: None,
@@ -196,7 +199,7 @@ pub(crate) fn nothing_known(timestamp: Timestamp) -> Meta {
 }
 
 /// An error and its causes, in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
