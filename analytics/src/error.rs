@@ -87,6 +87,22 @@ pub enum Error {
         /// All there are.
         known: String,
     },
+    /// A property that does not exist.
+    #[error("there is no property \"{named}\"; there are {known}")]
+    UnknownProperty {
+        /// As asked.
+        named: String,
+        /// All there are.
+        known: String,
+    },
+    /// A code that several properties have.
+    #[error("several properties have the code \"{code}\"; name one by its id: {ids}")]
+    AmbiguousProperty {
+        /// As asked.
+        code: String,
+        /// Their ids.
+        ids: String,
+    },
     /// Text that is neither a day nor an instant.
     #[error("\"{text}\" is neither a day like 2016-08-31 nor an instant like 2016-08-31T14:00:00Z")]
     NotAnInstant {
@@ -112,6 +128,8 @@ impl Error {
         match self {
             Self::UnknownKpi { .. }
             | Self::UnknownDimension { .. }
+            | Self::UnknownProperty { .. }
+            | Self::AmbiguousProperty { .. }
             | Self::NotAnInstant { .. }
             | Self::BadPeriod { .. } => ErrorKind::FixInput,
             Self::Query(error) if is_about_the_text(error) => ErrorKind::FixInput,

@@ -22,7 +22,7 @@ pub type Key = Vec<Option<String>>;
 ///
 /// # Panics
 /// For a KPI that is not folded here, which a test rules out, and for events that no handler sends:
-/// a booking without lines, a night that is no day.
+/// a booking without lines.
 #[must_use]
 pub fn answer(events: &[Known], query: &Query) -> BTreeMap<Key, Option<f64>> {
     let fold = Fold { events, query, codes: codes(events), apart: apart(events) };
@@ -80,15 +80,28 @@ struct Fold<'a> {
 
 impl Fold<'_> {
     fn known(&self) -> impl Iterator<Item = &Known> {
-        self.events.iter().filter(|known| match self.query.as_of {
+        let as_of = |known: &&Known| match self.query.as_of {
             None => true,
             Some(AsOf::Instant(instant)) => known.at <= instant,
             Some(AsOf::Day(day)) => business_date(known) <= day,
-        })
+        };
+        let named = |known: &&Known| match &self.query.properties {
+            None => true,
+            Some(ids) => ids.contains(&known.event.property_id().to_string()),
+        };
+        self.events.iter().filter(as_of).filter(named)
     }
 
     fn asks(&self, day: Night) -> bool {
         self.query.from.is_none_or(|from| from <= day) && self.query.to.is_none_or(|to| day <= to)
+    }
+
+    /// The same for a fact that may have no day.
+    fn asks_about(&self, day: Option<Night>) -> bool {
+        match day {
+            Some(day) => self.asks(day),
+            None => self.query.from.is_none() && self.query.to.is_none(),
+        }
     }
 
     fn key(&self, place: &Place<'_>, currency: Option<&str>) -> Key {
@@ -225,23 +238,28 @@ impl Fold<'_> {
         found.map_or_else(String::new, |currency| currency.to_string())
     }
 
-    /// First and last night of each property: what was asked, else whole months of its ledger.
+    /// First and last night of each property: what was asked, else those that are on the books.
     fn periods(&self) -> BTreeMap<PropertyId, (Night, Night)> {
-        let mut periods: BTreeMap<PropertyId, (Night, Night)> = BTreeMap::new();
         if let (Some(from), Some(to)) = (self.query.from, self.query.to) {
             return self.codes.keys().map(|property| (*property, (from, to))).collect();
         }
-        for known in self.events {
-            for (_, line, property, _) in changes(&known.event) {
-                for night in &line.nights {
-                    let Some(date) = night.night.date() else {
-                        panic!("{:?} is no day", night.night)
-                    };
-                    let first = Night::of(date.first_of_month());
-                    let last = Night::of(date.last_of_month());
-                    let period = periods.entry(property).or_insert((first, last));
-                    *period = (period.0.min(first), period.1.max(last));
+        let mut nights: BTreeMap<(PropertyId, Night), f64> = BTreeMap::new();
+        for known in self.known() {
+            for (sign, line, property, _) in changes(&known.event) {
+                if self.apart.contains(&(property, line.product.clone())) {
+                    continue;
                 }
+                for night in &line.nights {
+                    *nights.entry((property, night.night)).or_default() +=
+                        sign * f64::from(line.units);
+                }
+            }
+        }
+        let mut periods: BTreeMap<PropertyId, (Night, Night)> = BTreeMap::new();
+        for ((property, night), units) in nights {
+            if units > 0.0 {
+                let period = periods.entry(property).or_insert((night, night));
+                *period = (period.0.min(night), period.1.max(night));
             }
         }
         for period in periods.values_mut() {
@@ -301,16 +319,19 @@ impl Fold<'_> {
         }
         for known in self.known() {
             let Event::ReservationRejected(it) = &known.event else { continue };
-            let Some(first) = it.asked.first().filter(|_| it.command == "CreateReservation") else {
+            if it.command != "CreateReservation" {
                 continue;
-            };
-            if self.asks(first.arrival) {
+            }
+            // What could not be read of a booking has no line; it was refused all the same.
+            let (first, arrival) =
+                (it.asked.first(), it.asked.iter().map(|line| line.arrival).min());
+            if self.asks_about(arrival) {
                 let place = Place {
                     property: it.property_id,
-                    day: Some(first.arrival),
-                    product: Some(&first.product),
-                    segment: first.dimensions.segment(),
-                    channel: first.dimensions.channel(),
+                    day: arrival,
+                    product: first.map(|line| &line.product),
+                    segment: first.and_then(|line| line.dimensions.segment()),
+                    channel: first.and_then(|line| line.dimensions.channel()),
                     country: it.country.as_deref(),
                 };
                 let cell = cells.entry(self.key(&place, None)).or_insert(Some(0.0));
@@ -355,7 +376,12 @@ fn codes(events: &[Known]) -> BTreeMap<PropertyId, String> {
         Event::PropertyDefined(it) => Some((it.property_id, it.code.to_string())),
         _ => None,
     });
-    defined.collect()
+    let codes: BTreeMap<PropertyId, String> = defined.collect();
+    let label = |(id, code): (&PropertyId, &String)| {
+        let is_one = codes.values().filter(|other| *other == code).count() == 1;
+        (*id, if is_one { code.clone() } else { format!("{code} ({id})") })
+    };
+    codes.iter().map(label).collect()
 }
 
 fn apart(events: &[Known]) -> BTreeSet<(PropertyId, ProductCode)> {

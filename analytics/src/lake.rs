@@ -1,9 +1,11 @@
-//! The lake: append-only Parquet files, from which every figure can be asked again.
+//! The lake: Parquet files, from which every figure can be asked again.
 //!
 //! ```text
 //! lake/
-//!   lake.json                                            which log, which version of the tables
+//!   lake.json                                            which log, which version, which parts
 //!   lake.lock                                            held by the one process that writes
+//!   lake.readers                                         shared by those that read
+//!   schema/                                              every table without rows
 //!   0003-00000000000000000000-00000000000000012345/      a part: partition, first and last event
 //!     room_nights.parquet  bookings.parquet  ...         the tables that have rows in it
 //! ```
@@ -11,84 +13,55 @@
 //! Start at [`Lake::open`], [`Lake::appender`], [`Lake::commit`].
 //!
 //! # Invariants
-//! 1. A part is one folder that one rename makes visible: all its tables, or nothing.
+//! 1. What is in the lake are the parts that `lake.json` lists; one rename of that file makes a part
+//!    visible and takes away those that it replaces: all tables, or nothing.
 //! 2. Parts of a partition never overlap and only grow; [`Lake::next_offset`] says where to go on,
 //!    and events before it are skipped, so feeding the same events twice changes nothing.
+//! 3. A file never changes. A part that was replaced is deleted when nobody holds `lake.readers`.
+//! 4. A part has more rows than all later ones of its partition together, or the two would be larger
+//!    than a part may be: a lake that is fed often has few parts.
 
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use bellhop_core::message::{LogId, Meta, Position};
-use parquet::arrow::ArrowWriter;
-use parquet::basic::Compression;
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use parquet::schema::types::ColumnPath;
-use serde::{Deserialize, Serialize};
+use bellhop_core::message::{LogId, Position};
+use bellhop_core::record::Record;
+pub use bellhop_ledger::decode::Decoder;
+use bellhop_ledger::decode::Unreadable;
 
 use crate::error::Error;
 use crate::expand::Expander;
-use crate::table::{Table, schema};
+use crate::table::Table;
+
+mod manifest;
+mod parquet;
+
+pub use manifest::Part;
+
+pub(crate) use manifest::{Held, files};
+pub(crate) use parquet::empty_file;
+
+use manifest::Manifest;
 
 /// Version of the tables: another one is expanded anew from the events.
-pub const FORMAT_VERSION: u16 = 1;
+pub const FORMAT_VERSION: u16 = 2;
 
-/// Rows that wait in memory before they go to the writers, over all tables.
-const BATCH_ROWS: usize = 32 * 1024;
-/// Rows of a row group: what a writer holds in memory, encoded and compressed.
-const ROW_GROUP_ROWS: usize = 128 * 1024;
-
-/// A stretch of the events of a partition that is in the lake.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Part {
-    /// Partition of the events topic.
-    pub partition: u32,
-    /// Offset of its first event.
-    pub first: u64,
-    /// Offset of its last event.
-    pub last: u64,
-}
-
-impl Part {
-    fn name(self) -> String {
-        format!("{:04}-{:020}-{:020}", self.partition, self.first, self.last)
-    }
-
-    fn parse(name: &str) -> Option<Self> {
-        let (partition, offsets) = name.split_once('-')?;
-        let (first, last) = offsets.split_once('-')?;
-        let part = Self {
-            partition: partition.parse().ok()?,
-            first: first.parse().ok()?,
-            last: last.parse().ok()?,
-        };
-        (part.first <= part.last && part.name() == name).then_some(part)
-    }
-}
-
-/// What `lake.json` says.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Manifest {
-    format_version: u16,
-    log_id: LogId,
-}
-
-impl Manifest {
-    fn describe(&self) -> String {
-        format!("log {} in format {}", self.log_id.0, self.format_version)
-    }
-}
+/// Rows of a part over all tables, as far as one event after another allows; they are held in
+/// memory while a part is made.
+const PART_ROWS_MAX: u64 = 256 * 1024;
 
 /// A lake opened to be written; one process at a time.
 #[derive(Debug)]
 pub struct Lake {
     folder: PathBuf,
-    parts: Vec<Part>,
+    manifest: Manifest,
     _lock: File,
 }
 
 impl Lake {
-    /// Opens the lake of a log, or makes it; what a crash has left half done is swept away.
+    /// Opens the lake of a log, or makes it; what a crash has left half done, and a lake of another
+    /// version, is swept away.
     ///
     /// # Errors
     /// [`Error::Locked`], [`Error::NotThisLog`] (delete the folder and feed all events again), and
@@ -103,15 +76,10 @@ impl Lake {
             Err(fs::TryLockError::WouldBlock) => return Err(Error::Locked { path: folder }),
             Err(fs::TryLockError::Error(source)) => return Err(failed("lock", &lock_path)(source)),
         }
-        check_manifest(&folder, Manifest { format_version: FORMAT_VERSION, log_id: log })?;
-        for entry in fs::read_dir(&folder).map_err(failed("list", &folder))? {
-            let path = entry.map_err(failed("list", &folder))?.path();
-            if path.extension().is_some_and(|extension| extension == "tmp") && path.is_dir() {
-                fs::remove_dir_all(&path).map_err(failed("remove", &path))?;
-            }
-        }
-        let parts = parts(&folder)?;
-        Ok(Self { folder, parts, _lock: lock })
+        let manifest = Manifest::open(&folder, log)?;
+        let lake = Self { folder, manifest, _lock: lock };
+        lake.sweep()?;
+        Ok(lake)
     }
 
     /// Where it lies.
@@ -123,40 +91,31 @@ impl Lake {
     /// The parts that it has, by partition and offset.
     #[must_use]
     pub fn parts(&self) -> &[Part] {
-        &self.parts
+        &self.manifest.parts
     }
 
     /// Offset of the first event of a partition that is not in the lake.
     #[must_use]
     pub fn next_offset(&self, partition: u32) -> u64 {
-        let of_partition = self.parts.iter().filter(|part| part.partition == partition);
-        of_partition.map(|part| part.last + 1).max().unwrap_or(0)
+        self.of(partition).last().map_or(0, |part| part.last + 1)
+    }
+
+    fn of(&self, partition: u32) -> impl DoubleEndedIterator<Item = &Part> {
+        self.manifest.parts.iter().filter(move |part| part.partition == partition)
     }
 
     /// Starts the next part of a partition. Partitions can be appended side by side.
-    ///
-    /// # Errors
-    /// [`Error::File`].
-    pub fn appender(&self, partition: u32) -> Result<Appender, Error> {
+    #[must_use]
+    pub fn appender(&self, partition: u32) -> Appender {
         let next = self.next_offset(partition);
-        let folder = self.folder.join(format!("{partition:04}-{next:020}.tmp"));
-        fs::create_dir(&folder).map_err(failed("create folder", &folder))?;
-        Ok(Appender {
-            folder,
-            partition,
-            start: next,
-            next,
-            first: None,
-            expander: Expander::default(),
-            writers: Default::default(),
-            committed: false,
-        })
+        Appender { partition, start: next, next, first: None, expander: Expander::default() }
     }
 
-    /// Makes what was appended visible and durable; `None` when there was no new event.
+    /// Makes what was appended visible and durable, in one part with the small ones before it;
+    /// `None` when there was no new event.
     ///
     /// # Errors
-    /// [`Error::File`], [`Error::Parquet`]; the lake is then as before.
+    /// [`Error::File`], [`Error::Parquet`], [`Error::Arrow`]; the lake is then as before.
     ///
     /// # Panics
     /// When the partition has grown since the appender was made: one appender at a time.
@@ -164,157 +123,136 @@ impl Lake {
         let Some(first) = appender.first else {
             return Ok(None);
         };
-        let part = Part { partition: appender.partition, first, last: appender.next - 1 };
+        let partition = appender.partition;
         assert_eq!(
             appender.start,
-            self.next_offset(part.partition),
-            "partition {} of the lake has two appenders",
-            part.partition
+            self.next_offset(partition),
+            "partition {partition} of the lake has two appenders"
         );
-        appender.finish()?;
-        let folder = self.folder.join(part.name());
-        fs::rename(&appender.folder, &folder).map_err(failed("rename to", &folder))?;
-        appender.committed = true;
+        let mut part = Part {
+            partition,
+            first,
+            last: appender.next - 1,
+            rows: appender.expander.rows() as u64,
+        };
+        let replaced = self.small_before(&part);
+        for before in &replaced {
+            part.first = part.first.min(before.first);
+            part.rows += before.rows;
+        }
+        let temporary = self.folder.join(format!("{}.tmp", part.name()));
+        let written = self.write(&temporary, &replaced, &mut appender);
+        if let Err(error) = written {
+            // What stays behind, if this fails, is swept away by the next `Lake::open`.
+            let _ = fs::remove_dir_all(&temporary);
+            return Err(error);
+        }
+        let visible = self.folder.join(part.name());
+        fs::rename(&temporary, &visible).map_err(failed("rename to", &visible))?;
         sync_folder(&self.folder)?;
-        self.parts.push(part);
-        self.parts.sort_unstable();
+        let mut manifest = self.manifest.clone();
+        manifest.parts.retain(|part| !replaced.contains(part));
+        manifest.parts.push(part);
+        manifest.parts.sort_unstable();
+        manifest.write(&self.folder)?;
+        self.manifest = manifest;
+        self.sweep()?;
         Ok(Some(part))
+    }
+
+    /// The parts that a new one takes in: from the first that would not be larger than all behind it
+    /// together.
+    fn small_before(&self, new: &Part) -> Vec<Part> {
+        let (mut rows, mut count) = (new.rows, 0);
+        let parts: Vec<Part> = self.of(new.partition).rev().copied().collect();
+        for (number, part) in (1..).zip(&parts) {
+            if part.rows + rows > PART_ROWS_MAX {
+                break;
+            }
+            if part.rows <= rows {
+                count = number;
+            }
+            rows += part.rows;
+        }
+        parts.into_iter().take(count).rev().collect()
+    }
+
+    fn write(
+        &self,
+        folder: &Path,
+        replaced: &[Part],
+        appender: &mut Appender,
+    ) -> Result<(), Error> {
+        fs::create_dir(folder).map_err(failed("create folder", folder))?;
+        let mut new: Vec<_> = appender.expander.take()?;
+        for table in Table::ALL {
+            let mut batches = Vec::new();
+            for part in replaced {
+                let path = self.folder.join(part.name()).join(file_name(table));
+                parquet::read(&path, &mut batches)?;
+            }
+            if let Some(at) = new.iter().position(|(of, _)| *of == table) {
+                batches.push(new.swap_remove(at).1);
+            }
+            parquet::write(&folder.join(file_name(table)), table, &batches)?;
+        }
+        sync_folder(folder)
+    }
+
+    /// Deletes what is not in the lake, unless somebody reads it.
+    fn sweep(&self) -> Result<(), Error> {
+        let path = self.folder.join(manifest::READERS);
+        let readers = File::create(&path).map_err(failed("create", &path))?;
+        match readers.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => return Ok(()),
+            Err(fs::TryLockError::Error(source)) => return Err(failed("lock", &path)(source)),
+        }
+        for entry in fs::read_dir(&self.folder).map_err(failed("list", &self.folder))? {
+            let path = entry.map_err(failed("list", &self.folder))?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let is_listed = self.manifest.parts.iter().any(|part| part.name() == name);
+            if path.is_dir() && name != manifest::SCHEMA && !is_listed {
+                fs::remove_dir_all(&path).map_err(failed("remove", &path))?;
+            }
+        }
+        Ok(())
     }
 }
 
-/// A part in the making. Dropped without [`Lake::commit`], it leaves nothing.
+/// A part in the making, in memory. Dropped without [`Lake::commit`], it leaves nothing.
 pub struct Appender {
-    folder: PathBuf,
     partition: u32,
     start: u64,
     next: u64,
     first: Option<u64>,
     expander: Expander,
-    writers: [Option<ArrowWriter<File>>; Table::ALL.len()],
-    committed: bool,
 }
 
 impl Appender {
-    /// Adds the event at an offset; one that the lake already holds is skipped. Offsets may have
-    /// gaps (a broker's transaction markers take some).
-    ///
-    /// # Errors
-    /// Those of [`Expander::event`], and [`Error::Parquet`]. Drop the appender then.
-    pub fn event(
-        &mut self,
-        offset: u64,
-        name: &str,
-        meta: &Meta,
-        datum: &[u8],
-    ) -> Result<(), Error> {
-        if offset < self.next {
-            return Ok(());
+    /// Adds the event of a record, whose writer the decoder has learnt; one that the lake already
+    /// holds is skipped. Offsets may have gaps (a broker's transaction markers take some). Gives the
+    /// reason where the event has no rows and went to `parked`.
+    pub fn record(&mut self, record: &Record<'_>, decoder: &mut Decoder) -> Option<Unreadable> {
+        if record.offset < self.next {
+            return None;
         }
-        let at = Position { partition: self.partition, offset };
-        self.expander.event(at, name, meta, datum)?;
-        self.first.get_or_insert(offset);
-        self.next = offset + 1;
-        if self.expander.rows() >= BATCH_ROWS { self.write() } else { Ok(()) }
+        let at = Position { partition: self.partition, offset: record.offset };
+        let unreadable = self.expander.record(at, record, decoder);
+        self.first.get_or_insert(record.offset);
+        self.next = record.offset + 1;
+        unreadable
     }
 
-    fn path(&self, table: Table) -> PathBuf {
-        self.folder.join(file_name(table))
+    /// Whether it is as large as a part may be: commit it and go on with the next one.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.expander.rows() as u64 >= PART_ROWS_MAX
     }
-
-    fn write(&mut self) -> Result<(), Error> {
-        for (table, batch) in self.expander.take()? {
-            let path = self.path(table);
-            let Some(slot) = self.writers.get_mut(table as usize) else { continue };
-            let writer = match slot {
-                Some(writer) => writer,
-                None => {
-                    let file = File::create_new(&path).map_err(failed("create", &path))?;
-                    let made = ArrowWriter::try_new(file, schema(table), Some(properties()))
-                        .map_err(|source| Error::Parquet { path: path.clone(), source })?;
-                    slot.insert(made)
-                }
-            };
-            writer.write(&batch).map_err(|source| Error::Parquet { path, source })?;
-        }
-        Ok(())
-    }
-
-    fn finish(&mut self) -> Result<(), Error> {
-        self.write()?;
-        for table in Table::ALL {
-            let path = self.path(table);
-            let writer = self.writers.get_mut(table as usize).and_then(Option::take);
-            let Some(writer) = writer else { continue };
-            let file = writer
-                .into_inner()
-                .map_err(|source| Error::Parquet { path: path.clone(), source })?;
-            file.sync_all().map_err(failed("sync", &path))?;
-        }
-        sync_folder(&self.folder)
-    }
-}
-
-impl Drop for Appender {
-    fn drop(&mut self) {
-        if !self.committed {
-            // What stays behind, if this fails, is swept away by the next `Lake::open`.
-            let _ = fs::remove_dir_all(&self.folder);
-        }
-    }
-}
-
-/// The files of a table, in the order of their events. A folder without a lake has none.
-pub(crate) fn files(folder: &Path, table: Table) -> Result<Vec<PathBuf>, Error> {
-    let paths = parts(folder)?.into_iter().map(|part| folder.join(part.name()));
-    Ok(paths.map(|part| part.join(file_name(table))).filter(|path| path.exists()).collect())
 }
 
 fn file_name(table: Table) -> String {
     format!("{}.parquet", table.name())
-}
-
-fn parts(folder: &Path) -> Result<Vec<Part>, Error> {
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(source) => return Err(failed("list", folder)(source)),
-    };
-    let mut parts = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(failed("list", folder))?;
-        parts.extend(entry.file_name().to_str().and_then(Part::parse));
-    }
-    parts.sort_unstable();
-    Ok(parts)
-}
-
-fn check_manifest(folder: &Path, wanted: Manifest) -> Result<(), Error> {
-    let path = folder.join("lake.json");
-    let text = match fs::read(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return write_manifest(folder, &path, &wanted);
-        }
-        Err(source) => return Err(failed("read", &path)(source)),
-    };
-    match serde_json::from_slice::<Manifest>(&text) {
-        Ok(found) if found == wanted => Ok(()),
-        found => Err(Error::NotThisLog {
-            path: folder.to_path_buf(),
-            found: found.map_or_else(|_| "an unreadable lake.json".into(), |it| it.describe()),
-            wanted: wanted.describe(),
-        }),
-    }
-}
-
-fn write_manifest(folder: &Path, path: &Path, manifest: &Manifest) -> Result<(), Error> {
-    let text = serde_json::to_vec(manifest)
-        .map_err(|source| failed("write", path)(io::Error::other(source)))?;
-    let temporary = folder.join("lake.json.new");
-    fs::write(&temporary, text).map_err(failed("write", &temporary))?;
-    File::open(&temporary).and_then(|file| file.sync_all()).map_err(failed("sync", &temporary))?;
-    fs::rename(&temporary, path).map_err(failed("rename to", path))?;
-    sync_folder(folder)
 }
 
 fn sync_folder(folder: &Path) -> Result<(), Error> {
@@ -324,15 +262,4 @@ fn sync_folder(folder: &Path) -> Result<(), Error> {
 fn failed(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
     let path = path.to_path_buf();
     move |source| Error::File { operation, path, source }
-}
-
-fn properties() -> WriterProperties {
-    // A body is never repeated, so a dictionary of bodies would only cost.
-    WriterProperties::builder()
-        .set_compression(Compression::SNAPPY)
-        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-        .set_statistics_enabled(EnabledStatistics::Chunk)
-        .set_column_dictionary_enabled(ColumnPath::from("payload"), false)
-        .set_column_statistics_enabled(ColumnPath::from("payload"), EnabledStatistics::None)
-        .build()
 }

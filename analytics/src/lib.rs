@@ -10,17 +10,19 @@
 //!    figure is a sum, and a figure as of the past is the same sum over fewer rows.
 //! 3. The lake is derived: deleting its folder loses nothing that the events do not hold.
 
-pub mod chart;
 pub mod error;
 pub mod expand;
+pub mod export;
 pub mod fold;
 pub mod kpi;
 pub mod lake;
 pub mod session;
 pub mod sql;
 pub mod table;
+pub mod view;
 
 mod column;
+mod function;
 mod warm;
 
 pub use error::{Error, ErrorKind};

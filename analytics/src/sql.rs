@@ -1,11 +1,48 @@
-//! Answers: the rows of a query, as Arrow batches, as text, as JSON.
+//! Answers: the rows of a query, as Arrow batches: all of them, or as they come.
 
+pub use datafusion::arrow::array::RecordBatch as Batch;
 use datafusion::arrow::array::RecordBatch;
+pub use datafusion::arrow::datatypes::SchemaRef as Schema;
 use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::arrow::json::writer::{JsonArray, WriterBuilder};
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
+use datafusion::physical_plan::SendableRecordBatchStream;
+use futures::StreamExt as _;
+use tokio::runtime::Runtime;
 
 use crate::error::Error;
+use crate::export;
+
+/// The rows of a query as they come; only those under way are in memory.
+pub struct Rows<'s> {
+    runtime: &'s Runtime,
+    schema: SchemaRef,
+    stream: SendableRecordBatchStream,
+}
+
+impl<'s> Rows<'s> {
+    pub(crate) fn new(
+        runtime: &'s Runtime,
+        schema: SchemaRef,
+        stream: SendableRecordBatchStream,
+    ) -> Self {
+        Self { runtime, schema, stream }
+    }
+
+    /// Names and types of its columns.
+    #[must_use]
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+}
+
+impl Iterator for Rows<'_> {
+    type Item = Result<RecordBatch, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let next = self.runtime.block_on(self.stream.next());
+        next.map(|batch| batch.map_err(Error::from))
+    }
+}
 
 /// The rows that a query gave.
 #[derive(Debug, Clone)]
@@ -31,6 +68,11 @@ impl Answer {
         &self.batches
     }
 
+    /// Its rows one batch after another, as those of a query that streams.
+    pub fn into_rows(self) -> impl Iterator<Item = Result<RecordBatch, Error>> {
+        self.batches.into_iter().map(Ok)
+    }
+
     /// How many rows.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -54,17 +96,9 @@ impl Answer {
     /// # Errors
     /// [`Error::Arrow`] for a value that has no text.
     pub fn texts(&self) -> Result<Vec<Vec<String>>, Error> {
-        let options = FormatOptions::default().with_null("");
         let mut rows = Vec::with_capacity(self.len());
         for batch in &self.batches {
-            let columns = batch.columns().iter();
-            let columns = columns
-                .map(|column| ArrayFormatter::try_new(column, &options))
-                .collect::<Result<Vec<_>, _>>()?;
-            for row in 0..batch.num_rows() {
-                let texts = columns.iter().map(|column| column.value(row).try_to_string());
-                rows.push(texts.collect::<Result<_, _>>()?);
-            }
+            texts(batch, &mut rows)?;
         }
         Ok(rows)
     }
@@ -74,15 +108,25 @@ impl Answer {
     /// # Errors
     /// [`Error::Arrow`] for a type that has no JSON.
     pub fn json(&self) -> Result<String, Error> {
-        if self.is_empty() {
-            return Ok("[]".into());
-        }
-        let builder = WriterBuilder::new().with_explicit_nulls(true);
-        let mut writer = builder.build::<_, JsonArray>(Vec::new());
-        for batch in &self.batches {
-            writer.write(batch)?;
-        }
-        writer.finish()?;
-        Ok(String::from_utf8_lossy(&writer.into_inner()).into_owned())
+        let mut text = Vec::new();
+        export::json(self.batches.iter().cloned().map(Ok), &mut text)?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
     }
+}
+
+/// Adds the rows of a batch as text, null as nothing.
+///
+/// # Errors
+/// [`Error::Arrow`] for a value that has no text.
+pub fn texts(batch: &RecordBatch, rows: &mut Vec<Vec<String>>) -> Result<(), Error> {
+    let options = FormatOptions::default().with_null("");
+    let columns = batch.columns().iter();
+    let columns = columns
+        .map(|column| ArrayFormatter::try_new(column, &options))
+        .collect::<Result<Vec<_>, _>>()?;
+    for row in 0..batch.num_rows() {
+        let texts = columns.iter().map(|column| column.value(row).try_to_string());
+        rows.push(texts.collect::<Result<_, _>>()?);
+    }
+    Ok(())
 }

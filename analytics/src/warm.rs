@@ -23,14 +23,14 @@ use futures::StreamExt as _;
 
 use crate::error::Error;
 use crate::kpi::{Dimension, Query};
-use crate::session::keep;
+use crate::session::{keep, label};
 use crate::sql::Answer;
 
 /// The nights on the books as of now: what is left when all changes are added up.
 pub(crate) const NIGHTS_NOW: &str = "room_nights_now";
 
 /// Tables, what is read of them, and the day whose month is wanted.
-const TABLES: [(&str, &str, Option<&str>); 5] = [
+const TABLES: [(&str, &str, Option<&str>); 6] = [
     (
         "room_nights",
         "SELECT property_id, business_date, known_at, stay_night, product, units, room, currency, \
@@ -57,6 +57,7 @@ const TABLES: [(&str, &str, Option<&str>); 5] = [
         None,
     ),
     ("properties", "SELECT property_id, currency FROM properties", None),
+    ("products", "SELECT property_id, product, statistics FROM products", None),
 ];
 
 const NET: &str = "SELECT property_id, stay_night, month_start, product, segment, channel, country, \
@@ -113,10 +114,6 @@ pub(crate) struct Codes {
 impl Codes {
     pub(crate) fn property(&self, id: &str) -> Option<i32> {
         self.properties.codes.get(id).copied()
-    }
-
-    pub(crate) fn text(&self, text: &str) -> Option<i32> {
-        self.texts.codes.get(text).copied()
     }
 
     /// Puts texts for numbers, and names for months.
@@ -185,14 +182,16 @@ impl Codes {
 
     /// Numbers the texts in their order; what was read until now is to be renumbered.
     fn sort(&mut self, properties: &[RecordBatch]) -> Order {
-        let mut codes = HashMap::new();
+        let mut codes = Vec::new();
         for batch in properties {
             let (ids, names) = (batch.column(0).as_string_view(), batch.column(1).as_string_view());
-            codes.extend(ids.iter().flatten().zip(names.iter().flatten()));
+            let pairs = ids.iter().flatten().zip(names.iter().flatten());
+            codes.extend(pairs.map(|(id, name)| (id.to_owned(), name.to_owned())));
         }
+        let labels = label(&codes).into_iter().map(|property| (property.id, property.label));
+        let labels: HashMap<String, String> = labels.collect();
         // A property that a refusal alone knows has no name but its id.
-        let name =
-            |id: &str| codes.get(id).map_or_else(|| id.to_owned(), |name| (*name).to_owned());
+        let name = |id: &str| labels.get(id).cloned().unwrap_or_else(|| id.to_owned());
         let order = Order {
             texts: self.texts.sort_by_key(str::to_owned),
             properties: self.properties.sort_by_key(|id| (name(id), id.to_owned())),

@@ -1,4 +1,7 @@
 //! The lake of a log: brought up to date, then asked.
+//!
+//! Whoever has the log feeds the lake. On a folder that is the process that holds it: a question
+//! from another one goes to [`follow`].
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -6,56 +9,39 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use bellhop_analytics::error::ErrorKind;
-use bellhop_analytics::lake::Lake;
+use bellhop_analytics::lake::{Decoder, Lake};
 use bellhop_analytics::session::Session;
-use bellhop_core::avro::{Avro as _, Reader as Avro};
-use bellhop_core::message::{LogId, Meta};
+use bellhop_core::message::{LogId, Timestamp};
+use bellhop_core::record::Record;
 use bellhop_runtime::log::{Reader, Topic};
 
-use crate::embedded;
-use crate::log::{Names, Raw};
-use crate::output;
 use crate::site::Site;
+use crate::{embedded, output};
+
+pub(crate) mod follow;
 
 /// How long to wait for another process that writes the lake: longer than it takes to write all of
 /// the booking data.
 const BUSY_WAIT: Duration = Duration::from_secs(60);
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
 
-/// Writes the events that the lake does not have yet; gives how many there were.
+/// Writes the events that the lake does not have yet.
 ///
 /// # Errors
 /// When the log cannot be read or the lake not be written.
-pub(crate) fn catch_up(folder: &Path, log: &mut dyn Reader) -> Result<u64> {
+pub(crate) fn catch_up(folder: &Path, log: &mut dyn Reader) -> Result<()> {
     let mut lake = open(&folder.join(embedded::LAKE), log.identity().log_id)?;
     let mut missing = 0;
     for partition in 0..log.identity().partitions {
         missing += log.end(Topic::Events, partition)?.saturating_sub(lake.next_offset(partition));
     }
     let bar = output::progress("writing the lake", missing);
-    let mut names = Names::default();
-    for partition in 0..log.identity().partitions {
-        let from = lake.next_offset(partition);
-        if log.end(Topic::Events, partition)? <= from {
-            continue;
-        }
-        let mut appender = lake.appender(partition)?;
-        let mut count = 0_u64;
-        names.raw(log, partition, from, &mut |Raw { position, name, datum, .. }| {
-            let mut reader = Avro::new(datum);
-            let meta = Meta::decode(&mut reader)
-                .with_context(|| format!("decode the event at {position}"))?;
-            appender.event(position.offset, name, &meta, reader.rest())?;
-            count += 1;
-            if count.is_multiple_of(1_024) {
-                bar.inc(1_024);
-            }
-            Ok(ControlFlow::Continue(()))
-        })?;
-        lake.commit(appender)?;
-    }
+    Feeder::default().feed(&mut lake, log, &mut || {
+        bar.inc(1);
+        ControlFlow::Continue(())
+    })?;
     bar.finish_and_clear();
-    Ok(missing)
+    Ok(())
 }
 
 /// Opens the lake, after another process that is writing it has ended: two questions at once are
@@ -72,7 +58,105 @@ fn open(lake: &Path, log_id: LogId) -> Result<Lake> {
     }
 }
 
-/// The lake of a folder, caught up first unless a running process has the log open.
+/// Takes events from a log to its lake.
+#[derive(Default)]
+struct Feeder {
+    decoder: Decoder,
+}
+
+/// Why a read ended before the end.
+enum Pause {
+    /// The schema of this record is not known yet.
+    Unknown(Vec<u8>),
+    /// The part is as large as one may be.
+    Full,
+    /// Somebody asked to stop.
+    Stop,
+}
+
+impl Feeder {
+    /// Writes the events that the lake does not have yet; `each` is called before each of them and
+    /// says whether to go on. What was taken until then is in the lake, by partition.
+    fn feed(
+        &mut self,
+        lake: &mut Lake,
+        log: &mut dyn Reader,
+        each: &mut dyn FnMut() -> ControlFlow<()>,
+    ) -> Result<()> {
+        for partition in 0..log.identity().partitions {
+            if log.end(Topic::Events, partition)? > lake.next_offset(partition) {
+                self.feed_partition(lake, log, partition, each)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn feed_partition(
+        &mut self,
+        lake: &mut Lake,
+        log: &mut dyn Reader,
+        partition: u32,
+        each: &mut dyn FnMut() -> ControlFlow<()>,
+    ) -> Result<()> {
+        let mut appender = lake.appender(partition);
+        let mut next = lake.next_offset(partition);
+        loop {
+            let mut pause = None;
+            let end = log.read(Topic::Events, partition, next, &mut |record| {
+                next = record.offset;
+                pause = if !self.decoder.knows(record) {
+                    Some(Pause::Unknown(record.value.unwrap_or_default().to_vec()))
+                } else if appender.is_full() {
+                    Some(Pause::Full)
+                } else if each().is_break() {
+                    Some(Pause::Stop)
+                } else {
+                    None
+                };
+                if pause.is_some() {
+                    return ControlFlow::Break(());
+                }
+                if let Some(unreadable) = appender.record(record, &mut self.decoder) {
+                    let (offset, cause) = (record.offset, unreadable.cause);
+                    tracing::warn!(
+                        partition,
+                        offset,
+                        cause,
+                        "an event has no rows; its bytes are in the table parked"
+                    );
+                }
+                ControlFlow::Continue(())
+            })?;
+            match pause {
+                Some(Pause::Unknown(value)) => {
+                    let record = Record {
+                        offset: next,
+                        timestamp: Timestamp(0),
+                        key: None,
+                        value: Some(&value),
+                        headers: &[],
+                    };
+                    self.decoder.learn(&record, |id| {
+                        let schema = log.schema_of(id)?;
+                        anyhow::Ok(schema.map(|schema| (schema.name, schema.text)))
+                    })?;
+                }
+                Some(Pause::Full) => {
+                    lake.commit(appender)?;
+                    appender = lake.appender(partition);
+                }
+                Some(Pause::Stop) | None => {
+                    debug_assert!(end >= next, "a log is read forward");
+                    lake.commit(appender)?;
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+/// The lake of a site, caught up first: by this process where the log is free, else by the process
+/// that holds it.
 ///
 /// # Errors
 /// When there is neither log nor lake, or they cannot be read.
@@ -80,13 +164,33 @@ pub(crate) fn session(site: &Site) -> Result<Session> {
     let folder = site.folder()?;
     let lake = folder.join(embedded::LAKE);
     match site.reader() {
-        Ok(mut log) => {
-            catch_up(folder, &mut *log)?;
-        }
-        Err(error) if lake.exists() => {
-            tracing::warn!("answering from the lake as it is, for the log is not free: {error:#}");
+        Ok(mut log) => catch_up(folder, &mut *log)?,
+        Err(error)
+            if lake.exists() || matches!(site, Site::Folder(_) if embedded::has_log(folder)) =>
+        {
+            let answer = match site {
+                Site::Folder(_) => follow::ask(&lake, &|| site.reader().ok())?,
+                // Nobody holds a cluster's log: it cannot be reached.
+                Site::Cluster(..) => follow::Answer::Silent(None),
+            };
+            match answer {
+                follow::Answer::Fed(followed) => {
+                    output::note(&format!("answered from a running process, with {followed}"));
+                }
+                follow::Answer::Free(mut log) => catch_up(folder, &mut *log)?,
+                follow::Answer::Silent(followed) if lake.exists() => {
+                    let known = followed.map_or_else(
+                        || "nobody says up to when".to_owned(),
+                        |followed| format!("with {followed}"),
+                    );
+                    tracing::warn!(
+                        "answering from the lake as it is, {known}, for the log is not free: {error:#}"
+                    );
+                }
+                follow::Answer::Silent(_) => return Err(error),
+            }
         }
         Err(error) => return Err(error),
     }
-    Ok(Session::open(&lake)?)
+    Session::open(&lake).context("open the lake")
 }

@@ -171,11 +171,20 @@ pub(crate) fn properties(log: &mut dyn Reader) -> Result<Vec<Property>> {
 /// The property that a user names by its code or id.
 ///
 /// # Errors
-/// When there is none, with the names of those there are.
+/// When there is none, with the names of those there are; when several have the code, with their
+/// ids.
 pub(crate) fn property<'p>(properties: &'p [Property], named: &str) -> Result<&'p Property> {
     let id = Uuid::parse_str(named).ok();
     let is = |property: &&Property| property.code == named || Some(property.id.0) == id;
-    properties.iter().find(is).with_context(|| {
+    let found: Vec<_> = properties.iter().filter(is).collect();
+    if found.len() > 1 {
+        let ids: Vec<_> = found.iter().map(|property| property.id.to_string()).collect();
+        bail!(
+            "several properties have the code \"{named}\"; name one by its id: {}",
+            ids.join(", ")
+        );
+    }
+    found.first().copied().with_context(|| {
         let known: Vec<_> = properties
             .iter()
             .map(|property| format!("\"{}\" ({})", property.code, property.id))

@@ -6,6 +6,7 @@
 // The linker drops handlers that nobody names; `wiring` checks that they are there.
 use bellhop_handlers as _;
 
+mod answer;
 mod cli;
 mod command;
 mod config;

@@ -45,6 +45,12 @@ pub(crate) fn json_line(out: &mut impl Write, value: &impl serde::Serialize) -> 
     Ok(())
 }
 
+/// Says something about an answer on standard error, where it is in nobody's way.
+pub(crate) fn note(text: &str) {
+    // Nobody may read it.
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
 /// A bar on standard error, hidden when that is no terminal.
 pub(crate) fn progress(what: &'static str, total: u64) -> ProgressBar {
     if !io::stderr().is_terminal() {

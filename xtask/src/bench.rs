@@ -250,10 +250,15 @@ fn clickhouse(cpu: usize) -> anyhow::Result<Measured> {
 
 fn kpi(cpu: usize) -> anyhow::Result<Measured> {
     let detail = measure("bellhop-analytics", "kpis", cpu, &[])?;
-    let value = number(&detail, "/slowest_ms")?;
-    let name = "slowest KPI over the whole dataset, warm";
-    let row = Row::new(name, value, "ms", Gate::AtMost(50.0));
-    Ok((vec![row], detail))
+    let mut rows = Vec::new();
+    for (name, path, gate) in [
+        ("slowest KPI over the whole dataset, as `bellhop kpi` asks it", "/as_asked_ms", 250.0),
+        ("the same over a lake that was fed 10,000 times", "/after_many_ms", 200.0),
+        ("slowest KPI over the whole dataset, in memory (`audit kpi`)", "/slowest_ms", 50.0),
+    ] {
+        rows.push(Row::new(name, number(&detail, path)?, "ms", Gate::AtMost(gate)));
+    }
+    Ok((rows, detail))
 }
 
 /// The release binary, built.

@@ -24,13 +24,17 @@ mod plan;
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use bellhop_core::message::Timestamp;
 use bellhop_schemas::instant;
 use bellhop_schemas::money::Currency;
 use bellhop_schemas::night::Night;
+use datafusion::arrow::array::{ArrayRef, AsArray as _, Float64Array, RecordBatch};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::{DataType, Field, Float64Type, Schema};
 
-pub(crate) use plan::{Facts, Period, Plan};
+pub(crate) use plan::{Facts, Plan};
 
 use crate::error::Error;
 use crate::sql::Answer;
@@ -103,7 +107,7 @@ enum Grain {
 /// What a KPI can be split by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Dimension {
-    /// The property; shown as its code.
+    /// The property; shown as its code, with its id where two have the same.
     Property,
     /// The day: of the night, the arrival, or the arrival asked for.
     Day,
@@ -200,6 +204,8 @@ pub struct Query {
     pub by: Vec<Dimension>,
     /// As it was known then; `None` for all that is known.
     pub as_of: Option<AsOf>,
+    /// Ids of the properties that are asked for; `None` for all of them.
+    pub properties: Option<Vec<String>>,
     /// First day of the period; `None` for the first there is.
     pub from: Option<Night>,
     /// Last day of the period; `None` for the last there is.
@@ -219,8 +225,8 @@ impl Query {
             name: name.to_owned(),
             known: ALL.map(|kpi| kpi.name).join(", "),
         })?;
-        let (as_of, from, to) = (None, None, None);
-        Ok(Self { kpi, by: Vec::new(), as_of, from, to, less_out_of_order: false })
+        let (as_of, properties, from, to) = (None, None, None, None);
+        Ok(Self { kpi, by: Vec::new(), as_of, properties, from, to, less_out_of_order: false })
     }
 
     /// The same, split.
@@ -242,6 +248,39 @@ impl Query {
 }
 
 impl Kpi {
+    /// Whether it divides by what there was to sell, so that its period matters.
+    #[must_use]
+    pub fn divides_by_supply(&self) -> bool {
+        self.grain == Grain::NightsOfSupply
+    }
+
+    /// An answer for other programs: money in major units of its currency, like 106.5.
+    ///
+    /// # Errors
+    /// [`Error::Arrow`].
+    pub fn in_major_units(&self, answer: &Answer) -> Result<Answer, Error> {
+        let schema = answer.schema();
+        let columns =
+            self.unit.is_money().then(|| (schema.index_of(self.name), schema.index_of("currency")));
+        let Some((Ok(value), Ok(currency))) = columns else { return Ok(answer.clone()) };
+        let fields =
+            schema.fields().iter().enumerate().map(|(index, field)| match index == value {
+                true => Field::new(field.name(), DataType::Float64, true),
+                false => field.as_ref().clone(),
+            });
+        let major = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let mut batches = Vec::with_capacity(answer.batches().len());
+        for batch in answer.batches() {
+            let mut columns = batch.columns().to_vec();
+            if let (Some(values), Some(currencies)) = (columns.get(value), columns.get(currency)) {
+                let values = major_units(values, currencies)?;
+                columns[value] = Arc::new(values);
+            }
+            batches.push(RecordBatch::try_new(Arc::clone(&major), columns)?);
+        }
+        Ok(Answer::new(major, batches))
+    }
+
     /// An answer as a person reads it: money in major units, shares in percent.
     ///
     /// # Errors
@@ -259,6 +298,18 @@ impl Kpi {
         }
         Ok(rows)
     }
+}
+
+fn major_units(values: &ArrayRef, currencies: &ArrayRef) -> Result<Float64Array, Error> {
+    let values = cast(values, &DataType::Float64)?;
+    let currencies = cast(currencies, &DataType::Utf8View)?;
+    let values = values.as_primitive::<Float64Type>().iter();
+    let major = values.zip(currencies.as_string_view()).map(|(value, currency)| {
+        let currency: Option<Currency> = currency.and_then(|text| text.parse().ok());
+        let places = currency.and_then(|it| it.exponent()).unwrap_or(0);
+        value.map(|minor| minor / 10_f64.powi(i32::from(places)))
+    });
+    Ok(major.collect())
 }
 
 impl Unit {

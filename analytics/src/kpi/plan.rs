@@ -1,65 +1,47 @@
 //! From a query to the SQL that answers it.
 //!
 //! ```text
+//! periods   first and last night of each property, where the query leaves one open
 //! sold      measures of the ledger, by the dimensions (and the currency, where it is money)
 //! supplied  what there was to sell, by those dimensions that split supply
 //! cells     both, side by side
 //! SELECT    names for the dimensions, the formula for the value
 //! ```
+//!
+//! The SQL is that of the standard where there is a choice, so that it also runs over the files of
+//! the lake in other engines.
 
 use std::fmt::Write as _;
 
 use bellhop_schemas::night::Night;
-use jiff::civil::Date;
+use jiff::Timestamp;
 
 use super::{AsOf, Dimension, Grain, Query};
 use crate::error::Error;
 use crate::warm::{self, Codes};
 
 /// What a plan needs to know of the ledgers beforehand.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Facts {
-    /// The period of each property that has a night on its ledger.
-    pub(crate) periods: Vec<Period>,
-    /// Products (with their property) that do not count in the statistics.
-    pub(crate) apart: Vec<(String, String)>,
+    /// Whether a product does not count in the statistics.
+    pub(crate) apart: bool,
+    /// First and last night of the query over all properties; `None` where it names both, or there
+    /// is none.
+    pub(crate) hull: Option<(Night, Night)>,
 }
 
-impl Facts {
-    /// Leaves out the products that do not count in the statistics, a condition each; none, mostly.
-    pub(crate) fn in_statistics(&self) -> Vec<String> {
-        let apart = self.apart.iter().map(|(property, product)| {
-            let (property, product) = (quoted(property), quoted(product));
-            format!("NOT (property_id = {property} AND product = {product})")
-        });
-        apart.collect()
-    }
-}
-
-/// The nights over which a property is measured unless the query says otherwise.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Period {
-    property_id: String,
-    first: Night,
-    last: Night,
-}
-
-impl Period {
-    /// The whole months from that of one night to that of another, in days since 1970.
-    pub(crate) fn of_months(property_id: String, first: i32, last: i32) -> Self {
-        let month = |night: Night, edge: fn(Date) -> Date| {
-            night.date().map_or(night, |date| Night::of(edge(date)))
-        };
-        let first = month(Night(first), Date::first_of_month);
-        let last = month(Night(last), Date::last_of_month);
-        Self { property_id, first, last }
-    }
+/// Leaves out the products that do not count in the statistics, of a table with some name.
+pub(crate) fn in_statistics(table: &str) -> String {
+    format!(
+        "NOT EXISTS (SELECT 1 FROM products WHERE NOT products.statistics \
+         AND products.property_id = {table}.property_id AND products.product = {table}.product)"
+    )
 }
 
 /// A query on its way to become SQL.
 pub(crate) struct Plan<'a> {
     pub(crate) query: &'a Query,
-    pub(crate) facts: &'a Facts,
+    pub(crate) facts: Facts,
     /// Where the tables are those of [`crate::warm`]: codes for texts, and what they stand for.
     pub(crate) codes: Option<&'a Codes>,
 }
@@ -78,9 +60,13 @@ impl Plan<'_> {
                 let sold = self.sold(&dimensions);
                 let supplied = self.supplied(&dimensions)?;
                 let cells = self.side_by_side(&dimensions);
+                sql.push_str("WITH ");
+                if self.has_open_end() {
+                    let _ = write!(sql, "periods AS ({}\n), ", self.periods());
+                }
                 let _ = write!(
                     sql,
-                    "WITH sold AS ({sold}\n), supplied AS ({supplied}\n), cells AS ({cells}\n)"
+                    "sold AS ({sold}\n), supplied AS ({supplied}\n), cells AS ({cells}\n)"
                 );
             }
             Grain::Bookings => {
@@ -94,45 +80,65 @@ impl Plan<'_> {
         Ok(sql)
     }
 
-    fn in_statistics(&self, prefix: &str) -> Vec<String> {
-        let apart = self.facts.apart.iter().filter_map(|(property, product)| {
-            let (property, product) = (self.property(property)?, self.text(product)?);
-            Some(format!("NOT ({prefix}property_id = {property} AND {prefix}product = {product})"))
-        });
-        apart.collect()
+    /// The SQL for the period of each property: its id, first and last night.
+    pub(crate) fn period_sql(&self) -> Result<String, Error> {
+        check_period(self.query.from, self.query.to)?;
+        Ok(format!("{}\n  ORDER BY property_id", self.periods()))
     }
 
-    /// A property as the tables hold it; `None` where they do not.
-    fn property(&self, id: &str) -> Option<String> {
-        match self.codes {
-            None => Some(quoted(id)),
-            Some(codes) => codes.property(id).map(|code| code.to_string()),
+    fn has_open_end(&self) -> bool {
+        self.query.from.is_none() || self.query.to.is_none()
+    }
+
+    /// From the first to the last night on the books, unless the query says otherwise.
+    fn periods(&self) -> String {
+        let mut conditions = self.nights_on_books();
+        conditions.extend(self.properties(""));
+        let nights = grouped(
+            self.nights_table(),
+            &[("property_id".to_owned(), "property_id"), ("stay_night".to_owned(), "night")],
+            &[],
+            &conditions,
+            "sum(units) > 0",
+        );
+        let edge = |given: Option<Night>, own: &str| given.map_or_else(|| own.to_owned(), day);
+        let nights = nights.replace('\n', "\n  ");
+        format!(
+            "\n  SELECT property_id, {} AS first_night, {} AS last_night\n  FROM ({nights}\n  ) AS nights\n  GROUP BY property_id",
+            edge(self.query.from, "min(night)"),
+            edge(self.query.to, "max(night)")
+        )
+    }
+
+    fn nights_table(&self) -> &'static str {
+        // In memory there are nights of the kind `room` alone, and they are netted as of now.
+        match (self.codes, self.query.as_of) {
+            (Some(_), None) => warm::NIGHTS_NOW,
+            (None, _) | (Some(_), Some(_)) => "room_nights",
         }
     }
 
-    /// A text as the tables hold it; `None` where they do not.
-    fn text(&self, text: &str) -> Option<String> {
-        match self.codes {
-            None => Some(quoted(text)),
-            Some(codes) => codes.text(text).map(|code| code.to_string()),
+    /// Of all nights those that figures count, as known then.
+    fn nights_on_books(&self) -> Vec<String> {
+        let mut conditions = Vec::new();
+        if self.codes.is_none() {
+            conditions.push("kind = 'room'".to_owned());
         }
+        conditions.extend(self.known(""));
+        if self.facts.apart {
+            conditions.push(in_statistics(self.nights_table()));
+        }
+        conditions
     }
 
     /// Nights on the books.
     fn sold(&self, dimensions: &[Dimension]) -> String {
-        // In memory there are nights of the kind `room` alone, and they are netted as of now.
-        let (table, kind) = match (self.codes, self.query.as_of) {
-            (None, _) => ("room_nights", "kind = 'room'"),
-            (Some(_), None) => (warm::NIGHTS_NOW, "true"),
-            (Some(_), Some(_)) => ("room_nights", "true"),
-        };
-        let mut conditions = vec![kind.to_owned()];
-        conditions.extend(self.known());
+        let mut conditions = self.nights_on_books();
+        conditions.extend(self.properties(""));
         conditions.extend(self.within("stay_night"));
-        conditions.extend(self.in_statistics(""));
         let keys = self.keys(dimensions, "stay_night", "");
         grouped(
-            table,
+            self.nights_table(),
             &keys,
             &["sum(units) AS units", "sum(room) AS room"],
             &conditions,
@@ -143,7 +149,8 @@ impl Plan<'_> {
     /// Bookings and what became of them.
     fn booked(&self, dimensions: &[Dimension]) -> String {
         let mut conditions = vec!["arrival IS NOT NULL".to_owned()];
-        conditions.extend(self.known());
+        conditions.extend(self.known(""));
+        conditions.extend(self.properties(""));
         conditions.extend(self.within("arrival"));
         let measures = [
             "sum(booked) AS booked",
@@ -158,11 +165,13 @@ impl Plan<'_> {
 
     /// Refused bookings.
     fn refused(&self, dimensions: &[Dimension]) -> String {
-        let mut conditions = match self.codes {
-            None => vec!["command = 'CreateReservation'".into(), "reason_index = 0".into()],
-            Some(_) => vec!["true".to_owned()],
-        };
-        conditions.extend(self.known());
+        let mut conditions = Vec::new();
+        if self.codes.is_none() {
+            conditions.push("command = 'CreateReservation'".to_owned());
+            conditions.push("reason_index = 0".to_owned());
+        }
+        conditions.extend(self.known(""));
+        conditions.extend(self.properties(""));
         conditions.extend(self.within("arrival"));
         let keys = self.keys(dimensions, "arrival", "");
         grouped("refusals", &keys, &["count(*) AS refused"], &conditions, "count(*) > 0")
@@ -180,52 +189,33 @@ impl Plan<'_> {
         let mut conditions = vec![format!("{count} <> 0")];
         if splits.contains(&Dimension::Product) {
             conditions.push("supply.product IS NOT NULL".into());
-            conditions.extend(self.in_statistics("supply."));
+            if self.facts.apart {
+                conditions.push(in_statistics("supply"));
+            }
         } else {
             conditions.push("supply.product IS NULL".into());
         }
-        conditions.extend(self.known().map(|known| format!("supply.{known}")));
+        conditions.extend(self.known("supply."));
+        conditions.extend(self.properties("supply."));
 
         let mut from = String::from("supply");
-        let nights = match (self.query.from, self.query.to) {
-            (Some(first), Some(last)) => Some((first, last)),
-            (from_asked, to_asked) => {
-                let mut rows = Vec::new();
-                let mut hull: Option<(Night, Night)> = None;
-                for period in &self.facts.periods {
-                    let first = from_asked.unwrap_or(period.first);
-                    let last = to_asked.unwrap_or(period.last);
-                    let id = self.property(&period.property_id).filter(|_| first <= last);
-                    if let Some(id) = id {
-                        let (from, to) = (day(first), day(last));
-                        rows.push(format!("({id}, {from}, {to})"));
-                        hull =
-                            Some(hull.map_or((first, last), |(a, b)| (a.min(first), b.max(last))));
-                    }
-                }
-                if !rows.is_empty() {
-                    let _ = write!(
-                        from,
-                        "\n  JOIN (VALUES {}) AS periods(property_id, first_night, last_night)\
-                         \n    ON periods.property_id = supply.property_id",
-                        rows.join(", ")
-                    );
-                    conditions
-                        .push("night BETWEEN periods.first_night AND periods.last_night".into());
-                }
-                hull
-            }
+        let nights = if self.has_open_end() {
+            from.push_str("\n  JOIN periods ON periods.property_id = supply.property_id");
+            conditions.push("night BETWEEN periods.first_night AND periods.last_night".into());
+            self.facts.hull
+        } else {
+            self.query.from.zip(self.query.to)
         };
+        let measure = format!("sum({count}) AS supply");
+        let keys = self.keys(&splits, "night", "supply.");
         let Some((first, last)) = nights else {
             // No property has a period: nothing was to be sold.
-            let keys = self.keys(&splits, "night", "supply.");
-            let conditions = ["false".to_owned()];
-            let from =
-                format!("{from}\n  CROSS JOIN (SELECT DATE '1970-01-01' AS night) AS nights");
+            from.push_str("\n  CROSS JOIN (SELECT DATE '1970-01-01' AS night) AS nights");
+            conditions.push("false".to_owned());
             return Ok(grouped(
                 &self.with_currency(&from),
                 &keys,
-                &["sum(supply.physical) AS supply"],
+                &[&measure],
                 &conditions,
                 "true",
             ));
@@ -233,15 +223,13 @@ impl Plan<'_> {
         check_period(Some(first), Some(last))?;
         let _ = write!(
             from,
-            "\n  JOIN (SELECT CAST(value AS DATE) AS night FROM \
-             generate_series({}, {}, INTERVAL '1' DAY)) AS nights\
+            "\n  JOIN (SELECT CAST(moment AS DATE) AS night FROM \
+             generate_series({}, {}, INTERVAL '1' DAY) AS series(moment)) AS nights\
              \n    ON (supply.first_night IS NULL OR supply.first_night <= night)\
              \n   AND (supply.last_night IS NULL OR supply.last_night >= night)",
             day(first),
             day(last)
         );
-        let keys = self.keys(&splits, "night", "supply.");
-        let measure = format!("sum({count}) AS supply");
         Ok(grouped(&self.with_currency(&from), &keys, &[&measure], &conditions, "true"))
     }
 
@@ -299,16 +287,22 @@ impl Plan<'_> {
                     order.push(format!("cells.{key}"));
                 }
                 Dimension::Property => {
-                    columns.push("coalesce(named.code, cells.property_id) AS property".into());
+                    columns.push(
+                        "coalesce(named.name, CAST(cells.property_id AS VARCHAR)) AS property"
+                            .to_owned(),
+                    );
+                    // Where two properties have one code, the id says which is which.
                     from.push_str(
-                        " LEFT JOIN (SELECT property_id, code FROM properties) AS named \
-                         ON named.property_id = cells.property_id",
+                        " LEFT JOIN (SELECT property_id, CASE WHEN count(*) OVER (PARTITION BY code) > 1 \
+                         THEN code || ' (' || CAST(property_id AS VARCHAR) || ')' ELSE code END AS name \
+                         FROM properties) AS named ON named.property_id = cells.property_id",
                     );
                     order.push("property".to_owned());
                     order.push("cells.property_id".to_owned());
                 }
                 Dimension::Month => {
-                    columns.push("to_char(cells.month_start, '%Y-%m') AS month".to_owned());
+                    columns
+                        .push("substr(CAST(cells.month_start AS VARCHAR), 1, 7) AS month".into());
                     order.push("cells.month_start".into());
                 }
                 Dimension::Day
@@ -342,10 +336,11 @@ impl Plan<'_> {
     ) -> Vec<(String, &'static str)> {
         let expression = |dimension: &Dimension| match dimension {
             Dimension::Day => day.to_owned(),
-            Dimension::Month if self.codes.is_none() => format!("date_trunc('month', {day})"),
             // In memory the months of nights and arrivals are there already.
-            Dimension::Month if day == "night" => "CAST(date_trunc('month', night) AS DATE)".into(),
-            Dimension::Month => format!("{prefix}month_start"),
+            Dimension::Month if self.codes.is_some() && day != "night" => {
+                format!("{prefix}month_start")
+            }
+            Dimension::Month => format!("CAST(date_trunc('month', {day}) AS DATE)"),
             Dimension::Property => format!("{prefix}property_id"),
             Dimension::Product | Dimension::Segment | Dimension::Channel | Dimension::Country => {
                 format!("{prefix}{dimension}")
@@ -361,13 +356,42 @@ impl Plan<'_> {
         keys
     }
 
-    /// What was known, as a condition that begins with the column.
-    fn known(&self) -> Option<String> {
-        self.query.as_of.map(|as_of| match as_of {
-            AsOf::Day(last) => format!("business_date <= {}", day(last)),
+    /// The properties that are asked for, of a table with a prefix; `None` for all of them.
+    fn properties(&self, prefix: &str) -> Option<String> {
+        let ids = self.query.properties.as_ref()?;
+        let ids = ids.iter().filter_map(|id| match self.codes {
+            None => Some(quoted(id)),
+            Some(codes) => codes.property(id).map(|code| code.to_string()),
+        });
+        let ids: Vec<_> = ids.collect();
+        Some(match ids.is_empty() {
+            true => "false".to_owned(),
+            false => format!("{prefix}property_id IN ({})", ids.join(", ")),
+        })
+    }
+
+    /// What was known, of a table with a prefix.
+    fn known(&self, prefix: &str) -> Option<String> {
+        let as_of = self.query.as_of?;
+        let year = match as_of {
+            AsOf::Day(last) => last.date().map(|date| i64::from(date.year())),
+            AsOf::Instant(instant) => Timestamp::from_microsecond(instant.0)
+                .ok()
+                .map(|at| i64::from(at.to_zoned(jiff::tz::TimeZone::UTC).year())),
+        };
+        // Before and after those years all or nothing was known; SQL cannot write them.
+        let is_early = match as_of {
+            AsOf::Day(last) => last.0 < 0,
+            AsOf::Instant(instant) => instant.0 < 0,
+        };
+        if !year.is_some_and(|year| (YEAR_MIN..=YEAR_MAX).contains(&year)) {
+            return is_early.then(|| "false".to_owned());
+        }
+        Some(match as_of {
+            AsOf::Day(last) => format!("{prefix}business_date <= {}", day(last)),
             AsOf::Instant(instant) => format!(
-                "known_at <= arrow_cast({}, 'Timestamp(Microsecond, Some(\"+00:00\"))')",
-                instant.0
+                "{prefix}known_at <= CAST('{}' AS TIMESTAMP WITH TIME ZONE)",
+                bellhop_schemas::instant::to_text(instant).unwrap_or_default()
             ),
         })
     }
@@ -402,11 +426,10 @@ fn grouped(
 ) -> String {
     let mut columns: Vec<_> = keys.iter().map(|(key, name)| format!("{key} AS {name}")).collect();
     columns.extend(measures.iter().map(|measure| (*measure).to_owned()));
-    let mut sql = format!(
-        "\n  SELECT {}\n  FROM {from}\n  WHERE {}",
-        columns.join(", "),
-        conditions.join(" AND ")
-    );
+    let mut sql = format!("\n  SELECT {}\n  FROM {from}", columns.join(", "));
+    if !conditions.is_empty() {
+        let _ = write!(sql, "\n  WHERE {}", conditions.join(" AND "));
+    }
     if !keys.is_empty() {
         let group: Vec<_> = keys.iter().map(|(key, _)| key.as_str()).collect();
         let _ = write!(sql, "\n  GROUP BY {}\n  HAVING {having}", group.join(", "));
@@ -420,13 +443,13 @@ fn quoted(text: &str) -> String {
 
 /// A day as SQL.
 fn day(night: Night) -> String {
-    match night.date().filter(|date| date.year() >= 0) {
-        Some(date) => format!("DATE '{date}'"),
-        None => format!("arrow_cast({}, 'Date32')", night.0),
-    }
+    format!("DATE '{night}'")
 }
 
-/// Nights become timestamps of nanoseconds in a series, which is what bounds the years.
+/// Years of a period; nights become timestamps of nanoseconds in a series, which bounds them.
+const YEAR_MIN: i64 = 1700;
+const YEAR_MAX: i64 = 2200;
+
 fn check_period(from: Option<Night>, to: Option<Night>) -> Result<(), Error> {
     let what = match (from, to) {
         (Some(from), Some(to)) if to < from => "ends before it begins",
@@ -445,5 +468,5 @@ fn check_period(from: Option<Night>, to: Option<Night>) -> Result<(), Error> {
 }
 
 fn has_a_year_of_hotels(night: Night) -> bool {
-    night.date().is_some_and(|date| (1700..=2200).contains(&date.year()))
+    night.date().is_some_and(|date| (YEAR_MIN..=YEAR_MAX).contains(&i64::from(date.year())))
 }

@@ -24,7 +24,11 @@ fn question(random: &mut Random, query: Query) -> Query {
     };
     let from = random.one_in(2).then(|| random::first_day().plus(random.days(60) - 10));
     let to = random.one_in(2).then(|| from.unwrap_or(random::first_day()).plus(random.days(60)));
-    Query { by, as_of, from, to, ..query }
+    let properties = random.one_in(3).then(|| {
+        let ids = (0..random.below(3)).map(|number| stream::property_id(u128::from(number)));
+        ids.map(|id| id.to_string()).collect()
+    });
+    Query { by, as_of, properties, from, to, ..query }
 }
 
 /// Rows of an answer by their dimensions and currency.

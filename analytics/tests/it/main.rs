@@ -2,12 +2,14 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails should stop there")]
 
 mod agree;
-mod chart;
 mod docs;
+mod export;
 mod hotels;
 mod lake;
+mod questions;
 mod random;
 mod real;
 mod session;
 mod slt;
 mod stream;
+mod wire;

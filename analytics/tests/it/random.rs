@@ -198,19 +198,24 @@ fn of_random(random: &mut Random) -> Dimensions {
 fn refusal(random: &mut Random, house: usize, day: Night) -> Event {
     let arrival = day.plus(random.days(45));
     let unknown = random.one_in(8);
-    let asked = RequestedLine {
-        product: ProductCode::new(random.pick(&PRODUCTS)),
-        units: 1 + random.days(3),
-        arrival,
-        departure: arrival.plus(random.days(5)),
-        adults: 2,
-        child_ages: Vec::new(),
-        dimensions: of_random(random),
-        currency: Currency::EUR,
-        priced_by: PricedBy::Client,
-        nights: Vec::new(),
-        day_use: None,
-    };
+    // None where the command could not be read that far; the first line need not arrive first.
+    let asked = (0..random.below(4)).map(|_| {
+        let arrival = arrival.plus(random.days(40) - 20);
+        RequestedLine {
+            product: ProductCode::new(random.pick(&PRODUCTS)),
+            units: 1 + random.days(3),
+            arrival,
+            departure: arrival.plus(random.days(5)),
+            adults: 2,
+            child_ages: Vec::new(),
+            dimensions: of_random(random),
+            currency: Currency::EUR,
+            priced_by: PricedBy::Client,
+            nights: Vec::new(),
+            day_use: None,
+        }
+    });
+    let asked = asked.collect();
     let reasons = (0..random.below(3)).map(|_| Reason {
         rule: random.pick(&[Rule::SoldOut, Rule::HouseFull]),
         product: None,
@@ -226,7 +231,7 @@ fn refusal(random: &mut Random, house: usize, day: Night) -> Event {
         command: if create { "CreateReservation" } else { "CancelReservation" }.into(),
         reservation_id: None,
         country: random.pick_some(&["PRT", "JPN"]).map(Into::into),
-        asked: if create { vec![asked] } else { Vec::new() },
+        asked: if create { asked } else { Vec::new() },
         reasons,
         alternatives: Vec::new(),
     }

@@ -34,7 +34,7 @@ const SOURCE: &str = "119,390 bookings of two hotels in Portugal, arrivals from 
 /// Replays two years of two real hotels, and shows what came of it.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  bellhop demo\n  bellhop demo --data ./demo\n  bellhop demo --broker localhost:9092 --registry http://localhost:8081 --prefix bellhop-demo"
+    after_help = "Examples:\n  bellhop demo\n  bellhop demo --data ./demo\n  bellhop demo --capacity \"City Hotel=226\"\n  bellhop demo --broker localhost:9092 --registry http://localhost:8081 --prefix bellhop-demo"
 )]
 pub(crate) struct Args {
     /// Folder for the log, the lake and the report [default: a new temporary one]
@@ -42,6 +42,10 @@ pub(crate) struct Args {
     data: Option<PathBuf>,
     #[command(flatten)]
     cluster: ClusterArgs,
+    /// Rooms of a house as HOTEL=ROOMS, without allowance: bookings beyond are refused; repeatable
+    /// [default: what the bookings took, and an allowance so that nothing is refused]
+    #[arg(long, value_name = "HOTEL=ROOMS")]
+    capacity: Vec<String>,
     /// Lands every event in this ClickHouse as well; its tables are made if they are missing
     #[arg(long, value_name = "URL")]
     clickhouse: Option<String>,
@@ -58,7 +62,8 @@ pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
     };
     let site = site(args, &folder, config)?;
     let import = Import::read(DATA)?;
-    let mut replayed = replay(import, &site, Deciders::Here, &Options::default(), config)?;
+    let options = Options::with_capacity(args.capacity.clone());
+    let mut replayed = replay(import, &site, Deciders::Here, &options, config)?;
     let mut out = output::stdout();
     let decided = Decided::of(&mut replayed)?;
     print_import(replayed.commands.import(), &mut out)?;
@@ -98,7 +103,8 @@ pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
     if let Some(landed) = landed {
         writeln!(out, "\n{landed}")?;
     }
-    print_next(&place(args, &folder), story.as_deref(), &mut out)?;
+    let refused = decided.refused;
+    print_next(&place(args, &folder), story.as_deref(), refused, &mut out)?;
     out.flush()?;
     Ok(ExitCode::SUCCESS)
 }
@@ -226,7 +232,7 @@ fn a_story(session: &Session) -> Result<Option<String>> {
     Ok(answer.texts()?.into_iter().flatten().next())
 }
 
-fn print_next(place: &str, story: Option<&str>, out: &mut impl Write) -> Result<()> {
+fn print_next(place: &str, story: Option<&str>, refused: u64, out: &mut impl Write) -> Result<()> {
     let binary = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("bellhop"));
     let binary = quoted(&binary.display().to_string());
     let (bold, plain) =
@@ -246,6 +252,15 @@ fn print_next(place: &str, story: Option<&str>, out: &mut impl Write) -> Result<
     )?;
     if let Some(id) = story {
         say("the story of a guest who got another room", format!("why {id}"))?;
+    }
+    if refused > 0 {
+        let question = "SELECT rule, count(*) AS bookings FROM denials GROUP BY rule";
+        say("which rules refused bookings", format!("sql \"{question}\""))?;
+    } else {
+        writeln!(
+            out,
+            "  the same with the rooms that the hotel has, so that bookings are refused\n    {bold}{binary} demo --capacity \"City Hotel=226\"{plain}"
+        )?;
     }
     Ok(())
 }

@@ -67,6 +67,13 @@ pub(crate) struct Options {
     log_id: Option<Uuid>,
 }
 
+impl Options {
+    /// With rooms as `--capacity` says them.
+    pub(crate) fn with_capacity(capacity: Vec<String>) -> Self {
+        Self { capacity, ..Self::default() }
+    }
+}
+
 pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
     let site = args.site.site(config)?;
     let import = Import::open(&args.file)?;

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use crate::cli::sink::{self, Beside};
 use crate::config::{Config, Times};
 use crate::desk::{Desk, Parts};
+use crate::lake::follow::Follower;
 use crate::site::{Site, SiteArgs};
 use crate::workers::{Stop, Workers};
 use crate::{http, lines, wiring};
@@ -94,6 +95,7 @@ fn answer_lines(args: &Args, site: &Site, config: &Config) -> Result<ExitCode> {
         json: args.json,
     })?;
     let sink = args.sink.map(|kind| Beside::start(kind, &log, config)).transpose()?;
+    let follower = Follower::start(site.folder()?, &log)?;
     let answered = desk.serve(&input, &stop);
     let bad_lines = desk.bad_lines();
     drop(desk);
@@ -102,6 +104,7 @@ fn answer_lines(args: &Args, site: &Site, config: &Config) -> Result<ExitCode> {
     let opened = workers.wait_open(&stop);
     // What was appended is decided before anything else is said.
     workers.stop()?;
+    follower.stop();
     opened?;
     if let Some(sink) = sink {
         sink.stop((!stop.is_asked()).then_some(&stop))?;

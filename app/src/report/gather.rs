@@ -35,9 +35,13 @@ pub(crate) fn hotels(session: &Session) -> Result<Vec<Hotel>> {
         hotels.insert(name, hotel);
     }
     {
+        let period = period(session)?;
         let mut each = |kpi: &str, by: &[Dimension], set: &mut dyn FnMut(&mut Hotel, &Row, f64)| {
-            let by = [&[Dimension::Property], by].concat();
-            let answer = session.kpi(&Query::of(kpi)?.by(&by))?.json()?;
+            let mut query = Query::of(kpi)?.by(&[&[Dimension::Property], by].concat());
+            if query.kpi.divides_by_supply() || !by.is_empty() {
+                (query.from, query.to) = period;
+            }
+            let answer = session.kpi(&query)?.json()?;
             for row in rows(&answer)? {
                 if let Some(hotel) = hotels.get_mut(&text(&row, "property")) {
                     let value = row.get(kpi).and_then(Value::as_f64).unwrap_or_default();
@@ -82,6 +86,15 @@ pub(crate) fn hotels(session: &Session) -> Result<Vec<Hotel>> {
     }
     hotels.sort_by_key(|hotel| std::cmp::Reverse(hotel.room_nights));
     Ok(hotels)
+}
+
+/// The days of arrival that the data have. Nights behind them belong to stays that came before, and
+/// would count as nights on which the house was all but empty.
+fn period(session: &Session) -> Result<(Option<Night>, Option<Night>)> {
+    let sql = "SELECT min(arrival) AS first, max(arrival) AS last FROM bookings WHERE booked > 0";
+    let answer = rows(&session.sql(sql)?.json()?)?;
+    let day = |name| answer.first().and_then(|row| text(row, name).parse().ok());
+    Ok((day("first"), day("last")))
 }
 
 type Row = Map<String, Value>;

@@ -11,5 +11,6 @@ mod commands;
 mod demo;
 mod figures;
 mod kill;
+mod lake;
 mod replay;
 mod rules;

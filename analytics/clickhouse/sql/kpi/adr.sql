@@ -9,5 +9,7 @@ WITH sold AS (
     HAVING units != 0 OR room != 0
 )
 SELECT code AS property, formatDateTime(month, '%Y-%m') AS month_of_stay, room / nullIf(units, 0) AS value, sold.currency AS currency
-FROM sold JOIN properties ON properties.property_id = sold.property_id
+FROM sold JOIN (
+    SELECT property_id, if(count() OVER (PARTITION BY code) > 1, concat(code, ' (', toString(property_id), ')'), code) AS code FROM properties
+) AS properties ON properties.property_id = sold.property_id
 ORDER BY property, month_of_stay, currency

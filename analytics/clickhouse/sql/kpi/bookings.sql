@@ -11,5 +11,7 @@ WITH cells AS (
     HAVING made != 0
 )
 SELECT code AS property, formatDateTime(month, '%Y-%m') AS month_of_stay, toFloat64(made) AS value, '' AS currency
-FROM cells JOIN properties ON properties.property_id = cells.property_id
+FROM cells JOIN (
+    SELECT property_id, if(count() OVER (PARTITION BY code) > 1, concat(code, ' (', toString(property_id), ')'), code) AS code FROM properties
+) AS properties ON properties.property_id = cells.property_id
 ORDER BY property, month_of_stay

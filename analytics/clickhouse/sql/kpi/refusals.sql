@@ -8,5 +8,7 @@ WITH cells AS (
     GROUP BY property_id, month
 )
 SELECT ifNull(nullIf(code, ''), toString(cells.property_id)) AS property, formatDateTime(month, '%Y-%m') AS month_of_stay, toFloat64(refused) AS value, '' AS currency
-FROM cells LEFT JOIN properties ON properties.property_id = cells.property_id
+FROM cells LEFT JOIN (
+    SELECT property_id, if(count() OVER (PARTITION BY code) > 1, concat(code, ' (', toString(property_id), ')'), code) AS code FROM properties
+) AS properties ON properties.property_id = cells.property_id
 ORDER BY property, month_of_stay

@@ -8,10 +8,15 @@ WITH sold AS (
     GROUP BY property_id, month, currency
     HAVING units != 0 OR room != 0
 ), periods AS (
-    -- The whole months of each property, whatever was known when.
-    SELECT property_id, toStartOfMonth(min(stay_night)) AS first, toLastDayOfMonth(max(stay_night)) AS last
-    FROM room_nights
-    WHERE kind = 'room'
+    -- From the first to the last night on the books of each property, as known then.
+    SELECT property_id, min(stay_night) AS first, max(stay_night) AS last
+    FROM (
+        SELECT property_id, stay_night
+        FROM room_nights
+        WHERE kind = 'room' AND business_date <= {as_of_day:Date32} AND known_at <= {as_of:DateTime64(6, 'UTC')} AND (property_id, product) NOT IN (SELECT property_id, product FROM products WHERE NOT statistics)
+        GROUP BY property_id, stay_night
+        HAVING sum(units) > 0
+    )
     GROUP BY property_id
 ), runs AS (
     SELECT
@@ -35,5 +40,7 @@ FROM (
         SELECT property_id, month, currency, 0, 0, supply FROM supplied
     )
     GROUP BY property_id, month, currency
-) AS cells JOIN properties ON properties.property_id = cells.property_id
+) AS cells JOIN (
+    SELECT property_id, if(count() OVER (PARTITION BY code) > 1, concat(code, ' (', toString(property_id), ')'), code) AS code FROM properties
+) AS properties ON properties.property_id = cells.property_id
 ORDER BY property, month_of_stay, currency

@@ -50,7 +50,7 @@ fn name(id: bellhop_schemas::ids::PropertyId) -> &'static str {
 /// What a person with the events and much time would write down.
 fn fold(events: &[Known], as_of: AsOf) -> BTreeMap<Key, Cell> {
     let mut cells = BTreeMap::<Key, Cell>::new();
-    let mut periods = BTreeMap::<&str, (Night, Night)>::new();
+    let mut on_books = BTreeMap::<(&str, Night), i64>::new();
     for known in events {
         let (property, day, lines, sign) = match &known.event {
             Event::ReservationCreated(event) => {
@@ -66,10 +66,6 @@ fn fold(events: &[Known], as_of: AsOf) -> BTreeMap<Key, Cell> {
             _ => continue,
         };
         let property = name(property);
-        for night in lines.iter().flat_map(|line| &line.nights) {
-            let period = periods.entry(property).or_insert((night.night, night.night));
-            *period = (period.0.min(night.night), period.1.max(night.night));
-        }
         let is_known = match as_of {
             AsOf::Now => true,
             AsOf::Day(last) => day <= last,
@@ -92,15 +88,17 @@ fn fold(events: &[Known], as_of: AsOf) -> BTreeMap<Key, Cell> {
             for night in &line.nights {
                 let cell = cells.entry((property.to_owned(), month(night.night))).or_default();
                 cell.units += sign * i64::from(line.units);
+                *on_books.entry((property, night.night)).or_default() +=
+                    sign * i64::from(line.units);
                 cell.room += sign * i64::from(line.units) * night.price.room.0;
             }
         }
     }
     for (property, rooms) in HOTELS {
-        let (first, last) = periods[property];
-        let first = first.date().unwrap().first_of_month();
-        let last = last.date().unwrap().last_of_month();
-        for night in Night::of(first).nights_to(Night::of(last).plus(1)) {
+        let nights = on_books.iter().filter(|((of, _), units)| *of == property && **units > 0);
+        let nights: Vec<Night> = nights.map(|((_, night), _)| *night).collect();
+        let (Some(first), Some(last)) = (nights.first(), nights.last()) else { continue };
+        for night in first.nights_to(last.plus(1)) {
             let defined = match as_of {
                 AsOf::Now => true,
                 // The hotels are defined with the first event of all.

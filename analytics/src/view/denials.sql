@@ -1,0 +1,3 @@
+-- Bookings refused, a row each, under the first rule that refused; `refusals` has every rule, and
+-- also what was refused afterwards because the booking was not there.
+SELECT * FROM refusals WHERE command = 'CreateReservation' AND reason_index = 0
