@@ -137,7 +137,7 @@ impl Feeder {
                         headers: &[],
                     };
                     self.decoder.learn(&record, |id| {
-                        let schema = log.schema_of(id)?;
+                        let schema = log.schema_of(id)?.schema();
                         anyhow::Ok(schema.map(|schema| (schema.name, schema.text)))
                     })?;
                 }

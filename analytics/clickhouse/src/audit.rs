@@ -304,13 +304,8 @@ pub(crate) struct Sums {
 }
 
 impl Sums {
-    /// Adds the rows of a record; says whether it was parked.
-    pub(crate) fn add(
-        &mut self,
-        partition: u32,
-        record: &Record<'_>,
-        decoder: &mut Decoder,
-    ) -> bool {
+    /// Adds the rows of a record.
+    pub(crate) fn add(&mut self, partition: u32, record: &Record<'_>, decoder: &mut Decoder) {
         self.event = Default::default();
         let at = Position { partition, offset: record.offset };
         // What ClickHouse cannot hold is found where it is encoded.
@@ -322,7 +317,6 @@ impl Sums {
         for (sum, event) in self.sums.iter_mut().zip(self.event) {
             *sum = (sum.0 + event.0, sum.1.wrapping_add(event.1));
         }
-        parked.is_some()
     }
 }
 

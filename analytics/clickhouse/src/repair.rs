@@ -17,17 +17,18 @@ use std::time::Duration;
 use bellhop_core::message::Timestamp;
 use bellhop_core::record::Record;
 use bellhop_ledger::Table;
+use bellhop_ledger::decode::Decoder;
 use bellhop_runtime::log::{Reader, Topic};
 use serde::Deserialize;
 
 use crate::audit::{self, Damage, Sums};
 use crate::batch::Building;
 use crate::config::Config;
-use crate::decode::Decoder;
 use crate::error::{Error, ErrorKind};
 use crate::lock::{Held, REPAIRING};
 use crate::server::{self, Insert, Server, blocking, new_token};
-use crate::target::{self, COUNT, EVENTS, PARKED};
+use crate::sink::writer;
+use crate::target::{self, COUNT, EVENTS};
 use crate::views::{self, Rebuilt};
 
 /// Events that are compared at a time.
@@ -239,14 +240,13 @@ impl Repair<'_> {
                 chunk.to = before.cast_unsigned();
                 return ControlFlow::Break(());
             }
-            let parked = sums.add(partition, record, decoder);
+            sums.add(partition, record, decoder);
             let all = sums.event.iter().map(|(count, _)| count).sum::<u64>();
             // One of them is that of `events` itself.
             let others = all.saturating_sub(1);
-            let others = others.cast_signed() + i64::from(parked);
+            let others = others.cast_signed();
             for (target, wanted) in chunk.wanted.iter_mut().enumerate() {
-                let (count, hashes) =
-                    sums.event.get(target).copied().unwrap_or((u64::from(parked), 0));
+                let (count, hashes) = sums.event.get(target).copied().unwrap_or_default();
                 let (previous, others) = if target == EVENTS { (before, others) } else { (0, 0) };
                 if count > 0 {
                     wanted.insert(record.offset, Rows { count, hashes, previous, others });
@@ -282,7 +282,8 @@ impl Repair<'_> {
             let Some((offset, value)) = unknown else { return Ok(()) };
             let value = Some(value.as_slice());
             let record = Record { offset, timestamp: Timestamp(0), key: None, value, headers: &[] };
-            self.decoder.learn(self.log, &record)?;
+            let log: &mut dyn Reader = self.log;
+            self.decoder.learn(&record, |id| writer(log, id))?;
             next = offset;
         }
     }
@@ -382,10 +383,8 @@ impl Repair<'_> {
     async fn found(&self, chunk: &Chunk, target: usize) -> Result<BTreeMap<u64, Rows>, Error> {
         let hashes = match Table::ALL.get(target) {
             Some(table) => format!("sum({})", audit::hash_of(*table)),
-            // Its bytes are those of the topic, or it would be no parked event.
             None => "toUInt64(0)".to_owned(),
         };
-        debug_assert!(target != PARKED || target == Table::ALL.len(), "parked has no ledger table");
         let added = if target == EVENTS {
             "toInt64(sum(previous)) AS previous, toInt64(sum(room_nights + bookings + supply + refusals + properties + products + parked)) AS others"
         } else {
