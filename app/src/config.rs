@@ -45,6 +45,8 @@ pub(crate) struct Config {
     pub(crate) workers: usize,
     /// Records that a transaction has at most.
     pub(crate) commit_records: usize,
+    /// Bytes that the records of a transaction lead to, about; more wait for the next.
+    pub(crate) commit_bytes: usize,
     /// Milliseconds that a record waits at most for its transaction.
     pub(crate) commit_ms: u64,
     /// Hours of stream time that a new log remembers idempotency keys for at least.
@@ -105,6 +107,7 @@ impl Default for Config {
             partitions: 8,
             workers: 0,
             commit_records: 10_000,
+            commit_bytes: 16 << 20,
             commit_ms: 5,
             idempotency_hours: 168,
             value_bytes_max: 1 << 20,
@@ -153,6 +156,9 @@ impl Config {
         }
         if self.commit_records == 0 {
             bail!("commit_records = 0: a transaction needs a record; set 1 or more");
+        }
+        if self.commit_bytes == 0 {
+            bail!("commit_bytes = 0: a transaction needs room for a record; set 1 or more");
         }
         if !(1..=60_000).contains(&self.commit_ms) {
             bail!("commit_ms = {}: set 1 to 60000", self.commit_ms);

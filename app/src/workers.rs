@@ -15,7 +15,7 @@ use bellhop_runtime::log::{Reader, Topic};
 use bellhop_runtime::snapshot::{Saver, SnapshotStore};
 use bellhop_runtime::standby::{self, Standby};
 use bellhop_runtime::telemetry::{Counts, Exporter, Source};
-use bellhop_runtime::worker::{self, Assignments, Join, Observer, Parts, Worker};
+use bellhop_runtime::worker::{self, Assignments, Join, Observer, Parts, Trouble, Worker};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag::{register, register_conditional_shutdown};
 
@@ -95,6 +95,7 @@ pub(crate) fn worker_config(config: &Config) -> worker::Config {
         version: crate::VERSION.to_owned(),
         rules: config.rules(),
         batch_records_max: config.commit_records,
+        batch_bytes_max: config.commit_bytes,
         batch_wait: Duration::from_millis(config.commit_ms),
         snapshot_events: config.snapshot_events,
         reply_topics: config.reply_topics.clone(),
@@ -261,13 +262,26 @@ impl Workers {
     /// # Errors
     /// What went wrong meanwhile.
     pub(crate) fn stop(mut self) -> Result<()> {
-        self.stop.store(true, Ordering::SeqCst);
-        for thread in self.threads.drain(..) {
-            thread
-                .join()
-                .map_err(|_| anyhow!("a worker panicked; start again, nothing is lost"))?;
-        }
+        self.join()?;
         self.check()
+    }
+
+    fn join(&mut self) -> Result<()> {
+        self.stop.store(true, Ordering::SeqCst);
+        let ended: Vec<_> = self.threads.drain(..).map(JoinHandle::join).collect();
+        if ended.iter().any(Result::is_err) {
+            bail!("a worker panicked; start again, nothing is lost");
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Workers {
+    /// Whatever ends the process, its other workers commit what they decided and leave the group.
+    fn drop(&mut self) {
+        if let Err(error) = self.join() {
+            tracing::error!("{error:#}");
+        }
     }
 }
 
@@ -319,16 +333,12 @@ fn source_of(log: &OpenLog) -> Source {
     }
 }
 
-/// A partition that stands still while the others go on.
+/// A partition that decides nothing until somebody acts, while the others go on.
 fn first_failure(worker: &Worker) -> Option<anyhow::Error> {
-    let mut partitions = worker.status().partitions.into_iter();
-    partitions.find_map(|partition| {
-        let failure = partition.failure?;
-        let at = failure.offset.map_or_else(String::new, |offset| format!(" at command {offset}"));
-        Some(anyhow!(
-            "partition {} stands still{at}: {}; `bellhop verify` says whether its events are whole",
-            partition.partition,
-            failure.what
-        ))
-    })
+    let status = worker.status();
+    let trouble = status.troubles().find(|trouble| !trouble.passes)?;
+    let Trouble { partition, what, .. } = trouble;
+    Some(anyhow!(
+        "partition {partition} {what}; `bellhop verify` says whether its events are whole"
+    ))
 }

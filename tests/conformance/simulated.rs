@@ -9,7 +9,7 @@ use bellhop_runtime::log::{Consumer, Log, Producer, Reader, Timestamps};
 
 use crate::consumers::consumers_conform;
 use crate::suite::{Fixture, PARTITIONS, conforms};
-use crate::troubles::troubles_stay_apart;
+use crate::troubles::{troubles_stay_apart, what_is_refused_is_parked_on};
 
 struct InMemory {
     clock: Arc<ManualClock>,
@@ -66,6 +66,13 @@ impl Fixture for InMemory {
     fn reopen(&mut self) {
         // Nothing but memory: it never closes.
     }
+}
+
+#[test]
+fn a_log_with_a_limit_of_its_own_refuses_what_is_larger() {
+    let fixture = InMemory::new(Timestamps::Append);
+    fixture.log.set_faults(Faults { record_bytes_max: 3_000, ..Faults::NONE });
+    what_is_refused_is_parked_on(fixture);
 }
 
 conforms!(InMemory);

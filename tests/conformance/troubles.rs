@@ -2,6 +2,7 @@
 //! decided meanwhile, it says so, and it goes on when the trouble has passed.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -11,14 +12,14 @@ use bellhop_core::task::Progress;
 use bellhop_core::topology::Topology;
 use bellhop_runtime::clock::SystemClock;
 use bellhop_runtime::log::{
-    Each, Ended, Error, ErrorKind, Identity, Log, Lookup, Polled, Producer, Reader, Timestamps,
-    Topic, Transaction,
+    Each, Ended, Error, ErrorKind, Identity, Log, Lookup, Part, Polled, Producer, Reader,
+    Timestamps, Topic, Transaction,
 };
 use bellhop_runtime::parked;
 use bellhop_runtime::wiring::OwnSchemas;
 use bellhop_runtime::worker::{Config, Parts, Status, Worker};
 use bellhop_tests::hands::{LONG, Pen, append, counter_in, read};
-use bellhop_tests::toy::Add;
+use bellhop_tests::toy::{Add, Counter};
 
 use crate::suite::{Fixture, PARTITIONS};
 
@@ -39,6 +40,9 @@ macro_rules! troubles_stay_apart {
             a_partition_whose_processor_panics_holds_back_no_other,
             a_partition_with_a_long_restore_holds_back_no_other,
             a_partition_that_is_taken_away_while_it_waits_is_released,
+            a_command_that_leads_to_what_the_log_refuses_is_parked_and_all_others_commit,
+            a_partition_of_which_the_log_takes_nothing_holds_back_no_other,
+            a_flood_of_large_records_is_committed_by_bytes,
         );
     };
 }
@@ -64,6 +68,8 @@ enum Trouble {
     Unread,
     /// Its events come slowly.
     Slow,
+    /// The log takes no record of it that is larger than this.
+    Larger(usize),
 }
 
 type Told = Arc<Mutex<Trouble>>;
@@ -72,9 +78,26 @@ type Told = Arc<Mutex<Trouble>>;
 struct Troubled {
     log: Box<dyn Log>,
     told: Told,
+    /// Bytes of the largest transaction so far.
+    largest: Arc<AtomicUsize>,
+    refused: Option<Transaction>,
+}
+
+fn bytes_of(part: &Part) -> usize {
+    part.output.events.bytes() + part.output.commands.bytes() + part.output.parked.bytes()
 }
 
 impl Troubled {
+    fn refuses(&self, transaction: &Transaction) -> bool {
+        let Trouble::Larger(most) = *self.told.lock().unwrap() else { return false };
+        let of_it = transaction.parts.iter().filter(|part| part.partition == TROUBLED);
+        let mut outputs = of_it.map(|part| &part.output);
+        outputs.any(|output| {
+            let all = output.events.iter().chain(output.parked.iter());
+            all.chain(output.commands.iter()).any(|record| record.value.len() > most)
+        })
+    }
+
     fn check(&self, trouble: Trouble, partition: u32, kind: ErrorKind) -> Result<(), Error> {
         if partition != TROUBLED || *self.told.lock().unwrap() != trouble {
             return Ok(());
@@ -141,11 +164,19 @@ impl Log for Troubled {
     }
 
     fn submit(&mut self, transaction: Transaction) -> Result<(), Error> {
+        self.largest.fetch_max(transaction.parts.iter().map(bytes_of).sum(), Ordering::Relaxed);
+        if self.refuses(&transaction) {
+            self.refused = Some(transaction);
+            return Ok(());
+        }
         self.log.submit(transaction)
     }
 
     fn ended(&mut self, wait: Duration) -> Result<Option<(Transaction, Ended)>, Error> {
-        self.log.ended(wait)
+        match self.refused.take() {
+            Some(transaction) => Ok(Some((transaction, Ended::Refused))),
+            None => self.log.ended(wait),
+        }
     }
 
     fn recover(&mut self) -> Result<(), Error> {
@@ -170,16 +201,28 @@ struct Shop<F> {
     pen: Pen,
     told: Told,
     outcomes: Outcomes,
+    largest: Arc<AtomicUsize>,
     sent: usize,
 }
 
 impl<F: Fixture> Shop<F> {
     fn new() -> Self {
-        let mut fixture = F::new(Timestamps::Append);
+        Self::of(F::new(Timestamps::Append))
+    }
+
+    fn of(mut fixture: F) -> Self {
         let mut producer = fixture.producer();
         let pen = Pen::of(producer.as_mut());
         let told = Arc::new(Mutex::new(Trouble::None));
-        Self { fixture, producer, pen, told, outcomes: Outcomes::default(), sent: 0 }
+        Self {
+            fixture,
+            producer,
+            pen,
+            told,
+            outcomes: Outcomes::default(),
+            largest: Arc::default(),
+            sent: 0,
+        }
     }
 
     fn is_in(&self, trouble: Trouble) {
@@ -192,7 +235,8 @@ impl<F: Fixture> Shop<F> {
 
     fn worker_with(&mut self, config: Config) -> Worker {
         let topology = Arc::new(Topology::discover().unwrap());
-        let mut member = Some(Troubled { log: self.fixture.join(), told: self.told.clone() });
+        let (told, largest) = (self.told.clone(), self.largest.clone());
+        let mut member = Some(Troubled { log: self.fixture.join(), told, largest, refused: None });
         let outcomes = self.outcomes.clone();
         let parts = Parts {
             name: "worker".to_owned(),
@@ -262,9 +306,8 @@ fn step_until(worker: &mut Worker, mut done: impl FnMut() -> bool) {
 
 /// Why a partition waits.
 fn why(status: &Status, partition: u32) -> String {
-    let mut troubles = status.troubles();
-    let found = troubles.find(|(of, _)| *of == partition);
-    found.unwrap_or_else(|| panic!("partition {partition} says nothing: {status:?}")).1
+    let found = status.troubles().find(|trouble| trouble.partition == partition);
+    found.unwrap_or_else(|| panic!("partition {partition} says nothing: {status:?}")).what
 }
 
 fn holds_back_no_other<F: Fixture>(trouble: Trouble) {
@@ -392,4 +435,100 @@ pub(crate) fn a_partition_that_is_taken_away_while_it_waits_is_released<F: Fixtu
         }
         assert!(Instant::now() < until, "owns {owned:?}: {:?}", worker.status());
     }
+}
+
+/// Sends to each partition `count` commands, at once, and to the troubled one after half of them
+/// one whose event is larger than `larger`; gives where that one lies.
+fn send_with_a_larger_one<F: Fixture>(
+    shop: &mut Shop<F>,
+    count: usize,
+    larger: usize,
+) -> (u32, u64) {
+    let mut written = Vec::new();
+    let mut at = 0;
+    for nth in 0..count {
+        for partition in 0..PARTITIONS {
+            let counter = counter_in(partition, PARTITIONS, 1);
+            if partition == TROUBLED && nth == count / 2 {
+                let add = Add { counter, amount: 1_000, note: "x".repeat(larger) };
+                at = written.len();
+                written.push(shop.pen.write("the larger one", &add));
+            }
+            let add = Add { counter, amount: 1, note: String::new() };
+            written.push(shop.pen.write(&format!("{partition}-{nth}"), &add));
+        }
+    }
+    shop.sent += written.len();
+    append(shop.producer.as_mut(), &written)[at]
+}
+
+pub(crate) fn a_command_that_leads_to_what_the_log_refuses_is_parked_and_all_others_commit<
+    F: Fixture,
+>() {
+    let shop = Shop::<F>::new();
+    shop.is_in(Trouble::Larger(3_000));
+    what_is_refused_is_parked(shop);
+}
+
+/// On a log that takes no record of the troubled partition above 3,000 bytes.
+pub(crate) fn what_is_refused_is_parked_on<F: Fixture>(fixture: F) {
+    what_is_refused_is_parked(Shop::of(fixture));
+}
+
+fn what_is_refused_is_parked<F: Fixture>(mut shop: Shop<F>) {
+    const COUNT: usize = 20;
+    let larger = send_with_a_larger_one(&mut shop, COUNT, 5_000);
+    let mut worker = shop.worker();
+    let all = shop.sent;
+    let outcomes = shop.outcomes.clone();
+    step_until(&mut worker, || outcomes.lock().unwrap().len() == all);
+    let parked = Outcome::Parked(ParkedKind::TooLarge);
+    for (position, outcome) in outcomes.lock().unwrap().iter() {
+        let is_decided = matches!(outcome, Outcome::Decided { code: 0, .. });
+        assert_eq!((*outcome == parked, is_decided), (*position == larger, *position != larger));
+    }
+    // Nothing of it is in the state, and what came behind it was decided without it.
+    let counters = worker.task(TROUBLED).unwrap().stores().find::<Counter>().unwrap();
+    let counter = counters.get(&counter_in(TROUBLED, PARTITIONS, 1)).unwrap();
+    assert_eq!(counter.total, COUNT as i64);
+    let mut reader = shop.fixture.reader();
+    let entries = parked::list(reader.as_mut()).unwrap();
+    let [entry] = entries.as_slice() else { panic!("{entries:?}") };
+    assert_eq!((entry.partition, entry.parked.offset), (TROUBLED, larger.1.cast_signed()));
+    assert_eq!((&entry.parked.key, &entry.parked.value), (&None, &None));
+    assert!(entry.parked.cause.contains("of hash"), "{}", entry.parked.cause);
+    for partition in 0..PARTITIONS {
+        let events = read(reader.as_mut(), Topic::Events, partition, 0).len();
+        assert_eq!(events, 1 + COUNT, "partition {partition}");
+    }
+    assert_eq!(worker.status().troubles().count(), 0);
+    shop.all_go_on(&mut worker);
+}
+
+pub(crate) fn a_partition_of_which_the_log_takes_nothing_holds_back_no_other<F: Fixture>() {
+    let mut shop = Shop::<F>::new();
+    let mut worker = shop.worker();
+    shop.all_go_on(&mut worker);
+    shop.is_in(Trouble::Larger(0));
+    let status = shop.others_go_on(&mut worker);
+    let why = why(&status, TROUBLED);
+    assert!(why.contains("stands still at command"), "{why}");
+    assert!(why.contains("max.message.bytes"), "{why}");
+}
+
+pub(crate) fn a_flood_of_large_records_is_committed_by_bytes<F: Fixture>() {
+    const BYTES: usize = 100_000;
+    const MOST: usize = 500_000;
+    let mut shop = Shop::<F>::new();
+    let key = counter_in(TROUBLED, PARTITIONS, 1).0.hyphenated().to_string().into_bytes();
+    let flood: Vec<_> = (0..40).map(|_| (key.clone(), vec![b'x'; BYTES])).collect();
+    let sent = append(shop.producer.as_mut(), &flood);
+    shop.sent += sent.len();
+    let mut worker = shop.worker_with(Config { batch_bytes_max: MOST, ..Config::default() });
+    shop.all_go_on(&mut worker);
+    let largest = shop.largest.load(Ordering::Relaxed);
+    assert!(largest > BYTES && largest < MOST + 2 * BYTES, "{largest} bytes in one transaction");
+    let parked = Outcome::Parked(ParkedKind::Undecodable);
+    let outcomes = shop.outcomes.lock().unwrap();
+    assert!(sent.iter().all(|position| outcomes[position] == parked));
 }

@@ -41,6 +41,8 @@ pub(crate) fn events(reader: &mut dyn Reader) -> Vec<Vec<Event>> {
     let topology = topology();
     let (joined, resolve) = (log.clone(), Arc::new(OwnSchemas::of(&topology)));
     let parts = Parts {
+        name: "embedded".to_owned(),
+        assignments: Arc::default(),
         join: Box::new(move || Ok(Box::new(joined.join()))),
         resolve,
         topology,

@@ -162,6 +162,11 @@ impl Running {
 
 /// If this process was started as a worker: works until it is killed.
 pub(crate) fn work_if_child() {
+    work_if_child_as(worker_config());
+}
+
+/// As [`work_if_child`], configured so.
+pub(crate) fn work_if_child_as(worker_config: worker::Config) {
     let Ok(told) = std::env::var(CHILD) else { return };
     let words: Vec<&str> = told.split('|').collect();
     let [brokers, registry, prefix, guarantee] = words.as_slice() else { panic!("{told}") };
@@ -172,7 +177,9 @@ pub(crate) fn work_if_child() {
         config.guarantee = Guarantee::AtLeastOnce;
     }
     let log = Redpanda::connect(&config, LogId(Uuid::from_u128(0xbad))).unwrap();
-    worker(&log).run_until(&AtomicBool::new(false)).unwrap();
+    let parts = parts(Box::new(move || Ok(Box::new(log.join()?))), None);
+    let mut worker = Worker::new(worker_config, parts).unwrap();
+    worker.run_until(&AtomicBool::new(false)).unwrap();
 }
 
 /// A set of topics, and the commands in it.

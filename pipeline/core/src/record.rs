@@ -216,6 +216,22 @@ impl Records {
         (0..self.len()).filter_map(|index| self.get(index))
     }
 
+    /// Takes the records from `count` on away.
+    #[must_use]
+    pub fn split_off(&mut self, count: usize) -> Self {
+        let mut rest = Self::default();
+        for record in self.iter().skip(count) {
+            let (key, value) = (record.key, record.value);
+            let write_key = |out: &mut Vec<u8>| out.extend_from_slice(key);
+            rest.push(record.timestamp, write_key, |out| out.extend_from_slice(value));
+            if !record.headers.is_empty() {
+                rest.add_headers(|_, out| out.extend_from_slice(record.headers.0));
+            }
+        }
+        self.truncate(count);
+        rest
+    }
+
     /// Drops all records and keeps the memory.
     pub fn clear(&mut self) {
         self.arena.clear();
@@ -286,6 +302,12 @@ mod tests {
         push(&mut records, "e");
         add(&mut records);
         assert_eq!(found(&records), expected(&["b", "e"]));
+        let mut first = records.clone();
+        let rest = first.split_off(2);
+        assert_eq!(found(&first), expected(&["b", "e"])[..2]);
+        assert_eq!(found(&rest), expected(&["b", "e"])[2..]);
+        assert_eq!(first.bytes() + rest.bytes(), records.bytes());
+        assert!(first.split_off(9).is_empty());
         records.truncate(1);
         assert!(!records.has_headers());
         records.clear();

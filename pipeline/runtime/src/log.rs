@@ -11,6 +11,7 @@
 //!                                                        └──▶ Lost
 //! submit ─▶ Committed
 //!       ├─▶ Aborted ─▶ poll(0, ..) for changes of ownership ─▶ submit what is still owned
+//!       ├─▶ Refused ─▶ submit less of it, until the record that is refused is found
 //!       └─▶ Unknown ─▶ recover ─▶ committed, per partition
 //! ```
 //!
@@ -139,6 +140,9 @@ pub enum Ended {
     Committed,
     /// None of it ever will be; what is still owned may be submitted again as it is.
     Aborted,
+    /// None of it ever will be, for the log does not take one of its records (it is larger than the
+    /// topic's limit): the same would be refused again.
+    Refused,
     /// Nobody knows yet: [`Log::recover`], then compare [`Reader::committed`] with the parts.
     Unknown,
 }

@@ -25,6 +25,7 @@ mod deciding;
 mod hold;
 mod ownership;
 mod partition;
+mod refused;
 mod spans;
 mod status;
 
@@ -42,7 +43,7 @@ use bellhop_core::topology::Topology;
 pub use self::assignments::{Assignment, Assignments, State as AssignmentState};
 pub use self::hold::Held;
 pub use self::partition::Failure;
-pub use self::status::{AssignedStatus, PartitionStatus, Status};
+pub use self::status::{AssignedStatus, PartitionStatus, Status, Trouble};
 
 use self::commit::Commit;
 use self::ownership::Assigned;
@@ -57,6 +58,9 @@ use crate::wiring::{Resolve, Wiring};
 /// How long a worker that has nothing to do waits before it looks at its stop flag again.
 const IDLE_WAIT: Duration = Duration::from_millis(50);
 
+/// How long a worker that is asked to stop waits for its last transaction.
+const STOP_WAIT: Duration = Duration::from_secs(60);
+
 /// What a worker is told once.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -70,6 +74,9 @@ pub struct Config {
     pub headers: Written,
     /// Records of a transaction; more wait for the next.
     pub batch_records_max: usize,
+    /// Bytes that the records of a transaction lead to; when there are as many, the others wait for
+    /// the next.
+    pub batch_bytes_max: usize,
     /// How long a decided record waits, while more keep coming, before its transaction is
     /// submitted. When nothing more has come, it is submitted as soon as no other is under way.
     pub batch_wait: Duration,
@@ -91,6 +98,7 @@ impl Default for Config {
             reply_topics: Vec::new(),
             headers: Written::default(),
             batch_records_max: 10_000,
+            batch_bytes_max: 16 << 20,
             batch_wait: Duration::from_millis(5),
             snapshot_events: 1_000_000,
             tick_pause: Duration::from_secs(1),
@@ -169,12 +177,16 @@ pub struct Worker {
     waiting: VecDeque<Batch>,
     /// Decided and not submitted: records, and since when.
     buffered: usize,
+    /// Bytes of what they led to.
+    buffered_bytes: usize,
     buffered_since: Duration,
     /// The last poll gave nothing: what is buffered has no company to wait for.
     dry: bool,
     commit: Commit,
     /// Owned, and still to be restored.
     assigned: Assigned,
+    /// By partition: the command whose outputs the log has refused, to be parked.
+    refused: BTreeMap<u32, u64>,
     /// To be released as soon as all of them is committed.
     revoked: Vec<u32>,
     stopping: bool,
@@ -223,10 +235,12 @@ impl Worker {
             epochs: 0,
             waiting: VecDeque::new(),
             buffered: 0,
+            buffered_bytes: 0,
             buffered_since: Duration::ZERO,
             dry: false,
             commit: Commit::default(),
             assigned: Assigned::default(),
+            refused: BTreeMap::new(),
             revoked: Vec::new(),
             stopping: false,
             fenced: false,
@@ -336,12 +350,21 @@ impl Worker {
     /// # Errors
     /// When somebody has to act; see [`ErrorKind`].
     pub fn run_until(&mut self, stop: &AtomicBool) -> Result<(), Error> {
-        let mut retries = 0;
+        let (mut retries, mut asked) = (0, None);
         loop {
             if stop.load(Ordering::Relaxed) {
                 self.stop();
                 if self.is_settled() {
                     return self.finish();
+                }
+                let now = self.clock.elapsed();
+                if now.saturating_sub(*asked.get_or_insert(now)) > STOP_WAIT {
+                    return Err(Error {
+                        kind: ErrorKind::Retry,
+                        tried: "stop in order".to_owned(),
+                        hint: "the last transaction has not ended: start again, nothing is lost, and what was not committed is decided again".to_owned(),
+                        source: None,
+                    });
                 }
             }
             match self.step(IDLE_WAIT) {

@@ -71,6 +71,7 @@ impl Plan {
             batch_wait: Duration::from_millis(pick(&mut random, &[0, 1, 5])),
             snapshot_events: pick(&mut random, &[0, 3, 20]),
             tick_pause: Duration::from_millis(100),
+            batch_bytes_max: if seed.is_multiple_of(7) { 2_000 } else { 1 << 20 },
             restore_slice: Duration::from_millis(50),
             // Event by event, in slices, or at once.
             restore_events_max: match seed % 5 {

@@ -1,9 +1,10 @@
 //! The commit of a worker: one transaction under way, and what becomes of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::partition::Carried;
+use super::refused::Piece;
 use super::spans;
 use super::{Worker, events_end};
 use crate::log::{Ended, Error, Part, Transaction};
@@ -14,7 +15,9 @@ use crate::telemetry::otlp::Span;
 #[derive(Default)]
 pub(super) struct Commit {
     state: State,
-    carried: BTreeMap<u32, Carried>,
+    pub(super) carried: BTreeMap<u32, Carried>,
+    /// What is to be submitted behind it, of a transaction that was taken apart.
+    pub(super) pieces: VecDeque<Piece>,
     /// How often it has been submitted again.
     retries: u32,
     /// Begun when it was submitted, if a span is carried.
@@ -40,7 +43,7 @@ enum State {
 
 impl Commit {
     pub(super) fn is_idle(&self) -> bool {
-        matches!(self.state, State::Idle)
+        matches!(self.state, State::Idle) && self.pieces.is_empty()
     }
 
     pub(super) fn is_under_way(&self) -> bool {
@@ -48,7 +51,8 @@ impl Commit {
     }
 
     pub(super) fn is_resubmitting(&self) -> bool {
-        matches!(self.state, State::Again { .. } | State::Unknown(_) | State::Gone)
+        let again = matches!(self.state, State::Again { .. } | State::Unknown(_) | State::Gone);
+        again || !self.pieces.is_empty()
     }
 
     pub(super) fn resubmit_at(&self) -> Option<Duration> {
@@ -95,6 +99,7 @@ impl Worker {
                         }
                     }
                     Some((transaction, Ended::Aborted)) => self.again(transaction),
+                    Some((transaction, Ended::Refused)) => self.take_apart(transaction),
                     Some((transaction, Ended::Unknown)) => self.find_out(transaction)?,
                 }
                 Ok(())
@@ -105,6 +110,7 @@ impl Worker {
     /// Submits what is decided when it is time and nothing is under way: a command that comes alone
     /// is not kept, and while one transaction commits the next one gathers (group commit).
     pub(super) fn submit_if_due(&mut self) -> Result<(), Error> {
+        self.next_piece();
         match &self.commit.state {
             State::Idle => {}
             State::Again { .. } => return self.submit_again(),
@@ -113,7 +119,7 @@ impl Worker {
         if self.buffered == 0 {
             return Ok(());
         }
-        let full = self.buffered >= self.config.batch_records_max;
+        let full = !self.has_room();
         let closing = self.stopping || !self.revoked.is_empty();
         let age = self.clock.elapsed().saturating_sub(self.buffered_since);
         if !full && !closing && !self.dry && age < self.config.batch_wait {
@@ -128,7 +134,7 @@ impl Worker {
                 self.commit.carried.insert(*id, carried);
             }
         }
-        self.buffered = 0;
+        (self.buffered, self.buffered_bytes) = (0, 0);
         self.submit(transaction)
     }
 
@@ -196,7 +202,22 @@ impl Worker {
         }
         let partition = self.partitions.get_mut(&id);
         if let Some(partition) = partition.filter(|partition| partition.epoch == carried.epoch) {
-            partition.recycle(part.output);
+            partition.recycle(part.output, carried.marks);
+        }
+        let is_behind = |offset: &u64| part.after.is_some_and(|it| *offset < it.next_offset);
+        if self.refused.get(&id).is_some_and(is_behind) {
+            self.refused.remove(&id);
+        }
+    }
+
+    /// Goes on with what was taken apart, when nothing else is to be committed.
+    fn next_piece(&mut self) {
+        if matches!(self.commit.state, State::Idle)
+            && let Some(Piece { part, carried }) = self.commit.pieces.pop_front()
+        {
+            self.commit.carried.insert(part.partition, carried);
+            let (transaction, at) = (Transaction { parts: vec![part] }, self.clock.elapsed());
+            self.commit.state = State::Again { transaction, at };
         }
     }
 

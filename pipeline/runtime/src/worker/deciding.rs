@@ -30,6 +30,8 @@ enum Stopped {
     Failed,
     /// A schema is not known yet.
     Unasked(Error),
+    /// The next transaction has no room for more.
+    Full,
 }
 
 impl Worker {
@@ -37,10 +39,19 @@ impl Worker {
     pub(super) fn room(&self) -> usize {
         let closed = self.stopping || !self.revoked.is_empty() || self.commit.is_resubmitting();
         let now = self.clock.elapsed();
-        if closed || self.waiting.iter().any(|batch| !self.is_held(batch.partition(), now)) {
+        if closed
+            || !self.has_room()
+            || self.waiting.iter().any(|batch| !self.is_held(batch.partition(), now))
+        {
             return 0;
         }
         self.config.batch_records_max.saturating_sub(self.buffered)
+    }
+
+    /// Whether the next transaction takes one more record.
+    pub(super) fn has_room(&self) -> bool {
+        self.buffered < self.config.batch_records_max
+            && self.buffered_bytes < self.config.batch_bytes_max
     }
 
     /// How long a poll may wait.
@@ -54,7 +65,7 @@ impl Worker {
         if let Some(at) = self.commit.resubmit_at() {
             wake(at);
         }
-        if self.buffered < self.config.batch_records_max && !self.stopping {
+        if self.has_room() && !self.stopping {
             let keeping = self.waiting.iter().filter_map(|it| self.partitions.get(&it.partition()));
             let paused = self.partitions.values().filter(|partition| partition.paused);
             let held = keeping.chain(paused).filter_map(|it| it.held.as_ref());
@@ -91,7 +102,7 @@ impl Worker {
     pub(super) fn decide_waiting(&mut self) -> Result<(), Error> {
         let now = self.clock.elapsed();
         let mut kept = Vec::new();
-        while self.buffered < self.config.batch_records_max
+        while self.has_room()
             && let Some(mut batch) = self.waiting.pop_front()
         {
             if self.is_held(batch.partition(), now) {
@@ -148,7 +159,9 @@ impl Worker {
         if self.buffered == 0 {
             self.buffered_since = self.clock.elapsed();
         }
-        let before = partition.decided();
+        let before = (partition.decided(), partition.bytes());
+        let bytes_max = before.1 + (self.config.batch_bytes_max - self.buffered_bytes);
+        let refused = self.refused.get(&id).copied();
         let observed = self.observer.is_some();
         let tracer = self.spans.as_ref().map(|spans| Tracer {
             spans,
@@ -163,6 +176,10 @@ impl Worker {
             let begun = tracer.as_ref().and_then(|tracer| tracer.begin(&record));
             let remember = observed || begun.is_some();
             stopped = loop {
+                if refused == Some(record.offset) {
+                    let good = partition.set_aside(&record, remember);
+                    break (!good).then_some(Stopped::Failed);
+                }
                 match partition.process(&record, remember) {
                     Ok(good) => break (!good).then_some(Stopped::Failed),
                     Err(UnknownSchema(schema_id)) => {
@@ -189,14 +206,23 @@ impl Worker {
                 trace = TraceParent::of(record.headers);
                 break;
             }
+            if partition.bytes() >= bytes_max {
+                stopped = Some(Stopped::Full);
+                break;
+            }
         }
-        self.buffered += partition.decided() - before;
+        self.buffered += partition.decided() - before.0;
+        self.buffered_bytes += partition.bytes() - before.1;
         match stopped {
             None => {
                 if partition.held.take().is_some_and(|held| held.is_long(self.clock.elapsed())) {
                     self.assignments.set(id, &self.name, AssignmentState::Deciding);
                 }
                 Ok(None)
+            }
+            Some(Stopped::Full) => {
+                batch.skip_to(partition.task().progress().next_offset);
+                Ok(Some(batch).filter(|batch| !batch.is_empty()))
             }
             Some(Stopped::Failed) => {
                 let failure = partition.failure.as_ref();

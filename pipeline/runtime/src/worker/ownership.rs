@@ -49,7 +49,7 @@ struct Restoring {
 }
 
 /// What a try led to.
-enum Went {
+pub(super) enum Went {
     /// There is more to fold.
     On,
     /// It can decide, or stands still for good.
@@ -151,13 +151,13 @@ impl Worker {
             let what = format!(
                 "the log was made with {partitions} partitions and the topic of commands has grown: a key would have two homes; stop producers that use partition {id}, make new topics and replay into them"
             );
-            return Ok(self.refuse(id, what));
+            return Ok(self.refuse(id, None, what));
         }
         let mut restoring = match coming.restoring.take() {
             Some(restoring) => restoring,
             None => match self.take_over(id, coming)? {
                 Ok(restoring) => restoring,
-                Err(error) => return Ok(self.refuse(id, chain(&error))),
+                Err(error) => return Ok(self.refuse(id, None, chain(&error))),
             },
         };
         let folded = self.fold_slice(&mut restoring.restored);
@@ -190,7 +190,7 @@ impl Worker {
                 coming.restoring = Some(restoring);
                 Err(source)
             }
-            Err(error) => Ok(self.refuse(id, chain(&error))),
+            Err(error) => Ok(self.refuse(id, None, chain(&error))),
         }
     }
 
@@ -293,7 +293,7 @@ impl Worker {
     }
 
     /// A partition that this program cannot decide stands still; the others go on.
-    fn refuse(&mut self, id: u32, what: String) -> Went {
+    pub(super) fn refuse(&mut self, id: u32, offset: Option<u64>, what: String) -> Went {
         tracing::error!(
             partition = id,
             why = what,
@@ -303,7 +303,7 @@ impl Worker {
         let task = Task::new(self.config.task(self.log.identity(), id), topology, wire);
         self.epochs += 1;
         let mut partition = Partition::new(task, self.epochs, None);
-        partition.failure = Some(Failure { offset: None, what });
+        partition.failure = Some(Failure { offset, what });
         Went::Done(Box::new(partition))
     }
 
@@ -325,6 +325,7 @@ impl Worker {
         self.waiting.retain(|batch| batch.partition() != id);
         if let Some(dropped) = self.partitions.remove(&id) {
             self.buffered -= dropped.decided();
+            self.buffered_bytes -= dropped.bytes();
         }
     }
 
@@ -340,7 +341,7 @@ impl Worker {
         self.waiting.clear();
         self.assigned.clear();
         self.revoked.clear();
-        self.buffered = 0;
+        (self.buffered, self.buffered_bytes) = (0, 0);
         self.commit = Commit::default();
         self.log = (self.join)()?;
         self.wiring = Wiring::of(self.log.as_mut(), self.topology.clone(), self.resolve.clone())?;

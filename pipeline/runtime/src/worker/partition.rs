@@ -4,14 +4,18 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bellhop_core::engine::ParkedKind;
-use bellhop_core::outcome::{Outcome, Output};
+use bellhop_core::outcome::{Answer, Outcome, Output};
 use bellhop_core::record::Record;
 use bellhop_core::task::{Progress, Task, UnknownSchema};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::hold::Held;
 use crate::log::Part;
 use crate::restore::text_of;
 use crate::telemetry::otlp::Span;
+
+/// Memory of a part that is kept for the next one.
+const SPARE_BYTES_MAX: usize = 4 << 20;
 
 /// Why a partition stands still while the others go on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,11 +36,16 @@ pub(super) struct Partition {
     /// Records decided since, and what became of them.
     decided: usize,
     outcomes: Vec<(u64, Outcome)>,
+    /// Where the output of each begins.
+    marks: Vec<Mark>,
+    /// Bytes of what they led to.
+    bytes: usize,
+    replies: Replies,
     /// Spans of some of them.
     spans: Vec<Span>,
     /// What to take when the task itself is broken.
     last: Option<(Output, Progress)>,
-    spare: Option<Output>,
+    spare: Option<(Output, Vec<Mark>)>,
     pub(super) events_since_snapshot: u64,
     pub(super) ticked: Option<std::time::Duration>,
     /// It waits for a schema, or to be started again.
@@ -50,6 +59,7 @@ pub(super) struct Partition {
 pub(super) struct Carried {
     pub(super) epoch: u64,
     pub(super) outcomes: Vec<(u64, Outcome)>,
+    pub(super) marks: Vec<Mark>,
     pub(super) spans: Vec<Span>,
     /// The state after the part, if it is to be kept.
     pub(super) snapshot: Option<Vec<u8>>,
@@ -63,6 +73,9 @@ impl Partition {
             taken: committed,
             decided: 0,
             outcomes: Vec::new(),
+            marks: Vec::new(),
+            bytes: 0,
+            replies: Replies::default(),
             spans: Vec::new(),
             last: None,
             spare: None,
@@ -90,6 +103,11 @@ impl Partition {
         self.decided
     }
 
+    /// Bytes of what is decided and not taken.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// What became of a record, if it is remembered.
     pub(super) fn outcome_of(&self, offset: u64) -> Option<Outcome> {
         self.outcomes.last().filter(|(of, _)| *of == offset).map(|(_, outcome)| *outcome)
@@ -106,10 +124,10 @@ impl Partition {
         record: &Record<'_>,
         remember: bool,
     ) -> Result<bool, UnknownSchema> {
-        let before = (Lengths::of(self.task.output()), self.task.progress());
+        let before = Mark::of(&mut self.task);
         match catch_unwind(AssertUnwindSafe(|| self.task.process(record))) {
             Ok(Ok(outcome)) => {
-                self.note(record.offset, outcome, remember);
+                self.note(record.offset, outcome, remember, before);
                 Ok(true)
             }
             Ok(Err(unknown)) => Err(unknown),
@@ -128,12 +146,12 @@ impl Partition {
         cause: &str,
         remember: bool,
     ) -> bool {
-        let before = (Lengths::of(self.task.output()), self.task.progress());
+        let before = Mark::of(&mut self.task);
         // Timers fire before it.
         let park = || self.task.park(record, kind, cause.to_owned());
         match catch_unwind(AssertUnwindSafe(park)) {
             Ok(outcome) => {
-                self.note(record.offset, outcome, remember);
+                self.note(record.offset, outcome, remember, before);
                 true
             }
             Err(panic) => {
@@ -143,10 +161,27 @@ impl Partition {
         }
     }
 
+    /// Parks a record by its position and the hash of its value alone: what it leads to, the log
+    /// does not take.
+    pub(super) fn set_aside(&mut self, record: &Record<'_>, remember: bool) -> bool {
+        let value = record.value.unwrap_or_default();
+        let cause = format!(
+            "the log does not take what it leads to: a record is larger than its topic's max.message.bytes; it is kept in the topic of commands alone, {} bytes of hash {:016x}",
+            value.len(),
+            xxh3_64(value)
+        );
+        let bare = Record { key: None, value: None, headers: &[], ..*record };
+        self.park(&bare, ParkedKind::TooLarge, &cause, remember)
+    }
+
     #[inline]
-    fn note(&mut self, offset: u64, outcome: Option<Outcome>, remember: bool) {
+    fn note(&mut self, offset: u64, outcome: Option<Outcome>, remember: bool, before: Mark) {
         let Some(outcome) = outcome else { return };
         self.decided += 1;
+        self.marks.push(before);
+        let output = self.task.output();
+        self.bytes = output.events.bytes() + output.commands.bytes() + output.parked.bytes();
+        self.bytes += self.replies.bytes_of(&output.replies);
         if remember {
             self.outcomes.push((offset, outcome));
         }
@@ -158,7 +193,7 @@ impl Partition {
         &mut self,
         offset: u64,
         panic: &(dyn Any + Send),
-        (lengths, progress): (Lengths, Progress),
+        Mark { begins: lengths, progress }: Mark,
     ) {
         let mut output = std::mem::take(self.task.output());
         lengths.cut(&mut output);
@@ -173,11 +208,14 @@ impl Partition {
             return None;
         }
         self.decided = 0;
+        self.bytes = 0;
+        self.replies = Replies::default();
+        let (spare, spare_marks) = self.spare.take().unwrap_or_default();
+        let marks = std::mem::replace(&mut self.marks, spare_marks);
         let mut snapshot = None;
         let (output, after) = match self.last.take() {
             Some(last) => last,
             None => {
-                let spare = self.spare.take().unwrap_or_default();
                 let output = std::mem::replace(self.task.output(), spare);
                 self.events_since_snapshot += output.events.len() as u64;
                 if snapshot_events > 0 && self.events_since_snapshot >= snapshot_events {
@@ -194,14 +232,91 @@ impl Partition {
         let outcomes = std::mem::take(&mut self.outcomes);
         let spans = std::mem::take(&mut self.spans);
         let part = Part { partition, before, after: Some(after), output };
-        Some((part, Carried { epoch: self.epoch, outcomes, spans, snapshot }))
+        Some((part, Carried { epoch: self.epoch, outcomes, marks, spans, snapshot }))
     }
 
-    /// Takes back the memory of a part that was committed.
-    pub(super) fn recycle(&mut self, mut output: Output) {
-        output.clear();
-        self.spare = Some(output);
+    /// Takes back the memory of a part that was committed, unless it is more than usual.
+    pub(super) fn recycle(&mut self, mut output: Output, mut marks: Vec<Mark>) {
+        let bytes = output.events.bytes() + output.commands.bytes() + output.parked.bytes();
+        if bytes <= SPARE_BYTES_MAX {
+            output.clear();
+            marks.clear();
+            self.spare = Some((output, marks));
+        }
     }
+}
+
+/// Bytes of replies, counted once each.
+#[derive(Debug, Default)]
+struct Replies {
+    counted: usize,
+    bytes: usize,
+}
+
+impl Replies {
+    #[inline]
+    fn bytes_of(&mut self, replies: &[Answer]) -> usize {
+        for reply in replies.get(self.counted..).unwrap_or_default() {
+            let correlation = reply.correlation_id.as_ref().map_or(0, Vec::len);
+            let key = reply.key.as_ref().map_or(0, Vec::len);
+            self.bytes += reply.value.len() + reply.headers.len() + correlation + key;
+        }
+        self.counted = replies.len();
+        self.bytes
+    }
+}
+
+/// The state of a task's output in front of a record, where a part can be taken apart.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Mark {
+    begins: Lengths,
+    progress: Progress,
+}
+
+impl Mark {
+    #[inline]
+    fn of(task: &mut Task) -> Self {
+        Self { begins: Lengths::of(task.output()), progress: task.progress() }
+    }
+}
+
+/// Takes a part apart between two of its records, in the middle; gives it back when it has one.
+#[expect(clippy::type_complexity, reason = "used once")]
+pub(super) fn halve(
+    mut part: Part,
+    mut carried: Carried,
+) -> Result<[(Part, Carried); 2], (Part, Carried)> {
+    let middle = carried.marks.len() / 2;
+    let Some(mark) = carried.marks.get(middle).copied().filter(|_| middle > 0) else {
+        return Err((part, carried));
+    };
+    let Mark { begins, progress } = mark;
+    let Output { events, commands, parked, replies } = &mut part.output;
+    let output = Output {
+        events: events.split_off(begins.events),
+        commands: commands.split_off(begins.commands),
+        parked: parked.split_off(begins.parked),
+        replies: replies.split_off(begins.replies.min(replies.len())),
+    };
+    let rest = Part { output, before: Some(progress), ..part_of(&part) };
+    part.after = Some(progress);
+    let mut marks = carried.marks.split_off(middle);
+    marks.iter_mut().for_each(|mark| mark.begins = mark.begins.behind(begins));
+    let outcomes = carried.outcomes.partition_point(|(offset, _)| *offset < progress.next_offset);
+    let beside = Carried {
+        epoch: carried.epoch,
+        outcomes: carried.outcomes.split_off(outcomes),
+        marks,
+        // Told when all of it is committed.
+        spans: std::mem::take(&mut carried.spans),
+        snapshot: carried.snapshot.take(),
+    };
+    Ok([(part, carried), (rest, beside)])
+}
+
+fn part_of(part: &Part) -> Part {
+    let Part { partition, before, after, .. } = *part;
+    Part { partition, before, after, output: Output::default() }
 }
 
 /// How many records an output had.
@@ -221,6 +336,15 @@ impl Lengths {
             commands: output.commands.len(),
             parked: output.parked.len(),
             replies: output.replies.len(),
+        }
+    }
+
+    fn behind(self, first: Self) -> Self {
+        Self {
+            events: self.events - first.events,
+            commands: self.commands - first.commands,
+            parked: self.parked - first.parked,
+            replies: self.replies - first.replies,
         }
     }
 

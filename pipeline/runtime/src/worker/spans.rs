@@ -195,6 +195,7 @@ pub(super) fn end_transaction(mut span: Span, how: Ended, spans: &Spans, clock: 
     match how {
         Ended::Committed => {}
         Ended::Aborted => span.fail("aborted: it is submitted again"),
+        Ended::Refused => span.fail("refused: it is taken apart"),
         Ended::Unknown => span.fail("nobody knows how it ended: it is found out"),
     }
     span.end(clock.now());

@@ -4,6 +4,7 @@ use bellhop_core::task::Progress;
 
 use super::hold::Held;
 use super::partition::Failure;
+use crate::log::ErrorKind;
 
 /// How a worker is doing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -40,20 +41,45 @@ pub struct AssignedStatus {
     pub held: Option<Held>,
 }
 
+/// What keeps a partition from deciding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// Which.
+    pub partition: u32,
+    /// What it does instead, and why.
+    pub what: String,
+    /// Whether it may pass by itself; otherwise somebody has to act.
+    pub passes: bool,
+}
+
 impl Status {
-    /// What keeps a partition from deciding, in words: partition and cause.
-    pub fn troubles(&self) -> impl Iterator<Item = (u32, String)> {
-        let standing = self.partitions.iter().filter_map(|it| {
-            if let Some(Failure { offset, what }) = &it.failure {
-                let at = offset.map_or_else(String::new, |offset| format!(" at command {offset}"));
-                return Some((it.partition, format!("stands still{at}: {what}")));
-            }
-            it.held.as_ref().map(|held| (it.partition, format!("waits: {}", held.why)))
+    /// What keeps partitions from deciding.
+    pub fn troubles(&self) -> impl Iterator<Item = Trouble> {
+        let failed = self.partitions.iter().filter_map(|it| {
+            let Failure { offset, what } = it.failure.as_ref()?;
+            let at = offset.map_or_else(String::new, |offset| format!(" at command {offset}"));
+            let what = format!("stands still{at}: {what}");
+            Some(Trouble { partition: it.partition, what, passes: false })
         });
+        let held = self
+            .partitions
+            .iter()
+            .filter_map(|it| it.held.as_ref().map(|held| Trouble::of(it.partition, held, "waits")));
         let coming = self.assigned.iter().filter_map(|it| {
-            let held = it.held.as_ref()?;
-            Some((it.partition, format!("is not restored and waits: {}", held.why)))
+            it.held
+                .as_ref()
+                .map(|held| Trouble::of(it.partition, held, "is not restored and waits"))
         });
-        standing.chain(coming)
+        failed.chain(held).chain(coming)
+    }
+}
+
+impl Trouble {
+    fn of(partition: u32, held: &Held, does: &str) -> Self {
+        let passes = match held.kind {
+            ErrorKind::Retry | ErrorKind::Fenced => true,
+            ErrorKind::Corrupt | ErrorKind::FixInput => false,
+        };
+        Self { partition, what: format!("{does}: {}", held.why), passes }
     }
 }

@@ -20,6 +20,8 @@ pub(super) struct Watch {
     last: Mutex<Option<(RDKafkaErrorCode, String)>>,
     /// A record was not delivered.
     failed: AtomicBool,
+    /// The brokers do not take a record, and would not take it again.
+    refused: AtomicBool,
 }
 
 impl Watch {
@@ -33,6 +35,11 @@ impl Watch {
             }
             _ => error,
         }
+    }
+
+    /// Whether the brokers have refused a record since this was asked last.
+    pub(super) fn take_refused(&self) -> bool {
+        self.refused.swap(false, Ordering::SeqCst)
     }
 
     /// Whether a record was given up. Only a producer of no transactions need ask.
@@ -67,8 +74,11 @@ impl ProducerContext for Watch {
     type DeliveryOpaque = ();
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        if let Err((error, _)) = result {
-            tracing::debug!(%error, "a record was not delivered");
+        if let Err((failed, _)) = result {
+            tracing::debug!(error = %failed, "a record was not delivered");
+            if failed.rdkafka_error_code().is_some_and(error::is_refusal) {
+                self.refused.store(true, Ordering::SeqCst);
+            }
             self.failed.store(true, Ordering::SeqCst);
         }
     }

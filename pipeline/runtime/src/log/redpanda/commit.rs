@@ -315,7 +315,7 @@ impl Committer {
         self.join();
         match self.take() {
             None => !self.under_way,
-            Some(Ok((_, Ended::Committed | Ended::Aborted))) => true,
+            Some(Ok((_, Ended::Committed | Ended::Aborted | Ended::Refused))) => true,
             Some(Ok((_, Ended::Unknown)) | Err(_)) => false,
         }
     }
@@ -401,7 +401,9 @@ impl Turn<'_> {
         if let Err(e) = self.desk.producer().begin_transaction() {
             return self.failed("begin a transaction", error::transaction(e));
         }
-        self.produce(transaction)?;
+        if let Err(ended) = self.produce(transaction) {
+            return ended;
+        }
         // While the records are on their way, so that their two round trips and those of the
         // offsets are not one after another.
         let offsets = self.offsets(transaction);
@@ -428,7 +430,9 @@ impl Turn<'_> {
     /// in between, the batch is decided or sent again.
     fn deliver(&mut self, transaction: &Transaction) -> Result<Ended, Error> {
         let until = Instant::now() + self.setup.config.transaction_timeout;
-        self.produce(transaction)?;
+        if let Err(ended) = self.produce(transaction) {
+            return ended;
+        }
         let drained = self.desk.drain(until);
         let client = self.desk.producer().client();
         if let Some((code, text)) = client.fatal_error() {
@@ -516,7 +520,8 @@ impl Turn<'_> {
         desk.commit(Instant::now() + most)
     }
 
-    fn produce(&mut self, transaction: &Transaction) -> Result<(), Error> {
+    /// Hands all records over; gives how the transaction has ended if one cannot be.
+    fn produce(&mut self, transaction: &Transaction) -> Result<(), Result<Ended, Error>> {
         let partitions = self.setup.partitions;
         for part in &transaction.parts {
             let home = part.partition;
@@ -538,7 +543,7 @@ impl Turn<'_> {
         topic: Topic,
         records: &Records,
         home: impl Fn(&[u8]) -> u32,
-    ) -> Result<(), Error> {
+    ) -> Result<(), Result<Ended, Error>> {
         let timed = topic == Topic::Commands && self.setup.timestamps == Timestamps::Create;
         let given = if timed || records.has_headers() {
             self.desk.produce_singly(
@@ -558,7 +563,7 @@ impl Turn<'_> {
     }
 
     /// Sends a reply, if its topic is there: one that is not must not stop the commands behind it.
-    fn reply(&mut self, answer: &Answer) -> Result<(), Error> {
+    fn reply(&mut self, answer: &Answer) -> Result<(), Result<Ended, Error>> {
         if !self.desk.has_topic(&answer.topic) {
             return Ok(());
         }
@@ -587,13 +592,20 @@ impl Turn<'_> {
 
     /// A record that cannot even be handed to the client: the same records would meet the same
     /// again.
-    fn refused(&self, topic: Topic, code: Code, bytes: usize) -> Error {
+    fn refused(&self, topic: Topic, code: Code, bytes: usize) -> Result<Ended, Error> {
         let name = self.setup.config.topic(topic);
         if self.setup.config.guarantee == Guarantee::ExactlyOnce {
+            if error::is_refusal(code) {
+                tracing::warn!(topic = name, bytes, "a record is larger than the client sends");
+                return match self.abort("produce a record", "it is too large")? {
+                    Ended::Aborted => Ok(Ended::Refused),
+                    ended @ (Ended::Committed | Ended::Refused | Ended::Unknown) => Ok(ended),
+                };
+            }
             let aborted = self.desk.abort(self.setup.config.transaction_timeout);
             tracing::debug!(?aborted, "a record was refused");
         }
-        error::of_code(format!("produce a record of {bytes} bytes to {name}"), code, "")
+        Err(error::of_code(format!("produce a record of {bytes} bytes to {name}"), code, ""))
     }
 
     /// What a failed call means for the transaction.
@@ -617,6 +629,7 @@ impl Turn<'_> {
     fn abort(&self, tried: &str, cause: &str) -> Result<Ended, Error> {
         tracing::debug!(tried, cause, "abort");
         match self.desk.abort(self.setup.config.transaction_timeout) {
+            Ok(Some(())) if self.desk.producer().context().take_refused() => Ok(Ended::Refused),
             Ok(Some(())) => Ok(Ended::Aborted),
             Ok(None) => Ok(Ended::Unknown),
             Err(failed) if error::kind_of(failed.code) == ErrorKind::Fenced => {

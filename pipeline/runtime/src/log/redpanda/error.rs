@@ -47,6 +47,11 @@ pub(super) fn kind_of(code: Code) -> ErrorKind {
     }
 }
 
+/// Whether the brokers do not take a record and would not take it again.
+pub(super) fn is_refusal(code: Code) -> bool {
+    matches!(code, Code::MessageSizeTooLarge | Code::InvalidRecord)
+}
+
 /// What to do next, in words.
 fn hint(code: Code) -> &'static str {
     match code {

@@ -412,9 +412,10 @@ impl Log for Member {
         };
         // What else the bell has rung for is looked for by the next poll.
         self.group.bell.ring();
-        self.uncertain = !matches!(done, Ok((_, Ended::Committed | Ended::Aborted)));
+        self.uncertain =
+            !matches!(done, Ok((_, Ended::Committed | Ended::Aborted | Ended::Refused)));
         let (transaction, ended) = done?;
-        if ended == Ended::Aborted {
+        if matches!(ended, Ended::Aborted | Ended::Refused) {
             self.group.set_stale();
             if self.group.is_lost() {
                 tracing::debug!("aborted: the broker has thrown this worker out");

@@ -27,6 +27,9 @@ pub struct Faults {
     /// A snapshot is not saved, torn, unreadable, damaged, or that of another time.
     pub snapshot: u32,
 
+    /// Bytes of the largest record that a transaction may have, not a rate; 0 takes any.
+    pub record_bytes_max: u32,
+
     /// Partitions are dealt out anew.
     pub rebalance: u32,
     /// A member loses what it owns and learns it by its next poll.
@@ -89,6 +92,7 @@ impl Faults {
         duplicate: 0,
         append: 0,
         snapshot: 0,
+        record_bytes_max: 0,
         rebalance: 0,
         lost: 0,
         fenced: 0,
@@ -121,6 +125,7 @@ impl Faults {
             duplicate: rate(500),
             append: rate(300),
             snapshot: rate(1_000),
+            record_bytes_max: 0,
             rebalance: rate(400),
             lost: rate(300),
             fenced: rate(150),

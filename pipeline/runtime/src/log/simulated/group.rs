@@ -239,6 +239,11 @@ impl Group {
         open.transaction.take()
     }
 
+    /// What a member has submitted and was not given back.
+    pub(super) fn submitted(&self, member: usize) -> Option<&Transaction> {
+        self.members[member].open.as_ref()?.transaction.as_ref()
+    }
+
     pub(super) fn has_transaction(&self, member: usize) -> bool {
         self.members[member].open.as_ref().is_some_and(|open| !open.unknown)
     }

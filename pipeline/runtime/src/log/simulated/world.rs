@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bellhop_core::message::Position;
+use bellhop_core::outcome::Output;
 use bellhop_core::partition::partition_of;
 use bellhop_core::record::Records;
 use bellhop_core::task::Progress;
@@ -328,7 +329,10 @@ impl World {
         if stale {
             *self.accidents.entry("zombie").or_default() += 1;
         }
-        let ended = if stale || self.strikes("aborted", self.faults.aborted) {
+        let refused = !stale && self.refuses(member);
+        let ended = if refused {
+            Ended::Refused
+        } else if stale || self.strikes("aborted", self.faults.aborted) {
             Ended::Aborted
         } else if self.strikes("unknown", self.faults.unknown) {
             Ended::Unknown
@@ -337,7 +341,7 @@ impl World {
         };
         let transaction = match ended {
             Ended::Unknown => self.group.forget(member),
-            Ended::Committed | Ended::Aborted => {
+            Ended::Committed | Ended::Aborted | Ended::Refused => {
                 self.decide(member, ended == Ended::Committed, false)
             }
         };
@@ -347,6 +351,20 @@ impl World {
             return Err(Stop::error(ErrorKind::Retry, tried, "recover and start over"));
         }
         Ok(transaction.map(|transaction| (transaction, ended)))
+    }
+
+    /// Whether a record of a member's transaction is larger than the log takes.
+    fn refuses(&self, member: usize) -> bool {
+        let most = self.faults.record_bytes_max as usize;
+        let parts = self.group.submitted(member).map_or(&[][..], |transaction| &transaction.parts);
+        let mut outputs = parts.iter().map(|part| &part.output);
+        let is_larger = |records: &Records| {
+            records.iter().any(|record| record.key.len() + record.value.len() > most)
+        };
+        let larger = |output: &Output| {
+            is_larger(&output.events) || is_larger(&output.commands) || is_larger(&output.parked)
+        };
+        most > 0 && outputs.any(larger)
     }
 
     /// Ends a member's transaction as nobody but the coordinator knows: it is gone, or shut out, or
