@@ -14,10 +14,10 @@ use bellhop_runtime::parked;
 use bellhop_runtime::worker::Worker;
 use bellhop_tests::hands::{append, counter_in, read};
 use bellhop_tests::toy::Add;
-use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewPartitions, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use crate::house::{House, LONG, PARTITIONS, Running, shared, worker};
 
@@ -80,6 +80,30 @@ fn a_transaction_that_hangs_on_one_partition_holds_back_that_one() {
     step_until_decided(&mut worker, &house, &[TROUBLED]);
     assert_eq!(worker.status().troubles().count(), 0);
     house.check();
+}
+
+#[test]
+fn commands_that_are_deleted_before_they_are_decided_hold_back_their_partition_alone() {
+    let cluster = shared();
+    let mut house = House::new(&cluster);
+    let running = Running::start(&house.log);
+    house.send(100);
+    house.wait_decided();
+    running.stop();
+    house.send(100);
+    let last = house.sent[&TROUBLED].last().unwrap().0;
+    let mut deleted = TopicPartitionList::new();
+    let (topic, partition) = (house.config.topic(Topic::Commands), TROUBLED.cast_signed());
+    let offset = Offset::Offset(last.cast_signed());
+    deleted.add_partition_offset(&topic, partition, offset).unwrap();
+    wait(admin(&house).delete_records(&deleted, &AdminOptions::new())).unwrap();
+    let mut worker = worker(&house.log);
+    step_until_decided(&mut worker, &house, &others());
+    house.send(100);
+    step_until_decided(&mut worker, &house, &others());
+    let why = why(&worker, TROUBLED);
+    assert!(why.contains("are deleted and were not decided"), "{why}");
+    assert!(why.contains(&format!("move the group's offset to {last}")), "{why}");
 }
 
 fn admin(house: &House) -> AdminClient<DefaultClientContext> {

@@ -432,9 +432,6 @@ impl Worker {
 impl Drop for Worker {
     fn drop(&mut self) {
         self.unassign_all();
-        if let Some(standby) = &self.standby {
-            self.partitions.keys().for_each(|partition| standby.leave(*partition, None));
-        }
     }
 }
 

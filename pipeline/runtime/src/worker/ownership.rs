@@ -204,8 +204,10 @@ impl Worker {
             let tracer = self.spans.as_ref().map(|spans| (spans.clone(), self.clock.clone()));
             coming.takeover = tracer.map(|(spans, clock)| Takeover::begin(spans, clock, id));
         }
-        self.drop_partition(id);
-        self.assignments.set(id, &self.name, AssignmentState::Restoring);
+        self.drop_state(id);
+        if coming.held.is_none() {
+            self.assignments.set(id, &self.name, AssignmentState::Restoring);
+        }
         let committed = self.log.committed(id)?;
         let of = self.log.end(Topic::Events, id)?;
         if let Some(takeover) = &mut coming.takeover {
@@ -318,6 +320,9 @@ impl Worker {
     pub(super) fn unassign_all(&self) {
         for id in self.partitions.keys().chain(self.assigned.0.keys()) {
             self.assignments.remove(*id, &self.name);
+            if let Some(standby) = &self.standby {
+                standby.leave(*id, None);
+            }
         }
     }
 
@@ -333,9 +338,6 @@ impl Worker {
     /// give records, of which nobody holds the state.
     pub(super) fn rejoin(&mut self) -> Result<(), Error> {
         self.fenced = true;
-        if let Some(standby) = &self.standby {
-            self.partitions.keys().for_each(|partition| standby.leave(*partition, None));
-        }
         self.unassign_all();
         self.partitions.clear();
         self.waiting.clear();

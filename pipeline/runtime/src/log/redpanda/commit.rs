@@ -444,7 +444,8 @@ impl Turn<'_> {
         if !drained || self.desk.producer().context().has_failed() {
             tracing::warn!("a batch is not delivered: it is sent again");
             self.desk.producer().purge(PurgeConfig::default().queue().inflight());
-            return Ok(Ended::Unknown);
+            let refused = self.desk.producer().context().take_refused();
+            return Ok(if refused { Ended::Refused } else { Ended::Unknown });
         }
         let marks: Vec<_> = transaction
             .parts

@@ -38,6 +38,9 @@ const PROMPT: Duration = Duration::from_secs(10);
 /// How often librdkafka is asked though it has said nothing.
 const ASK: Duration = Duration::from_secs(1);
 
+/// How often a client that is refused, after it had been let in, is spoken of.
+const SAY_AGAIN: Duration = Duration::from_secs(10);
+
 /// How long after a revocation the assignment that belongs to it is waited for.
 const FOLLOWS: Duration = Duration::from_millis(100);
 
@@ -152,6 +155,12 @@ pub(super) struct Group {
     /// When librdkafka was last asked: a member that does not ask for `max.poll.interval.ms` is
     /// thrown out of the group.
     asked: Cell<Instant>,
+    /// Partitions that cannot be read from where they are, to be started anew.
+    broken: Vec<u32>,
+    /// The brokers have let this member in: what they refuse later is tried until they let it again.
+    let_in: bool,
+    /// When a refusal was last spoken of.
+    said: Option<Instant>,
     /// Something of the group may have changed since the metadata was taken.
     stale: bool,
     pub(super) bell: Arc<Bell>,
@@ -187,6 +196,9 @@ impl Group {
             released: Vec::new(),
             metadata: None,
             asked: Cell::new(Instant::now()),
+            broken: Vec::new(),
+            let_in: false,
+            said: None,
             stale: true,
             bell,
             records,
@@ -206,6 +218,24 @@ impl Group {
     /// Who this member was when it last heard of its partitions.
     pub(super) fn metadata(&self) -> Option<Arc<GroupMetadata>> {
         self.metadata.clone()
+    }
+
+    /// Whether the brokers have ever let this member in.
+    pub(super) fn is_let_in(&self) -> bool {
+        self.let_in
+    }
+
+    /// An error that somebody has to act on: told, and tried on, by a member that was let in before.
+    fn refused(&mut self, error: Error) -> Result<(), Error> {
+        if !self.let_in {
+            return Err(error);
+        }
+        if self.said.is_none_or(|said| said.elapsed() >= SAY_AGAIN) {
+            self.said = Some(Instant::now());
+            let error: &dyn std::error::Error = &error;
+            tracing::error!(error, "the brokers refuse this worker now: it goes on to try");
+        }
+        Ok(())
     }
 
     /// The metadata is taken anew by the next poll.
@@ -252,6 +282,11 @@ impl Group {
             }
             if let Some(batch) = self.next_batch(records_max)? {
                 return Ok(Polled::Batch(batch));
+            }
+            if !self.broken.is_empty() {
+                let broken = std::mem::take(&mut self.broken);
+                self.stop(&broken)?;
+                return Ok(Polled::Assigned(broken));
             }
             let kept = self.consumer.context().kept_until();
             let wake = kept.map_or(until, |kept| kept.min(until));
@@ -307,7 +342,7 @@ impl Group {
                         ErrorKind::Retry | ErrorKind::Fenced => {
                             tracing::debug!(%error, text, "the group");
                         }
-                        ErrorKind::Corrupt | ErrorKind::FixInput => return Err(error),
+                        ErrorKind::Corrupt | ErrorKind::FixInput => self.refused(error)?,
                     }
                 }
             }
@@ -319,6 +354,7 @@ impl Group {
         let now = GroupMetadata::of(self.consumer.client().native_ptr());
         // Not a member at the moment: what was known before is refused by the broker, as it must.
         if let Some(now) = now.filter(|now| now.generation() >= 0) {
+            self.let_in = true;
             self.metadata = Some(Arc::new(now));
             self.stale = false;
         }
@@ -455,7 +491,7 @@ impl Group {
 
     /// Takes what has come, a batch for each run of records of one partition.
     fn fetch(&mut self, most: usize) -> Result<(), Error> {
-        let Self { records, owned, ready, topic, .. } = self;
+        let Self { records, owned, ready, topic, broken, .. } = self;
         let mut run: Option<(u32, Builder)> = None;
         let mut failed = None;
         records.consume(Duration::ZERO, most, |consumed| match consumed {
@@ -479,18 +515,22 @@ impl Group {
             Consumed::Failed(partition, code, text) => {
                 let tried = format!("read {topic}, partition {partition}");
                 let error = error::of_code(tried, code, &text);
-                match error.kind {
-                    ErrorKind::Retry | ErrorKind::Fenced => {
+                match (error.kind, code) {
+                    (ErrorKind::Retry | ErrorKind::Fenced, _) => {
                         tracing::debug!(partition, %error, text, "reading goes on");
                     }
-                    ErrorKind::Corrupt | ErrorKind::FixInput => failed = Some(error),
+                    (_, Code::AutoOffsetReset | Code::OffsetOutOfRange) => {
+                        tracing::debug!(partition, %error, text, "start anew");
+                        broken.push(partition);
+                    }
+                    (ErrorKind::Corrupt | ErrorKind::FixInput, _) => failed = Some(error),
                 }
             }
         });
         if let Some((of, builder)) = run {
             ready.push_back(builder.finish(of));
         }
-        failed.map_or(Ok(()), Err)
+        failed.map_or(Ok(()), |error| self.refused(error))
     }
 
     /// Commits offsets of owned partitions, at once, as the member that this is.
@@ -564,6 +604,29 @@ impl Drop for Group {
         }
         for error in answers.into_iter().filter_map(Result::err) {
             tracing::debug!(%error, "leave the group");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::redpanda::Config;
+
+    #[test]
+    fn a_refusal_ends_a_member_that_was_never_let_in_and_no_other() {
+        let config = Config::new("127.0.0.1:9", "http://127.0.0.1:9").member("group", None);
+        let mut group = Group::join(&config, "topic").unwrap();
+        for code in [Code::Authentication, Code::SSL, Code::TopicAuthorizationFailed] {
+            let refusal = || Change::Failed(code, "no".to_owned());
+            group.let_in = false;
+            group.consumer.context().push(refusal());
+            let error = group.poll(1, Duration::ZERO, || false).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::FixInput, "{error}");
+            group.let_in = true;
+            group.consumer.context().push(refusal());
+            let polled = group.poll(1, Duration::ZERO, || false).unwrap();
+            assert!(matches!(polled, Polled::Idle), "{polled:?}");
         }
     }
 }

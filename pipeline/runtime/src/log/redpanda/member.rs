@@ -246,6 +246,17 @@ impl Member {
         }
     }
 
+    /// What brokers refuse to a member that they had let in (a right, a certificate, a password that
+    /// is being changed), they may allow again: it is tried until then.
+    fn soften<T>(&self, tried: Result<T, Error>) -> Result<T, Error> {
+        tried.map_err(|mut error| {
+            if error.kind == ErrorKind::FixInput && self.group.is_let_in() {
+                error.kind = ErrorKind::Retry;
+            }
+            error
+        })
+    }
+
     fn forget(&mut self, partitions: &[u32]) {
         self.known.retain(|partition, _| !partitions.contains(partition));
     }
@@ -343,7 +354,7 @@ impl Log for Member {
                 return Err(error::fix(
                     format!("go on at offset {next_offset} of {topic}, partition {partition}"),
                     format!(
-                        "its records before {low} are deleted and were not decided: the topic's retention is shorter than bellhop was down; move the group's offset to {low} to go on without them"
+                        "its records before {low} are deleted and were not decided: the topic's retention is shorter than bellhop was down; to go on without them, stop all workers, move the group's offset to {low} and start them"
                     ),
                 ));
             }
@@ -414,7 +425,7 @@ impl Log for Member {
         self.group.bell.ring();
         self.uncertain =
             !matches!(done, Ok((_, Ended::Committed | Ended::Aborted | Ended::Refused)));
-        let (transaction, ended) = done?;
+        let (transaction, ended) = self.soften(done)?;
         if matches!(ended, Ended::Aborted | Ended::Refused) {
             self.group.set_stale();
             if self.group.is_lost() {
@@ -427,7 +438,8 @@ impl Log for Member {
     fn recover(&mut self) -> Result<(), Error> {
         // The old ones first: they must not be heard any more.
         self.commit = None;
-        self.make_producers()?;
+        let made = self.make_producers();
+        self.soften(made)?;
         self.uncertain = false;
         Ok(())
     }
