@@ -105,10 +105,10 @@ fn temporary(path: &Path) -> PathBuf {
 
 fn without_zones(schema: &SchemaRef) -> SchemaRef {
     let fields = schema.fields().iter().map(|field| {
-        let data_type = match field.data_type() {
-            DataType::Timestamp(unit, Some(_)) => DataType::Timestamp(*unit, None),
-            other => other.clone(),
-        };
+        let mut data_type = field.data_type().clone();
+        if let DataType::Timestamp(unit, Some(_)) = data_type {
+            data_type = DataType::Timestamp(unit, None);
+        }
         // What a query promises never to be null may be so behind an outer join.
         Field::new(field.name(), data_type, true)
     });

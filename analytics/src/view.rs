@@ -37,9 +37,10 @@ pub(crate) fn register(
     let schema = rows.schema();
     let columns = schema.fields().iter().map(|field| {
         let column = ident(field.name());
-        match field.data_type() {
-            DataType::FixedSizeBinary(_) => id_text.call(vec![column]).alias(field.name()),
-            _ => column,
+        if matches!(field.data_type(), DataType::FixedSizeBinary(_)) {
+            id_text.call(vec![column]).alias(field.name())
+        } else {
+            column
         }
     });
     let columns: Vec<Expr> = columns.collect();
