@@ -36,6 +36,9 @@ impl Reader for OneEvent {
         assert_eq!(id, NEWER);
         Ok(Lookup::Known(self.schema.clone()))
     }
+    fn first(&mut self, _: Topic, _: u32) -> Result<u64, Error> {
+        Ok(0)
+    }
     fn end(&mut self, topic: Topic, _: u32) -> Result<u64, Error> {
         Ok(u64::from(topic == Topic::Events))
     }
