@@ -279,6 +279,9 @@ impl Fold<'_> {
                 Event::ReservationCreated(it) => (it.property_id, &it.country, &it.lines),
                 Event::ReservationCancelled(it) => (it.property_id, &it.country, &it.released),
                 Event::ReservationNoShow(it) => (it.property_id, &it.country, &it.released),
+                Event::ReservationCheckedIn(it) if !it.reinstated.is_empty() => {
+                    (it.property_id, &it.country, &it.reinstated)
+                }
                 _ => continue,
             };
             let arrival = lines.iter().map(|line| line.arrival).min();
@@ -305,6 +308,7 @@ impl Fold<'_> {
                     cell.nights += f64::from(departure.0 - arrival.0);
                 }
                 Event::ReservationCancelled(_) => cell.cancelled += 1.0,
+                Event::ReservationCheckedIn(_) => cell.no_show -= 1.0,
                 _ => cell.no_show += 1.0,
             }
         }
@@ -358,13 +362,15 @@ fn changes(event: &Event) -> Vec<(f64, &Line, PropertyId, Option<&str>)> {
         Event::ReservationNoShow(it) => {
             it.released.iter().map(|l| (-1.0, l, it.property_id, it.country.as_deref())).collect()
         }
+        Event::ReservationCheckedIn(it) => {
+            let taken = it.reinstated.iter().chain(&it.added);
+            taken.map(|line| (1.0, line, it.property_id, it.country.as_deref())).collect()
+        }
+        Event::ReservationExtended(it) => {
+            it.extended.iter().map(|l| (1.0, l, it.property_id, it.country.as_deref())).collect()
+        }
         Event::ReservationCheckedOut(it) => {
-            let released = it.released.iter().map(|line| (-1.0, line));
-            let overstayed = it.overstayed.iter().map(|line| (1.0, line));
-            released
-                .chain(overstayed)
-                .map(|(sign, line)| (sign, line, it.property_id, it.country.as_deref()))
-                .collect()
+            it.released.iter().map(|l| (-1.0, l, it.property_id, it.country.as_deref())).collect()
         }
         // A move changes the product that is held, never the one that was sold.
         _ => Vec::new(),
@@ -402,6 +408,8 @@ fn business_date(known: &Known) -> Night {
         Event::ReservationCreated(it) => it.business_date,
         Event::ReservationCancelled(it) => it.business_date,
         Event::ReservationCheckedIn(it) => it.business_date,
+        Event::ReservationMoved(it) => it.business_date,
+        Event::ReservationExtended(it) => it.business_date,
         Event::ReservationCheckedOut(it) => it.business_date,
         Event::ReservationNoShow(it) => it.business_date,
         Event::ReservationRejected(it) => it.business_date.unwrap_or(utc),

@@ -7,7 +7,7 @@ use bellhop_core::record::frame;
 use bellhop_core::topology::Wire;
 use bellhop_schemas::command::{
     CancelReservation, CheckIn, CheckOut, CreateReservation, DefineProduct, DefineProperty,
-    MarkNoShow, SetOverbooking, SetPhysicalCount,
+    MarkNoShow, MoveReservation, SetOverbooking, SetPhysicalCount,
 };
 use bellhop_schemas::ids::PropertyId;
 use serde_json::{Map, Value};
@@ -73,6 +73,7 @@ any_command!(
     CreateReservation,
     CancelReservation,
     CheckIn,
+    MoveReservation,
     CheckOut,
     MarkNoShow,
 );

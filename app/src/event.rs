@@ -5,14 +5,16 @@ use bellhop_core::avro::{Avro as _, Reader};
 use bellhop_core::engine::{CommandAcknowledged, CommandConflicted, EngineRecord as _, Genesis};
 use bellhop_core::message::{Message as _, Meta};
 use bellhop_core::rules::{Rules, RulesChanged};
+use bellhop_schemas::command::Acceptance;
 use bellhop_schemas::event::{
     CatalogRejected, OverbookingLimitChanged, PhysicalCountChanged, ProductDefined,
     PropertyDefined, ReservationCancelled, ReservationCheckedIn, ReservationCheckedOut,
-    ReservationCreated, ReservationNoShow, ReservationRejected,
+    ReservationCreated, ReservationExtended, ReservationMoved, ReservationNoShow,
+    ReservationRejected,
 };
 use bellhop_schemas::ids::{PropertyId, ReservationId};
 use bellhop_schemas::reason::{Alternative, Reason};
-use bellhop_schemas::stay::{Line, OversoldNight, SupplyChange};
+use bellhop_schemas::stay::{Line, LineMove, OversoldNight, SupplyChange};
 
 use crate::words;
 
@@ -70,6 +72,8 @@ any_event!(
     ReservationCreated,
     ReservationCancelled,
     ReservationCheckedIn,
+    ReservationMoved,
+    ReservationExtended,
     ReservationCheckedOut,
     ReservationNoShow,
     ReservationRejected,
@@ -87,6 +91,8 @@ impl AnyEvent {
             Self::ReservationCreated(event) => Some(event.reservation_id),
             Self::ReservationCancelled(event) => Some(event.reservation_id),
             Self::ReservationCheckedIn(event) => Some(event.reservation_id),
+            Self::ReservationMoved(event) => Some(event.reservation_id),
+            Self::ReservationExtended(event) => Some(event.reservation_id),
             Self::ReservationCheckedOut(event) => Some(event.reservation_id),
             Self::ReservationNoShow(event) => Some(event.reservation_id),
             Self::ReservationRejected(event) => event.reservation_id,
@@ -108,6 +114,8 @@ impl AnyEvent {
             Self::ReservationCreated(event) => Some(&event.confirmation_number),
             Self::ReservationCancelled(event) => Some(&event.confirmation_number),
             Self::ReservationCheckedIn(event) => Some(&event.confirmation_number),
+            Self::ReservationMoved(event) => Some(&event.confirmation_number),
+            Self::ReservationExtended(event) => Some(&event.confirmation_number),
             Self::ReservationCheckedOut(event) => Some(&event.confirmation_number),
             Self::ReservationNoShow(event) => Some(&event.confirmation_number),
             Self::ReservationRejected(_)
@@ -135,6 +143,8 @@ impl AnyEvent {
             | Self::ReservationCreated(_)
             | Self::ReservationCancelled(_)
             | Self::ReservationCheckedIn(_)
+            | Self::ReservationMoved(_)
+            | Self::ReservationExtended(_)
             | Self::ReservationCheckedOut(_)
             | Self::ReservationNoShow(_)
             | Self::Genesis(_)
@@ -172,23 +182,36 @@ impl AnyEvent {
                 words.push(format!("{of}: {}", supply("overbooking allowance", &event.changes)));
                 say_oversold(&event.oversold, &mut words);
             }
-            Self::ReservationCreated(event) => words.extend(event.lines.iter().map(words::line)),
+            Self::ReservationCreated(event) => {
+                words.extend(event.lines.iter().map(words::line));
+                if event.acceptance == Acceptance::AlreadySold {
+                    words.push("sold elsewhere already".to_owned());
+                }
+                say_oversold(&event.oversold, &mut words);
+            }
             Self::ReservationCancelled(event) => {
                 let cause = event.cause.as_ref().map(|cause| format!("because of {cause}"));
                 words.extend(cause);
                 words.extend(event.released.iter().map(|line| gives_back(line, "gives back")));
             }
             Self::ReservationCheckedIn(event) => {
-                for change in &event.moved {
-                    let Line { number, product, nights, .. } = &change.after;
-                    let held = nights.first().map_or("?", |at| change.after.held(at).as_str());
-                    words.push(format!("line {number} sold as {product} moves to {held}"));
-                }
+                let (back, early) = ("takes back", "comes early:");
+                words.extend(event.reinstated.iter().map(|line| held_nights(line, back)));
+                words.extend(event.moves.iter().map(moves));
+                words.extend(event.added.iter().map(|line| held_nights(line, early)));
+                say_oversold(&event.oversold, &mut words);
+            }
+            Self::ReservationMoved(event) => {
+                words.extend(event.moves.iter().map(moves));
+                say_oversold(&event.oversold, &mut words);
+            }
+            Self::ReservationExtended(event) => {
+                words.extend(event.extended.iter().map(|line| held_nights(line, "stays on:")));
                 say_oversold(&event.oversold, &mut words);
             }
             Self::ReservationCheckedOut(event) => {
-                words.extend(event.released.iter().map(|line| gives_back(line, "leaves early:")));
-                words.extend(event.overstayed.iter().map(|line| gives_back(line, "stayed on:")));
+                words.extend(event.released.iter().map(|line| held_nights(line, "leaves early:")));
+                words.extend(event.day_use.iter().map(|line| gives_back(line, "was")));
                 say_oversold(&event.oversold, &mut words);
             }
             Self::ReservationNoShow(event) => {
@@ -239,6 +262,20 @@ impl AnyEvent {
 
 fn gives_back(line: &Line, what: &str) -> String {
     format!("{what} {}", words::line(line))
+}
+
+/// The nights that a change is about, whatever the line was booked for.
+fn held_nights(line: &Line, what: &str) -> String {
+    let (Some(first), Some(last)) = (line.nights.first(), line.nights.last()) else {
+        return format!("{what} {}", words::line(line));
+    };
+    let (arrival, departure) = (first.night, last.night.plus(1));
+    format!("{what} {}", words::line(&Line { arrival, departure, ..line.clone() }))
+}
+
+fn moves(change: &LineMove) -> String {
+    let LineMove { line, held } = change;
+    format!("line {} sold as {} moves to {held}", line.number, line.product)
 }
 
 fn say_oversold(nights: &[OversoldNight], words: &mut Vec<String>) {

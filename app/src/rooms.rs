@@ -8,9 +8,10 @@ use std::collections::{BTreeMap, HashMap};
 use bellhop_core::store::Store;
 use bellhop_handlers::state::calendar::Calendar;
 use bellhop_handlers::state::inventory::Inventory;
+use bellhop_schemas::command::Acceptance;
 use bellhop_schemas::ids::{ProductCode, PropertyId};
 use bellhop_schemas::night::Night;
-use bellhop_schemas::stay::{Line, SupplyChange};
+use bellhop_schemas::stay::{Line, LineMove, SupplyChange};
 
 use crate::event::AnyEvent;
 
@@ -40,6 +41,8 @@ struct Counts {
     /// Whether its units count in the house's.
     statistics: bool,
     sold: BTreeMap<Night, Sold>,
+    /// The same for the uses of days.
+    day_uses: BTreeMap<Night, Sold>,
     /// In the order of the events: the last one that covers a night holds.
     physical: Vec<SupplyChange>,
     allowance: Vec<SupplyChange>,
@@ -95,7 +98,9 @@ impl Rooms {
             }
             AnyEvent::ReservationCreated(event) => {
                 self.add(event.property_id, offset, &event.lines, 1);
-                return self.oversold(event.property_id, offset, &event.lines);
+                if event.acceptance == Acceptance::Request {
+                    return self.oversold(event.property_id, offset, &event.lines);
+                }
             }
             AnyEvent::ReservationCancelled(event) => {
                 self.add(event.property_id, offset, &event.released, -1);
@@ -104,14 +109,19 @@ impl Rooms {
                 self.add(event.property_id, offset, &event.released, -1);
             }
             AnyEvent::ReservationCheckedIn(event) => {
-                for moved in &event.moved {
-                    self.add(event.property_id, offset, std::slice::from_ref(&moved.before), -1);
-                    self.add(event.property_id, offset, std::slice::from_ref(&moved.after), 1);
-                }
+                self.add(event.property_id, offset, &event.reinstated, 1);
+                self.shift(event.property_id, offset, &event.moves);
+                self.add(event.property_id, offset, &event.added, 1);
+            }
+            AnyEvent::ReservationMoved(event) => {
+                self.shift(event.property_id, offset, &event.moves);
+            }
+            AnyEvent::ReservationExtended(event) => {
+                self.add(event.property_id, offset, &event.extended, 1);
             }
             AnyEvent::ReservationCheckedOut(event) => {
                 self.add(event.property_id, offset, &event.released, -1);
-                self.add(event.property_id, offset, &event.overstayed, 1);
+                self.add(event.property_id, offset, &event.day_use, 1);
             }
             AnyEvent::ReservationRejected(_)
             | AnyEvent::CatalogRejected(_)
@@ -129,19 +139,50 @@ impl Rooms {
 
     fn add(&mut self, property: PropertyId, offset: u64, lines: &[Line], sign: i64) {
         for line in lines {
+            let units = sign * i64::from(line.units);
             for night in &line.nights {
-                self.changes += 1;
-                let units = sign * i64::from(line.units);
-                let change = |counts: &mut Counts| {
-                    let sold = counts.sold.entry(night.night).or_default();
-                    *sold = Sold { units: sold.units + units, offset };
-                };
-                let counts = self.counts(property, Some(line.held(night)));
-                change(counts);
-                if counts.statistics {
-                    change(self.counts(property, None));
+                self.change(property, line.held(night), units, offset, |counts| {
+                    counts.sold.entry(night.night).or_default()
+                });
+            }
+            if line.is_day_use() {
+                self.change(property, &line.product, units, offset, |counts| {
+                    counts.day_uses.entry(line.arrival).or_default()
+                });
+            }
+        }
+    }
+
+    fn shift(&mut self, property: PropertyId, offset: u64, moves: &[LineMove]) {
+        for LineMove { line, held } in moves {
+            for night in &line.nights {
+                let units = i64::from(line.units);
+                for (product, units) in [(line.held(night), -units), (held, units)] {
+                    self.change(property, product, units, offset, |counts| {
+                        counts.sold.entry(night.night).or_default()
+                    });
                 }
             }
+        }
+    }
+
+    fn change(
+        &mut self,
+        property: PropertyId,
+        product: &ProductCode,
+        units: i64,
+        offset: u64,
+        sold: impl Fn(&mut Counts) -> &mut Sold,
+    ) {
+        self.changes += 1;
+        let change = |counts: &mut Counts| {
+            let sold = sold(counts);
+            *sold = Sold { units: sold.units + units, offset };
+        };
+        let counts = self.counts(property, Some(product));
+        change(counts);
+        if counts.statistics {
+            change(self.counts(property, None));
         }
     }
 
@@ -190,15 +231,17 @@ impl Rooms {
 
 impl Counts {
     fn compare(&self, whose: &str, calendar: &Calendar) -> Option<Difference> {
-        let mut nights: Vec<_> = self.sold.keys().copied().collect();
-        nights.extend(calendar.nights().map(|(night, _)| night));
+        let mut nights: Vec<_> = self.sold.keys().chain(self.day_uses.keys()).copied().collect();
+        nights.extend(calendar.nights().map(|(night, _)| night).chain(calendar.days()));
         nights.sort_unstable();
         nights.dedup();
         nights.into_iter().find_map(|night| {
             let cell = calendar.cell(night);
             let sold = self.sold.get(&night).copied().unwrap_or_default();
+            let day_use = self.day_uses.get(&night).copied().unwrap_or_default();
             let pairs = [
                 ("sold", i64::from(cell.sold), sold.units, sold.offset),
+                ("sold for the day", i64::from(cell.day_use), day_use.units, day_use.offset),
                 (
                     "there",
                     i64::from(cell.physical),

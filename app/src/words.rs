@@ -70,7 +70,10 @@ pub(crate) fn reason(reason: &Reason) -> String {
         Rule::NightInPast => format!("the night lies in the past{night}"),
         Rule::BeyondHorizon => format!("the night lies too far ahead{night}{numbers}"),
         Rule::ReservationExists => "the reservation id is in use already".to_owned(),
-        Rule::ExternalRefInUse => "the external reference is in use already".to_owned(),
+        Rule::ExternalRefInUse => match reason.reservation_id {
+            Some(id) => format!("the external reference is that of reservation {id}"),
+            None => "the external reference is given twice".to_owned(),
+        },
         Rule::UnknownReservation => "there is no such reservation".to_owned(),
         Rule::BadLines => format!("a reservation has 1 to 100 lines{numbers}"),
         Rule::BadUnits => format!("a line has 1 to 1,000 units{numbers}"),
@@ -89,8 +92,22 @@ pub(crate) fn reason(reason: &Reason) -> String {
         Rule::SoldOut => format!("{product} is sold out{night}{left}"),
         Rule::HouseFull => format!("the house is full{night}{left}"),
         Rule::WrongState => "the state of the reservation does not allow it".to_owned(),
-        Rule::BeforeArrival => format!("it is too early: the day of arrival has not come{night}"),
+        Rule::BeforeArrival => {
+            format!("it is too early: the arrival{night} is more than 7 nights away")
+        }
         Rule::UnknownLine => format!("the reservation has no such line (asked {asked})"),
+        Rule::TooManyNights => format!("all lines together have too many nights{numbers}"),
+        Rule::TextTooLong => format!("a text has too many bytes{numbers}"),
+        Rule::TooManyRefs => format!("a reservation has too many external references{numbers}"),
+        Rule::DayUseFull => {
+            let what = reason.product.as_ref().map_or("the house", |product| product.as_str());
+            format!("{what} has no unit free over the day{night}{left}")
+        }
+        Rule::AfterDeparture => format!("it is too late: the last departure{night} has come"),
+        Rule::NoShowTooEarly => format!(
+            "it is too early: the guest may come until the property's hour of no-shows, or the end of the business date{night}"
+        ),
+        Rule::BadNoShowHour => format!("the hour of no-shows is from 0 to 23{numbers}"),
     }
 }
 
@@ -103,7 +120,8 @@ pub(crate) fn alternative(stay: &Alternative) -> String {
 pub(crate) fn oversold(nights: &[OversoldNight]) -> String {
     let one = |night: &OversoldNight| {
         let what = night.product.as_ref().map_or("house", |product| product.as_str());
-        format!("{what} on {} by {}", night.night, night.units)
+        let use_of = if night.day_use { "the day use of " } else { "" };
+        format!("{use_of}{what} on {} by {}", night.night, night.units)
     };
     let mut words: Vec<_> = nights.iter().take(4).map(one).collect();
     if nights.len() > 4 {

@@ -10,7 +10,11 @@ pub mod create_reservation;
 pub mod cancel_reservation;
 pub mod check_in;
 pub mod check_out;
+pub mod extend_stays;
 pub mod mark_no_show;
+pub mod move_reservation;
 
 mod address;
+mod assignment;
+mod limits;
 mod supply;

@@ -52,6 +52,7 @@ pub(crate) fn define_hotel(property_id: PropertyId) -> DefineProperty {
         roll_hour: 3,
         currency: Currency::EUR,
         physical: 10,
+        no_show_hour: None,
     }
 }
 
@@ -63,6 +64,7 @@ pub(crate) fn define(product: &str, physical: i32, statistics: bool) -> DefinePr
         kind: ProductKind::Room,
         statistics,
         physical,
+        occupancy_max: None,
     }
 }
 
@@ -111,6 +113,7 @@ pub(crate) fn create(number: u128, lines: Vec<RequestedLine>) -> CreateReservati
         country: Some("PRT".into()),
         external_refs: vec![pms(&number.to_string())],
         lines,
+        acceptance: Acceptance::Request,
     }
 }
 
@@ -123,10 +126,22 @@ pub(crate) fn cancel(number: u128) -> CancelReservation {
     }
 }
 
+pub(crate) fn assign(line: u16, product: &str) -> Assignment {
+    Assignment { line, product: code(product) }
+}
+
+pub(crate) fn relocate(number: u128, assignments: &[(u16, &str)]) -> MoveReservation {
+    let assigned = assignments.iter().map(|(line, product)| assign(*line, product));
+    MoveReservation {
+        property_id: HOTEL,
+        reservation_id: Some(id(number)),
+        external_ref: None,
+        assignments: assigned.collect(),
+    }
+}
+
 pub(crate) fn arrive(number: u128, assignments: &[(u16, &str)]) -> CheckIn {
-    let assigned = assignments
-        .iter()
-        .map(|(line, product)| Assignment { line: *line, product: code(product) });
+    let assigned = assignments.iter().map(|(line, product)| assign(*line, product));
     CheckIn {
         property_id: HOTEL,
         reservation_id: Some(id(number)),
@@ -151,9 +166,9 @@ pub(crate) fn accept<C: Message>(driver: &mut Driver, command: &C) -> Sent {
     sent
 }
 
-/// The reasons of a refusal; none of an acceptance.
+/// The reasons of a refusal; none of an acceptance. What timers led to stands before.
 pub(crate) fn reasons(sent: &Sent) -> Vec<Reason> {
-    let [event] = sent.events.as_slice() else { panic!("one command, one event: {sent:?}") };
+    let Some(event) = sent.events.last() else { panic!("a command has an event: {sent:?}") };
     let catalog = event.body::<CatalogRejected>().map(|rejected| rejected.reasons);
     let reservation = event.body::<ReservationRejected>().map(|rejected| rejected.reasons);
     catalog.or(reservation).unwrap_or_default()

@@ -15,6 +15,8 @@ pub mod state;
 pub mod rejection;
 
 #[cfg(test)]
+mod bounds;
+#[cfg(test)]
 mod fixtures;
 #[cfg(test)]
 mod promises;

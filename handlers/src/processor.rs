@@ -14,3 +14,6 @@ pub mod admit_guest;
 pub mod close_cancelled;
 pub mod close_checked_out;
 pub mod close_no_show;
+pub mod extend_stay;
+pub mod free_external_refs;
+pub mod move_stay;

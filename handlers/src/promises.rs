@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bellhop_core::avro::{Avro, Reader, write_long};
-use bellhop_core::driver::{Driver, Sent};
+use bellhop_core::driver::{Driver, Sent, SentMessage};
 use bellhop_core::engine::ParkedKind;
 use bellhop_core::message::Timestamp;
 use bellhop_core::outcome::Outcome;
@@ -20,7 +20,7 @@ use bellhop_schemas::ids::*;
 use bellhop_schemas::money::{Currency, Minor};
 use bellhop_schemas::night::Night;
 use bellhop_schemas::reason::Rule;
-use bellhop_schemas::stay::{Line, OversoldNight, Price, PricedBy, RequestedLine};
+use bellhop_schemas::stay::{Line, LineMove, OversoldNight, Price, PricedBy, RequestedLine};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -30,6 +30,7 @@ use crate::fixtures::{
 };
 use crate::state::calendar::Cell;
 use crate::state::external_ref::ExternalRefs;
+use crate::state::in_house::InHouse;
 use crate::state::inventory::Inventory;
 use crate::state::property::Property;
 use crate::state::reservation::Reservation;
@@ -45,6 +46,7 @@ enum Ask {
     Cancel(CancelReservation),
     CheckIn(CheckIn),
     CheckOut(CheckOut),
+    Move(MoveReservation),
     NoShow(MarkNoShow),
     Wait(i64),
 }
@@ -106,16 +108,34 @@ fn line() -> impl Strategy<Value = RequestedLine> {
     )
 }
 
+/// Of the nights that a line may have at most.
+fn long_line() -> impl Strategy<Value = RequestedLine> {
+    (product(), price(), 0..3_i32).prop_map(|(product, price, day)| RequestedLine {
+        departure: TODAY.plus(day + 400),
+        nights: vec![price; 400],
+        ..fixtures::line(product.as_str(), 1, day, 0)
+    })
+}
+
 fn create() -> impl Strategy<Value = Ask> {
-    let refs = prop::collection::vec(0..40_u8, 0..2);
-    let lines = prop_oneof![20 => prop::collection::vec(line(), 1..4), 1 => Just(Vec::new())];
-    (property(), reservation(), refs, any::<Option<i64>>(), lines).prop_map(
-        |(property_id, reservation_id, refs, booked_at, lines)| {
+    let refs = prop_oneof![
+        30 => prop::collection::vec(0..40_u8, 0..2),
+        1 => prop::collection::vec(any::<u8>(), 21)
+    ];
+    let lines = prop_oneof![
+        20 => prop::collection::vec(line(), 1..4),
+        1 => Just(Vec::new()),
+        1 => long_line().prop_map(|line| vec![line; 11]),
+    ];
+    let odd = (any::<Option<i64>>(), 0..30_u8, 0..8_u8);
+    (property(), reservation(), refs, odd, lines).prop_map(
+        |(property_id, reservation_id, refs, (booked_at, text, fact), lines)| {
             Ask::Create(CreateReservation {
                 property_id,
                 reservation_id,
+                acceptance: if fact == 0 { Acceptance::AlreadySold } else { Acceptance::Request },
                 booked_at: booked_at.map(Timestamp),
-                guest_ref: None,
+                guest_ref: (text == 0).then(|| "x".repeat(129).into()),
                 country: Some("PRT".into()),
                 external_refs: refs.iter().map(|number| pms(&number.to_string())).collect(),
                 lines,
@@ -134,7 +154,7 @@ fn address() -> impl Strategy<Value = (PropertyId, Option<ReservationId>, Option
 
 fn follow() -> impl Strategy<Value = Ask> {
     let assignments = prop::collection::vec((0..4_u16, product()), 0..3);
-    (address(), assignments, 0..4_u8).prop_map(|(address, assignments, what)| {
+    (address(), assignments, 0..5_u8).prop_map(|(address, assignments, what)| {
         let (property_id, reservation_id, external_ref) = address;
         let assignments =
             assignments.into_iter().map(|(line, product)| Assignment { line, product }).collect();
@@ -147,6 +167,12 @@ fn follow() -> impl Strategy<Value = Ask> {
             }),
             1 => Ask::CheckIn(CheckIn { property_id, reservation_id, external_ref, assignments }),
             2 => Ask::CheckOut(CheckOut { property_id, reservation_id, external_ref }),
+            3 => Ask::Move(MoveReservation {
+                property_id,
+                reservation_id,
+                external_ref,
+                assignments,
+            }),
             _ => Ask::NoShow(MarkNoShow { property_id, reservation_id, external_ref }),
         }
     })
@@ -162,6 +188,7 @@ fn catalog() -> impl Strategy<Value = Ask> {
             0 => Ask::DefineProperty(DefineProperty {
                 roll_hour: count,
                 physical: count,
+                no_show_hour: statistics.then(|| count.saturating_mul(4)),
                 ..define_hotel(property_id)
             }),
             1 => Ask::DefineProduct(DefineProduct {
@@ -171,6 +198,7 @@ fn catalog() -> impl Strategy<Value = Ask> {
                 kind: ProductKind::Room,
                 statistics,
                 physical: count,
+                occupancy_max: statistics.then_some(count),
             }),
             2..5 => Ask::SetPhysicalCount(SetPhysicalCount {
                 property_id,
@@ -196,41 +224,58 @@ fn ask() -> impl Strategy<Value = Ask> {
     prop_oneof![40 => create(), 50 => follow(), 20 => catalog(), 15 => hours, 1 => ages]
 }
 
-type Place = (PropertyId, Option<ProductCode>, Night);
+/// A night of a product or house, or a day's use of it.
+type Place = (PropertyId, Option<ProductCode>, Night, bool);
 
 /// What is known of the world from the events.
 #[derive(Default)]
 struct Model {
     statistics: HashMap<(PropertyId, ProductCode), bool>,
-    /// Units by product and night of each reservation.
-    held: HashMap<(PropertyId, ReservationId), BTreeMap<(ProductCode, Night), i32>>,
+    /// Units by product and night of each reservation, and by day of its day uses.
+    held: HashMap<(PropertyId, ReservationId), BTreeMap<(ProductCode, Night, bool), i32>>,
 }
 
 impl Model {
     fn hold(&mut self, property: PropertyId, id: ReservationId, lines: &[Line], sign: i32) {
         let held = self.held.entry((property, id)).or_default();
         for line in lines {
+            let units = i32::from(line.units) * sign;
             for at in &line.nights {
-                *held.entry((line.held(at).clone(), at.night)).or_default() +=
-                    i32::from(line.units) * sign;
+                *held.entry((line.held(at).clone(), at.night, false)).or_default() += units;
+            }
+            if line.is_day_use() {
+                *held.entry((line.product.clone(), line.arrival, true)).or_default() += units;
             }
         }
     }
 
-    fn apply(&mut self, sent: &Sent) {
-        let [event] = sent.events.as_slice() else { panic!("one command, one event: {sent:?}") };
+    fn shift(&mut self, property: PropertyId, id: ReservationId, moves: &[LineMove]) {
+        for LineMove { line, held: to } in moves {
+            self.hold(property, id, std::slice::from_ref(line), -1);
+            let held = self.held.entry((property, id)).or_default();
+            for at in &line.nights {
+                let place = (to.clone(), at.night, false);
+                *held.entry(place).or_default() += i32::from(line.units);
+            }
+        }
+    }
+
+    fn apply(&mut self, event: &SentMessage) {
         if let Some(it) = event.body::<ProductDefined>() {
             self.statistics.insert((it.property_id, it.product), it.statistics);
         } else if let Some(it) = event.body::<ReservationCreated>() {
             self.hold(it.property_id, it.reservation_id, &it.lines, 1);
         } else if let Some(it) = event.body::<ReservationCheckedIn>() {
-            for change in it.moved {
-                self.hold(it.property_id, it.reservation_id, &[change.before], -1);
-                self.hold(it.property_id, it.reservation_id, &[change.after], 1);
-            }
+            self.hold(it.property_id, it.reservation_id, &it.reinstated, 1);
+            self.shift(it.property_id, it.reservation_id, &it.moves);
+            self.hold(it.property_id, it.reservation_id, &it.added, 1);
+        } else if let Some(it) = event.body::<ReservationMoved>() {
+            self.shift(it.property_id, it.reservation_id, &it.moves);
+        } else if let Some(it) = event.body::<ReservationExtended>() {
+            self.hold(it.property_id, it.reservation_id, &it.extended, 1);
         } else if let Some(it) = event.body::<ReservationCheckedOut>() {
             self.hold(it.property_id, it.reservation_id, &it.released, -1);
-            self.hold(it.property_id, it.reservation_id, &it.overstayed, 1);
+            self.hold(it.property_id, it.reservation_id, &it.day_use, 1);
         } else if let Some(it) = event.body::<ReservationCancelled>() {
             self.held.remove(&(it.property_id, it.reservation_id));
         } else if let Some(it) = event.body::<ReservationNoShow>() {
@@ -242,11 +287,12 @@ impl Model {
     fn sold(&self) -> BTreeMap<Place, i32> {
         let mut sold = BTreeMap::new();
         for ((property, _), held) in &self.held {
-            for ((product, night), units) in held {
+            for ((product, night, day_use), units) in held {
                 assert!(*units >= 0, "{product} on {night} is given back more than once");
-                *sold.entry((*property, Some(product.clone()), *night)).or_default() += units;
+                let place = |product| (*property, product, *night, *day_use);
+                *sold.entry(place(Some(product.clone()))).or_default() += units;
                 if self.statistics[&(*property, product.clone())] {
-                    *sold.entry((*property, None, *night)).or_default() += units;
+                    *sold.entry(place(None)).or_default() += units;
                 }
             }
         }
@@ -255,15 +301,16 @@ impl Model {
     }
 }
 
-/// The nights that any calendar has cells for.
+/// The nights that any calendar has cells for, and the days that it has uses of.
 fn cells(driver: &Driver) -> BTreeMap<Place, Cell> {
     let mut cells = BTreeMap::new();
     for (property, inventory) in driver.store::<Inventory>().sorted() {
         let products = inventory.products().iter();
         let products = products.map(|product| (Some(product.code.clone()), &product.calendar));
         for (product, calendar) in products.chain([(None, inventory.house())]) {
-            let nights = calendar.nights();
-            cells.extend(nights.map(|(night, cell)| ((*property, product.clone(), night), cell)));
+            let place = |night, day_use| (*property, product.clone(), night, day_use);
+            cells.extend(calendar.nights().map(|(night, cell)| (place(night, false), cell)));
+            cells.extend(calendar.days().map(|day| (place(day, true), calendar.cell(day))));
         }
     }
     cells
@@ -279,6 +326,7 @@ fn send(driver: &mut Driver, ask: &Ask, now: &mut i64) -> Option<Sent> {
         Ask::Cancel(command) => driver.send(command),
         Ask::CheckIn(command) => driver.send(command),
         Ask::CheckOut(command) => driver.send(command),
+        Ask::Move(command) => driver.send(command),
         Ask::NoShow(command) => driver.send(command),
         Ask::Wait(time) => {
             *now = now.saturating_add(*time);
@@ -288,43 +336,58 @@ fn send(driver: &mut Driver, ask: &Ask, now: &mut i64) -> Option<Sent> {
     })
 }
 
-/// The nights that a fact says it oversold.
-fn listed(sent: &Sent) -> Option<(PropertyId, Vec<OversoldNight>)> {
-    let event = sent.events.first()?;
+/// The nights that the facts of a command say they oversold; the last word on each.
+fn listed(sent: &Sent) -> BTreeMap<Place, i32> {
+    let mut listed = BTreeMap::new();
+    for event in &sent.events {
+        let nights = oversold_of(event);
+        let mut told = BTreeMap::new();
+        for (property, at) in nights {
+            let place = (property, at.product, at.night, at.day_use);
+            let again = told.insert(place, at.units);
+            assert_eq!(again, None, "a night is listed twice: {event:?}");
+        }
+        listed.extend(told);
+    }
+    listed
+}
+
+fn oversold_of(event: &SentMessage) -> Vec<(PropertyId, OversoldNight)> {
+    let created = event.body().map(|it: ReservationCreated| (it.property_id, it.oversold));
     let checked_in = event.body().map(|it: ReservationCheckedIn| (it.property_id, it.oversold));
+    let moved = event.body().map(|it: ReservationMoved| (it.property_id, it.oversold));
+    let extended = event.body().map(|it: ReservationExtended| (it.property_id, it.oversold));
     let checked_out = event.body().map(|it: ReservationCheckedOut| (it.property_id, it.oversold));
     let physical = event.body().map(|it: PhysicalCountChanged| (it.property_id, it.oversold));
     let limit = event.body().map(|it: OverbookingLimitChanged| (it.property_id, it.oversold));
-    checked_in.or(checked_out).or(physical).or(limit)
+    let found = created.or(checked_in).or(moved).or(extended).or(checked_out).or(physical);
+    let found = found.or(limit);
+    let (property, nights) = found.unzip();
+    let nights = nights.into_iter().flatten();
+    property.into_iter().cycle().zip(nights).collect()
 }
 
 /// The nights that lost availability and are oversold now.
 fn oversold(before: &BTreeMap<Place, Cell>, after: &BTreeMap<Place, Cell>) -> BTreeMap<Place, i32> {
-    let over = after.iter().filter(|(place, cell)| {
-        let had = before.get(place).map_or(i32::MAX, Cell::available);
-        cell.oversold() > 0 && cell.available() < had
+    let over = after.iter().filter(|((.., day_use), cell)| !day_use && cell.oversold() > 0);
+    let over = over.filter(|(place, cell)| {
+        before.get(*place).map_or(i32::MAX, Cell::available) > cell.available()
     });
     over.map(|(place, cell)| (place.clone(), cell.oversold())).collect()
 }
 
-fn check_event(sent: &Sent, before: &BTreeMap<Place, Cell>, after: &BTreeMap<Place, Cell>) {
-    if let Some(created) = sent.events[0].body::<ReservationCreated>() {
-        for line in &created.lines {
-            for at in &line.nights {
-                let place = (created.property_id, Some(line.held(at).clone()), at.night);
-                assert!(after[&place].available() >= 0, "{place:?} was sold above its limit");
-            }
+fn check_events(sent: &Sent, before: &BTreeMap<Place, Cell>, after: &BTreeMap<Place, Cell>) {
+    let mut told = listed(sent);
+    told.retain(|(.., day_use), _| !day_use);
+    assert_eq!(told, oversold(before, after), "{sent:?}");
+    let created = sent.events.last().and_then(|event| event.body::<ReservationCreated>());
+    let Some(created) = created.filter(|it| it.acceptance == Acceptance::Request) else { return };
+    assert_eq!(created.oversold, [], "a request oversold: {created:?}");
+    for line in &created.lines {
+        for at in &line.nights {
+            let place = (created.property_id, Some(line.held(at).clone()), at.night, false);
+            assert!(after[&place].available() >= 0, "{place:?} was sold above its limit");
         }
-        let over = oversold(before, after);
-        assert!(over.is_empty(), "a request took nights above their limit: {over:?}");
-    }
-    if let Some((property, nights)) = listed(sent) {
-        let mut told = BTreeMap::new();
-        for at in nights {
-            let again = told.insert((property, at.product, at.night), at.units);
-            assert_eq!(again, None, "a night is listed twice: {sent:?}");
-        }
-        assert_eq!(told, oversold(before, after), "{sent:?}");
     }
 }
 
@@ -360,18 +423,21 @@ proptest! {
                 !matches!(sent.outcome, Outcome::Parked(ParkedKind::Panicked)),
                 "{ask:?}: {:?}", sent.parked
             );
-            model.apply(&sent);
+            sent.events.iter().for_each(|event| model.apply(event));
             let after = cells(&driver);
-            let sold = after.iter().map(|(place, cell)| (place.clone(), cell.sold));
-            let sold: BTreeMap<_, _> = sold.filter(|(_, units)| *units != 0).collect();
+            let units = |(place, cell): (&Place, &Cell)| {
+                (place.clone(), if place.3 { cell.day_use } else { cell.sold })
+            };
+            let sold: BTreeMap<_, _> = after.iter().map(units).filter(|it| it.1 != 0).collect();
             prop_assert_eq!(&sold, &model.sold(), "after {:?}", ask);
-            check_event(&sent, &before, &after);
+            check_events(&sent, &before, &after);
             before = after;
         }
         check_snapshot::<Property>(&driver);
         check_snapshot::<Inventory>(&driver);
         check_snapshot::<Reservation>(&driver);
         check_snapshot::<ExternalRefs>(&driver);
+        check_snapshot::<InHouse>(&driver);
     }
 }
 
@@ -385,8 +451,10 @@ fn the_commands_that_nobody_would_think_of_reach_every_event_and_rule() {
         let asks = prop::collection::vec(ask(), 80).new_tree(&mut runner).unwrap().current();
         for ask in &asks {
             let Some(sent) = send(&mut driver, ask, &mut now) else { continue };
-            let name = sent.events[0].name.trim_start_matches("bellhop.event.").to_owned();
-            *reached.entry(name).or_default() += 1;
+            for event in &sent.events {
+                let name = event.name.trim_start_matches("bellhop.event.").to_owned();
+                *reached.entry(name).or_default() += 1;
+            }
             for rule in rules(&sent) {
                 *reached.entry(format!("{rule:?}")).or_default() += 1;
             }
@@ -394,7 +462,7 @@ fn the_commands_that_nobody_would_think_of_reach_every_event_and_rule() {
     }
     let events = EVENTS.iter().map(|event| event.message.name);
     let events = events.filter_map(|name| name.strip_prefix("bellhop.event."));
-    let rules = (0..=Rule::UnknownLine as i64).map(|number| {
+    let rules = (0..=Rule::BadNoShowHour as i64).map(|number| {
         let mut bytes = Vec::new();
         write_long(number, &mut bytes);
         format!("{:?}", Rule::decode(&mut Reader::new(&bytes)).expect("a rule"))

@@ -44,7 +44,7 @@ impl From<Reason> for Rejection {
 /// A reason that needs no numbers; others fill in what they know.
 #[must_use]
 pub fn because(rule: Rule) -> Reason {
-    Reason { rule, product: None, night: None, asked: None, allowed: None }
+    Reason { rule, product: None, night: None, asked: None, allowed: None, reservation_id: None }
 }
 
 /// A reason with the number that was asked for and the one that would have been allowed.

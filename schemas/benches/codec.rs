@@ -24,6 +24,7 @@ use apache_avro::writer::datum::GenericDatumWriter;
 use bellhop_core::engine::encode_with_meta;
 use bellhop_core::message::{Message, Meta};
 use bellhop_core::topology::{Transcode, UnknownFields};
+use bellhop_schemas::command::Acceptance;
 use bellhop_schemas::contract;
 use bellhop_schemas::ids::ExternalRef;
 use bellhop_schemas::resolve::{Resolution, resolve};
@@ -96,6 +97,7 @@ struct SerdeCommand {
     country: Text,
     external_refs: Vec<ExternalRef>,
     lines: Vec<RequestedLine>,
+    acceptance: Acceptance,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -134,6 +136,16 @@ struct SerdeEvent {
     country: Text,
     external_refs: Vec<ExternalRef>,
     lines: Vec<Line>,
+    acceptance: Acceptance,
+    oversold: Vec<OversoldNight>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct OversoldNight {
+    product: Text,
+    night: i32,
+    units: i32,
+    day_use: bool,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -27,6 +27,9 @@ pub struct DefineProperty {
     pub currency: Currency,
     /// Rooms of the house on every night.
     pub physical: i32,
+    /// Local hour of the day of arrival from which a guest who has not come is a no-show, 0 to 23;
+    /// null for the end of that business date.
+    pub no_show_hour: Option<i32>,
 }
 
 /// What a product is.
@@ -55,6 +58,8 @@ pub struct DefineProduct {
     pub statistics: bool,
     /// Units on every night.
     pub physical: i32,
+    /// People that one unit takes, children included; null where it is not stated.
+    pub occupancy_max: Option<i32>,
 }
 
 /// Sets the physical count of the house or of a product on a range of nights.
@@ -67,11 +72,11 @@ pub struct SetPhysicalCount {
     pub property_id: PropertyId,
     /// The product; null for the house.
     pub product: Option<ProductCode>,
-    /// First night; null for the beginning of time.
+    /// First night, from the business date on; null for the business date.
     pub first_night: Option<Night>,
     /// Last night; null for no end.
     pub last_night: Option<Night>,
-    /// Units from now on.
+    /// Units on each of these nights.
     pub count: i32,
 }
 
@@ -85,12 +90,23 @@ pub struct SetOverbooking {
     pub property_id: PropertyId,
     /// The product; null for the house.
     pub product: Option<ProductCode>,
-    /// First night; null for the beginning of time.
+    /// First night, from the business date on; null for the business date.
     pub first_night: Option<Night>,
     /// Last night; null for no end.
     pub last_night: Option<Night>,
     /// Units that may be sold above the physical count; negative holds some back.
     pub allowance: i32,
+}
+
+/// What may refuse a booking.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Avro, Serialize, Deserialize)]
+#[avro(name = "bellhop.Acceptance")]
+pub enum Acceptance {
+    /// A request: it needs a unit on every night.
+    #[default]
+    Request,
+    /// A fact: it was sold elsewhere. No limit refuses it; what it oversells is listed.
+    AlreadySold,
 }
 
 /// Books a stay.
@@ -115,6 +131,9 @@ pub struct CreateReservation {
     pub external_refs: Vec<ExternalRef>,
     /// What is booked: all of it, or nothing.
     pub lines: Vec<RequestedLine>,
+    /// What may refuse it.
+    #[serde(default)]
+    pub acceptance: Acceptance,
 }
 
 /// Cancels a reservation before the guest has come.
@@ -150,6 +169,23 @@ pub struct Assignment {
 #[message(key = property_id)]
 #[serde(deny_unknown_fields)]
 pub struct CheckIn {
+    /// The property.
+    pub property_id: PropertyId,
+    /// The reservation, unless `external_ref` names it.
+    pub reservation_id: Option<ReservationId>,
+    /// The number that another system has for it.
+    pub external_ref: Option<ExternalRef>,
+    /// Lines that are given another product than they hold.
+    #[serde(default)]
+    pub assignments: Vec<Assignment>,
+}
+
+/// Gives lines another product, from the business date on.
+#[derive(Debug, Clone, PartialEq, Eq, Avro, Command, Serialize, Deserialize)]
+#[avro(name = "bellhop.command.MoveReservation")]
+#[message(key = property_id)]
+#[serde(deny_unknown_fields)]
+pub struct MoveReservation {
     /// The property.
     pub property_id: PropertyId,
     /// The reservation, unless `external_ref` names it.

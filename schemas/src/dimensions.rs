@@ -71,6 +71,18 @@ dimensions! {
 }
 
 impl Dimensions {
+    /// The longest of its texts.
+    #[must_use]
+    pub fn longest(&self) -> Option<&str> {
+        (0..FIELDS.len()).filter_map(|place| self.at(place)).max_by_key(|text| text.len())
+    }
+
+    /// Bytes that hold them: no text is longer.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.0.len()
+    }
+
     /// # Panics
     /// Never: the bytes were checked when it was made.
     fn at(&self, place: usize) -> Option<&str> {

@@ -7,12 +7,12 @@ use bellhop_core::prelude::{Avro, Event};
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
-use crate::command::ProductKind;
+use crate::command::{Acceptance, ProductKind};
 use crate::ids::{ExternalRef, ProductCode, PropertyId, ReservationId};
 use crate::money::Currency;
 use crate::night::Night;
 use crate::reason::{Alternative, Reason};
-use crate::stay::{Line, LineChange, OversoldNight, RequestedLine, SupplyChange};
+use crate::stay::{Line, LineMove, OversoldNight, RequestedLine, SupplyChange};
 
 /// A property exists.
 #[derive(Debug, Clone, PartialEq, Eq, Avro, Event, Serialize, Deserialize)]
@@ -33,6 +33,9 @@ pub struct PropertyDefined {
     pub currency: Currency,
     /// Rooms of the house on every night.
     pub physical: Vec<SupplyChange>,
+    /// Local hour of the day of arrival from which a guest who has not come is a no-show; null for
+    /// the end of that business date.
+    pub no_show_hour: Option<u8>,
 }
 
 /// A product exists.
@@ -54,6 +57,8 @@ pub struct ProductDefined {
     pub statistics: bool,
     /// Units on every night.
     pub physical: Vec<SupplyChange>,
+    /// People that one unit takes, children included; null where it is not stated.
+    pub occupancy_max: Option<u16>,
 }
 
 /// The physical count changed.
@@ -114,6 +119,10 @@ pub struct ReservationCreated {
     pub external_refs: Vec<ExternalRef>,
     /// What is booked.
     pub lines: Vec<Line>,
+    /// What might have refused it.
+    pub acceptance: Acceptance,
+    /// Nights that a booking sold elsewhere took above their limit.
+    pub oversold: Vec<OversoldNight>,
 }
 
 /// A reservation is cancelled and its nights are free again.
@@ -138,6 +147,8 @@ pub struct ReservationCancelled {
     pub cause: Option<CompactString>,
     /// The lines that are given back.
     pub released: Vec<Line>,
+    /// The numbers of other systems, free for another reservation.
+    pub external_refs: Vec<ExternalRef>,
 }
 
 /// The guest has come.
@@ -159,8 +170,61 @@ pub struct ReservationCheckedIn {
     /// Where the guest comes from.
     pub country: Option<CompactString>,
     /// Lines that are given another product.
-    pub moved: Vec<LineChange>,
+    pub moves: Vec<LineMove>,
+    /// Nights before the day of arrival, of a guest who has come early; without a price.
+    pub added: Vec<Line>,
+    /// What is taken back of a no-show who has come after all: every line, with the nights from the
+    /// business date on.
+    pub reinstated: Vec<Line>,
+    /// Nights that this took above their limit.
+    pub oversold: Vec<OversoldNight>,
+}
+
+/// Lines are given another product than they held.
+#[derive(Debug, Clone, PartialEq, Eq, Avro, Event, Serialize, Deserialize)]
+#[avro(name = "bellhop.event.ReservationMoved")]
+#[message(key = property_id, type = "reservation.moved")]
+pub struct ReservationMoved {
+    /// The property.
+    pub property_id: PropertyId,
+    /// Its business date.
+    pub business_date: Night,
+    /// The reservation.
+    pub reservation_id: ReservationId,
+    /// Its confirmation number.
+    pub confirmation_number: CompactString,
+    /// When the guest booked, as the source claimed.
+    #[serde(with = "crate::instant")]
+    pub booked_at: Timestamp,
+    /// Where the guest comes from.
+    pub country: Option<CompactString>,
+    /// The nights that move.
+    pub moves: Vec<LineMove>,
     /// Nights that the move took above their limit.
+    pub oversold: Vec<OversoldNight>,
+}
+
+/// A guest in house is past the departure: the nights up to the business date are held as well.
+#[derive(Debug, Clone, PartialEq, Eq, Avro, Event, Serialize, Deserialize)]
+#[avro(name = "bellhop.event.ReservationExtended")]
+#[message(key = property_id, type = "reservation.extended")]
+pub struct ReservationExtended {
+    /// The property.
+    pub property_id: PropertyId,
+    /// Its business date.
+    pub business_date: Night,
+    /// The reservation.
+    pub reservation_id: ReservationId,
+    /// Its confirmation number.
+    pub confirmation_number: CompactString,
+    /// When the guest booked, as the source claimed.
+    #[serde(with = "crate::instant")]
+    pub booked_at: Timestamp,
+    /// Where the guest comes from.
+    pub country: Option<CompactString>,
+    /// The lines that were to leave last, with the nights added; without a price.
+    pub extended: Vec<Line>,
+    /// Nights that this took above their limit.
     pub oversold: Vec<OversoldNight>,
 }
 
@@ -182,11 +246,12 @@ pub struct ReservationCheckedOut {
     pub booked_at: Timestamp,
     /// Where the guest comes from.
     pub country: Option<CompactString>,
-    /// Nights given back by an early departure.
+    /// Nights given back: those from the local date of the departure on.
     pub released: Vec<Line>,
-    /// Nights stayed beyond the booked departure, without a price.
-    pub overstayed: Vec<Line>,
-    /// Nights that the overstay took above their limit.
+    /// Lines of which the guest has left on the day of arrival: a day use at the price of the first
+    /// night, which is given back.
+    pub day_use: Vec<Line>,
+    /// Days that this took above their limit.
     pub oversold: Vec<OversoldNight>,
 }
 
@@ -250,6 +315,20 @@ pub struct CatalogRejected {
     pub product: Option<ProductCode>,
     /// Every rule that refused, the first one first.
     pub reasons: Vec<Reason>,
+}
+
+impl ReservationCreated {
+    /// First day of arrival of its lines.
+    #[must_use]
+    pub fn arrival(&self) -> Option<Night> {
+        self.lines.iter().map(|line| line.arrival).min()
+    }
+
+    /// Last day of departure of its lines.
+    #[must_use]
+    pub fn departure(&self) -> Option<Night> {
+        self.lines.iter().map(|line| line.departure).max()
+    }
 }
 
 fn code(reasons: &[Reason]) -> u16 {

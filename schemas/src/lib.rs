@@ -6,6 +6,7 @@
 
 pub mod command;
 pub mod event;
+pub mod timer;
 
 pub mod dimensions;
 pub mod ids;

@@ -3,7 +3,7 @@
 use bellhop_core::prelude::Avro;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::ProductCode;
+use crate::ids::{ProductCode, ReservationId};
 use crate::night::Night;
 
 /// A rule that refuses. The code of an outcome is its number plus one, so the order only grows.
@@ -68,10 +68,24 @@ pub enum Rule {
     HouseFull,
     /// The reservation's state does not allow it.
     WrongState,
-    /// It is too early: the day of arrival has not come.
+    /// It is too early: the day of arrival is more than seven days away.
     BeforeArrival,
     /// The reservation has no such line.
     UnknownLine,
+    /// The lines have more than 3,000 nights together.
+    TooManyNights,
+    /// A text is longer than 128 bytes.
+    TextTooLong,
+    /// A reservation has more than 20 external references.
+    TooManyRefs,
+    /// No unit is free over the day.
+    DayUseFull,
+    /// It is too late: the last day of departure has come.
+    AfterDeparture,
+    /// It is too early: the guest may still come.
+    NoShowTooEarly,
+    /// The hour of no-shows is none of a day.
+    BadNoShowHour,
 }
 
 impl Rule {
@@ -96,6 +110,8 @@ pub struct Reason {
     pub asked: Option<i64>,
     /// What the rule would have allowed.
     pub allowed: Option<i64>,
+    /// The reservation that stands in the way.
+    pub reservation_id: Option<ReservationId>,
 }
 
 /// A stay that could be had instead.

@@ -121,28 +121,56 @@ impl Line {
     pub fn holding(&self, product: &ProductCode) -> Option<ProductCode> {
         (*product != self.product).then(|| product.clone())
     }
+
+    /// Nights of it, for a change that is about these alone: without the ages, which it leaves, and
+    /// without the day use.
+    #[must_use]
+    pub fn with_nights(&self, nights: Vec<LineNight>) -> Self {
+        Self {
+            number: self.number,
+            product: self.product.clone(),
+            units: self.units,
+            arrival: self.arrival,
+            departure: self.departure,
+            adults: self.adults,
+            child_ages: Vec::new(),
+            dimensions: self.dimensions.clone(),
+            currency: self.currency,
+            priced_by: self.priced_by,
+            nights,
+            day_use: None,
+        }
+    }
+
+    /// Whether it uses the day of arrival and no night.
+    #[must_use]
+    pub fn is_day_use(&self) -> bool {
+        self.day_use.is_some() || (self.nights.is_empty() && self.arrival == self.departure)
+    }
 }
 
-/// A line before and after a change.
+/// Nights of a line that another product holds.
 #[derive(Debug, Clone, PartialEq, Eq, Avro, Serialize, Deserialize)]
-#[avro(name = "bellhop.LineChange")]
-pub struct LineChange {
-    /// As it was: the nights that change.
-    pub before: Line,
-    /// As it is now: the same nights.
-    pub after: Line,
+#[avro(name = "bellhop.LineMove")]
+pub struct LineMove {
+    /// The line with the nights that move, each with the product that held it until then.
+    pub line: Line,
+    /// The product that holds them now.
+    pub held: ProductCode,
 }
 
-/// A night that a fact took above its limit.
+/// A night or a day that a fact took above its limit.
 #[derive(Debug, Clone, PartialEq, Eq, Avro, Serialize, Deserialize)]
 #[avro(name = "bellhop.OversoldNight")]
 pub struct OversoldNight {
     /// The product; null for the house as a whole.
     pub product: Option<ProductCode>,
-    /// The night.
+    /// The night; the day of a day use.
     pub night: Night,
     /// Units above the limit.
     pub units: i32,
+    /// Whether it is the day's use, not the night.
+    pub day_use: bool,
 }
 
 /// A run of nights whose supply changed by the same amount.

@@ -16,7 +16,9 @@ use bellhop_core::task::{Config, Task};
 use bellhop_core::topology::{Topology, Wire};
 use bellhop_handlers as _;
 use bellhop_runtime::log::simulated::Random;
-use bellhop_schemas::command::{CreateReservation, DefineProduct, DefineProperty, ProductKind};
+use bellhop_schemas::command::{
+    Acceptance, CreateReservation, DefineProduct, DefineProperty, ProductKind,
+};
 use bellhop_schemas::dimensions::Dimensions;
 use bellhop_schemas::ids::{ProductCode, PropertyId, ReservationId};
 use bellhop_schemas::money::{Currency, Minor};
@@ -76,6 +78,7 @@ impl Bench {
             time_zone: "UTC".into(),
             roll_hour: 0,
             currency: Currency::EUR,
+            no_show_hour: None,
             physical: 1,
         };
         self.send(&mut task, &property);
@@ -85,6 +88,7 @@ impl Bench {
             name: "Bed".into(),
             kind: ProductKind::Room,
             statistics: true,
+            occupancy_max: None,
             physical: 1,
         };
         self.send(&mut task, &product);
@@ -106,6 +110,8 @@ impl Bench {
         for id in ids {
             let create = CreateReservation {
                 property_id: HOTEL,
+                // The one bed would be full after the first.
+                acceptance: Acceptance::AlreadySold,
                 reservation_id: ReservationId(id),
                 booked_at: None,
                 guest_ref: None,

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bellhop_runtime::log::Timestamps;
 use bellhop_runtime::log::simulated::Faults;
 use bellhop_tests::sim::check::{Promise, Tally};
 use bellhop_tests::sim::crew::{Report, run};
@@ -104,9 +105,9 @@ fn every_promise_holds_for_every_seed() {
     println!("{tally:?}\n{accidents:?}");
     if seeds() == (0..SEEDS) {
         let Tally { decided, repeats, conflicts, parked, booked, oversold, .. } = tally;
-        let Tally { rules, fired, cascades, .. } = tally;
+        let Tally { rules, fired, cascades, timed, .. } = tally;
         let houses = [decided, repeats, conflicts, parked, booked, oversold];
-        let least = houses.into_iter().chain([rules, fired, cascades]).min();
+        let least = houses.into_iter().chain([rules, fired, cascades, timed]).min();
         assert!(least > Some(100), "the seeds hardly try something: {tally:?}");
         let missing: Vec<_> =
             Faults::NAMES.iter().filter(|name| !accidents.contains_key(*name)).collect();
@@ -131,8 +132,11 @@ fn any_number_of_workers_and_any_batching_give_the_same_events() {
     on_all_cores(0..30, |seed| {
         let mut events = BTreeMap::new();
         for (workers, batch_records_max) in [(1, 1), (1, 64), (2, 10), (3, 3), (4, 64)] {
-            // Where a cascade or a tick lies in its topic depends on when it was committed.
-            let mut plan = Plan { preload: true, counters: false, workers, ..Plan::of(seed) };
+            // Where a cascade lies in its topic depends on when it was committed; ticks are records, and
+            // where a clock stamps, who is idle when is part of the input.
+            let timestamps = Timestamps::Create;
+            let mut plan =
+                Plan { preload: true, counters: false, workers, timestamps, ..Plan::of(seed) };
             plan.config.batch_records_max = batch_records_max;
             let report = run(&plan, Mutant::None, false);
             assert!(report.broken.is_empty(), "{}", tell(&plan, Mutant::None, &report));
@@ -213,4 +217,9 @@ fn a_timer_that_never_fires_is_caught() {
 #[test]
 fn a_cascade_that_is_lost_is_caught() {
     is_caught(Mutant::NoCascades, Promise::ExactlyOnce, "cascades");
+}
+
+#[test]
+fn a_roll_of_the_business_date_that_extends_nobody_is_caught() {
+    is_caught(Mutant::Asleep, Promise::NeverOversold, "was to leave on");
 }

@@ -11,8 +11,8 @@ use bellhop_core::partition::partition_of;
 use bellhop_core::record::{Records, frame};
 use bellhop_core::topology::Wire;
 use bellhop_schemas::command::{
-    CancelReservation, CheckIn, CheckOut, CreateReservation, DefineProduct, DefineProperty,
-    ProductKind,
+    Acceptance, CancelReservation, CheckIn, CheckOut, CreateReservation, DefineProduct,
+    DefineProperty, ProductKind,
 };
 use bellhop_schemas::dimensions::Texts;
 use bellhop_schemas::ids::{ProductCode, PropertyId, ReservationId};
@@ -204,6 +204,7 @@ fn define(writer: &mut Writer<'_>, n: usize, property_id: PropertyId) {
         roll_hour: 0,
         currency: Currency::EUR,
         physical: UNITS * PRODUCTS.len() as i32,
+        no_show_hour: None,
     };
     writer.write(&format!("property-{n}"), &property);
     for code in PRODUCTS {
@@ -214,6 +215,7 @@ fn define(writer: &mut Writer<'_>, n: usize, property_id: PropertyId) {
             kind: ProductKind::Room,
             statistics: true,
             physical: UNITS,
+            occupancy_max: None,
         };
         writer.write(&format!("product-{n}-{code}"), &product);
     }
@@ -266,6 +268,7 @@ fn create(
         country: Some("PRT".into()),
         external_refs: vec![],
         lines: vec![line],
+        acceptance: Acceptance::Request,
     }
 }
 

@@ -216,6 +216,8 @@ fn with_random_ids(events: &[Known]) -> Vec<Known> {
             Event::ReservationCreated(event) => scatter(&mut event.reservation_id),
             Event::ReservationCancelled(event) => scatter(&mut event.reservation_id),
             Event::ReservationCheckedIn(event) => scatter(&mut event.reservation_id),
+            Event::ReservationMoved(event) => scatter(&mut event.reservation_id),
+            Event::ReservationExtended(event) => scatter(&mut event.reservation_id),
             Event::ReservationCheckedOut(event) => scatter(&mut event.reservation_id),
             Event::ReservationNoShow(event) => scatter(&mut event.reservation_id),
             _ => {}

@@ -24,13 +24,14 @@ table! {
         reservation_id: Uuid,
         /// Id of the event.
         change_id: Uuid,
-        /// What happened: `book`, `cancel`, `no_show`, `check_in`, `check_out`.
+        /// What happened: `book`, `cancel`, `no_show`, `check_in`, `reinstate` (a no-show came after
+        /// all), `check_out`.
         reason: Text,
         /// 1 where it was booked.
         booked: Int,
         /// 1 where it was cancelled; a reopening would be -1.
         cancelled: Int,
-        /// 1 where the guest did not come.
+        /// 1 where the guest did not come, -1 where he came after all.
         no_show: Int,
         /// 1 where the guest came.
         checked_in: Int,
@@ -84,6 +85,8 @@ pub(crate) enum Step {
     Cancel,
     NoShow,
     CheckIn,
+    /// The guest came, and had been a no-show.
+    Reinstate,
     CheckOut,
 }
 
@@ -94,6 +97,7 @@ impl Step {
             Self::Cancel => "cancel",
             Self::NoShow => "no_show",
             Self::CheckIn => "check_in",
+            Self::Reinstate => "reinstate",
             Self::CheckOut => "check_out",
         }
     }
@@ -118,8 +122,8 @@ pub(crate) fn step(to: &mut impl Take, change: &Change<'_>, lines: &[Line], step
         reason: step.as_str(),
         booked: count(Step::Book),
         cancelled: count(Step::Cancel),
-        no_show: count(Step::NoShow),
-        checked_in: count(Step::CheckIn),
+        no_show: count(Step::NoShow) - count(Step::Reinstate),
+        checked_in: count(Step::CheckIn) + count(Step::Reinstate),
         checked_out: count(Step::CheckOut),
         arrival,
         departure,

@@ -11,7 +11,8 @@ use bellhop_core::rules::RulesChanged;
 use bellhop_schemas::event::{
     CatalogRejected, OverbookingLimitChanged, PhysicalCountChanged, ProductDefined,
     PropertyDefined, ReservationCancelled, ReservationCheckedIn, ReservationCheckedOut,
-    ReservationCreated, ReservationNoShow, ReservationRejected,
+    ReservationCreated, ReservationExtended, ReservationMoved, ReservationNoShow,
+    ReservationRejected,
 };
 use bellhop_schemas::ids::{PropertyId, ReservationId};
 use bellhop_schemas::night::Night;
@@ -63,6 +64,8 @@ known!(
     ReservationCreated,
     ReservationCancelled,
     ReservationCheckedIn,
+    ReservationMoved,
+    ReservationExtended,
     ReservationCheckedOut,
     ReservationNoShow,
     ReservationRejected,
@@ -100,6 +103,8 @@ impl Expander {
             ReservationCreated::NAME => self.created(&of, &of.decode(datum)?, to),
             ReservationCancelled::NAME => self.cancelled(&of, &of.decode(datum)?, to),
             ReservationCheckedIn::NAME => self.checked_in(&of, &of.decode(datum)?, to),
+            ReservationMoved::NAME => self.moved(&of, &of.decode(datum)?, to),
+            ReservationExtended::NAME => self.extended(&of, &of.decode(datum)?, to),
             ReservationCheckedOut::NAME => self.checked_out(&of, &of.decode(datum)?, to),
             ReservationNoShow::NAME => self.no_show(&of, &of.decode(datum)?, to),
             ReservationRejected::NAME => self.rejected(&of, &of.decode(datum)?, to),
@@ -191,16 +196,46 @@ impl Expander {
             .change(event.property_id, event.business_date)
             .reservation(event.reservation_id, event.booked_at)
             .country(event.country.as_deref());
-        let mut index = 0;
-        for moved in &event.moved {
-            let before = std::slice::from_ref(&moved.before);
-            index = room_nights::lines(to, &change, before, Sign::Minus, Reason::Modify, index)?;
-            let after = std::slice::from_ref(&moved.after);
-            index = room_nights::lines(to, &change, after, Sign::Plus, Reason::Modify, index)?;
-        }
-        let first = event.moved.first().map(|moved| std::slice::from_ref(&moved.after));
-        bookings::step(to, &change, first.unwrap_or_default(), Step::CheckIn);
+        let ReservationCheckedIn { moves, added, reinstated, .. } = event;
+        let index = room_nights::lines(to, &change, reinstated, Sign::Plus, Reason::Reinstate, 0)?;
+        let index = room_nights::moves(to, &change, moves, index)?;
+        room_nights::lines(to, &change, added, Sign::Plus, Reason::EarlyArrival, index)?;
+        let first = moves.first().map(|moved| std::slice::from_ref(&moved.line));
+        let (step, lines) = if reinstated.is_empty() {
+            (Step::CheckIn, first.unwrap_or_default())
+        } else {
+            (Step::Reinstate, reinstated.as_slice())
+        };
+        bookings::step(to, &change, lines, step);
         self.log(of, ReservationCheckedIn::TYPE, Some(&change), event, to)
+    }
+
+    fn moved(
+        &mut self,
+        of: &Envelope<'_>,
+        event: &ReservationMoved,
+        to: &mut impl Take,
+    ) -> Result<(), Error> {
+        let change = of
+            .change(event.property_id, event.business_date)
+            .reservation(event.reservation_id, event.booked_at)
+            .country(event.country.as_deref());
+        room_nights::moves(to, &change, &event.moves, 0)?;
+        self.log(of, ReservationMoved::TYPE, Some(&change), event, to)
+    }
+
+    fn extended(
+        &mut self,
+        of: &Envelope<'_>,
+        event: &ReservationExtended,
+        to: &mut impl Take,
+    ) -> Result<(), Error> {
+        let change = of
+            .change(event.property_id, event.business_date)
+            .reservation(event.reservation_id, event.booked_at)
+            .country(event.country.as_deref());
+        room_nights::lines(to, &change, &event.extended, Sign::Plus, Reason::Overstay, 0)?;
+        self.log(of, ReservationExtended::TYPE, Some(&change), event, to)
     }
 
     fn checked_out(
@@ -215,9 +250,8 @@ impl Expander {
             .country(event.country.as_deref());
         let early = Reason::EarlyDeparture;
         let index = room_nights::lines(to, &change, &event.released, Sign::Minus, early, 0)?;
-        room_nights::lines(to, &change, &event.overstayed, Sign::Plus, Reason::Overstay, index)?;
-        let lines = if event.released.is_empty() { &event.overstayed } else { &event.released };
-        bookings::step(to, &change, lines, Step::CheckOut);
+        room_nights::lines(to, &change, &event.day_use, Sign::Plus, early, index)?;
+        bookings::step(to, &change, &event.released, Step::CheckOut);
         self.log(of, ReservationCheckedOut::TYPE, Some(&change), event, to)
     }
 

@@ -7,7 +7,7 @@ use bellhop_core::message::{Message as _, Timestamp};
 use bellhop_schemas::event::{
     OverbookingLimitChanged, PhysicalCountChanged, ProductDefined, PropertyDefined,
     ReservationCancelled, ReservationCheckedIn, ReservationCheckedOut, ReservationCreated,
-    ReservationNoShow, ReservationRejected,
+    ReservationExtended, ReservationMoved, ReservationNoShow, ReservationRejected,
 };
 use bellhop_schemas::ids::PropertyId;
 
@@ -73,6 +73,8 @@ events!(
     ReservationCreated,
     ReservationCancelled,
     ReservationCheckedIn,
+    ReservationMoved,
+    ReservationExtended,
     ReservationCheckedOut,
     ReservationNoShow,
     ReservationRejected

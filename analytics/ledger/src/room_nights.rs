@@ -7,7 +7,7 @@
 
 use bellhop_schemas::money::Minor;
 use bellhop_schemas::night::Night;
-use bellhop_schemas::stay::{Line, LineNight, Price, PricedBy};
+use bellhop_schemas::stay::{Line, LineMove, LineNight, Price, PricedBy};
 
 use crate::error::Error;
 use crate::expand::Change;
@@ -90,6 +90,8 @@ pub(crate) enum Reason {
     Cancel,
     NoShow,
     Modify,
+    EarlyArrival,
+    Reinstate,
     EarlyDeparture,
     Overstay,
 }
@@ -101,6 +103,8 @@ impl Reason {
             Self::Cancel => "cancel",
             Self::NoShow => "no_show",
             Self::Modify => "modify",
+            Self::EarlyArrival => "early_arrival",
+            Self::Reinstate => "reinstate",
             Self::EarlyDeparture => "early_departure",
             Self::Overstay => "overstay",
         }
@@ -134,7 +138,7 @@ pub(crate) fn lines(
             entry_row(to, change, line, entry, sign, reason, index)?;
             index += 1;
         }
-        if is_day_use(line) {
+        if line.is_day_use() {
             let price = line.day_use.unwrap_or_default();
             let entry = Entry {
                 night: line.arrival,
@@ -144,6 +148,30 @@ pub(crate) fn lines(
             };
             entry_row(to, change, line, entry, sign, reason, index)?;
             index += 1;
+        }
+    }
+    Ok(index)
+}
+
+/// Gives every night that moves: back from the product that held it, and to the one that holds it.
+///
+/// Counts as [`lines`] does.
+pub(crate) fn moves(
+    to: &mut impl Take,
+    change: &Change<'_>,
+    moves: &[LineMove],
+    first: i32,
+) -> Result<i32, Error> {
+    let mut index = first;
+    for LineMove { line, held } in moves {
+        for (sign, now) in [(Sign::Minus, None), (Sign::Plus, Some(held))] {
+            for at in &line.nights {
+                let LineNight { night, price, .. } = at;
+                let held = now.unwrap_or_else(|| line.held(at)).as_str();
+                let entry = Entry { night: *night, held, price, kind: "room" };
+                entry_row(to, change, line, entry, sign, Reason::Modify, index)?;
+                index += 1;
+            }
         }
     }
     Ok(index)
@@ -208,10 +236,6 @@ struct Entry<'a> {
     held: &'a str,
     price: &'a Price,
     kind: &'static str,
-}
-
-fn is_day_use(line: &Line) -> bool {
-    line.day_use.is_some() || (line.nights.is_empty() && line.arrival == line.departure)
 }
 
 pub(crate) fn priced_by(who: PricedBy) -> &'static str {

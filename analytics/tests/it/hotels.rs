@@ -138,6 +138,7 @@ pub(crate) fn events() -> (Vec<Known>, usize, usize) {
             kind: ProductKind::Room,
             statistics: true,
             physical: always(100),
+            occupancy_max: None,
         };
         events.push(Known { at: Timestamp(start), event: event.into() });
     }

@@ -4,7 +4,8 @@ use bellhop_core::message::Timestamp;
 use bellhop_schemas::command::ProductKind;
 use bellhop_schemas::dimensions::Dimensions;
 use bellhop_schemas::event::{
-    OverbookingLimitChanged, PhysicalCountChanged, ProductDefined, ReservationRejected,
+    OverbookingLimitChanged, PhysicalCountChanged, ProductDefined, ReservationCheckedIn,
+    ReservationRejected,
 };
 use bellhop_schemas::ids::{ProductCode, PropertyId};
 use bellhop_schemas::money::Currency;
@@ -88,7 +89,14 @@ pub(crate) fn events(seed: u64) -> Vec<Known> {
             _ if stays.is_empty() => continue,
             kind => {
                 let at = usize::try_from(random.below(stays.len() as u64)).unwrap();
-                end(random, kind, &stays.swap_remove(at), day)
+                let stay = stays.swap_remove(at);
+                if random.one_in(4) {
+                    // It goes on: any number of changes may follow one another.
+                    stays.push(stay.clone());
+                    midway(random, &stay, day)
+                } else {
+                    end(random, kind, &stay, day)
+                }
             }
         };
         events.push(Known { at: Timestamp(clock), event });
@@ -105,6 +113,7 @@ fn product_defined(id: PropertyId, product: &str, physical: i32) -> ProductDefin
         kind: ProductKind::Room,
         statistics: product != "PARKING",
         physical: always(physical),
+        occupancy_max: None,
     }
 }
 
@@ -138,10 +147,33 @@ fn end(random: &mut Random, kind: u64, stay: &Stay, day: Night) -> Event {
         8 => stay.checked_in(day, random.one_in(2).then_some("B")).into(),
         _ => {
             let released = if random.one_in(2) { last_nights(random, stay) } else { Vec::new() };
-            let overstayed = if random.one_in(3) { next_night(stay) } else { Vec::new() };
-            stay.checked_out(day, released, overstayed).into()
+            let day_use = if random.one_in(3) { as_day_use(stay) } else { Vec::new() };
+            stay.checked_out(day, released, day_use).into()
         }
     }
+}
+
+/// What happens to a stay that does not end with it.
+fn midway(random: &mut Random, stay: &Stay, day: Night) -> Event {
+    match random.below(4) {
+        0 => stay.moved(day, "A").into(),
+        1 => stay.extended(day, next_night(stay)).into(),
+        2 => {
+            let reinstated = stay.lines.clone();
+            ReservationCheckedIn { reinstated, ..stay.checked_in(day, Some("B")) }.into()
+        }
+        _ => {
+            let added = next_night(stay);
+            ReservationCheckedIn { added, ..stay.checked_in(day, None) }.into()
+        }
+    }
+}
+
+/// The first line, of which the guest left on the day of arrival.
+fn as_day_use(stay: &Stay) -> Vec<Line> {
+    let first = &stay.lines[0];
+    let price = first.nights.first().map(|at| at.price).or(first.day_use);
+    vec![Line { nights: Vec::new(), day_use: price, ..first.clone() }]
 }
 
 /// Nights of the first line that the guest did not stay for.
@@ -222,6 +254,7 @@ fn refusal(random: &mut Random, house: usize, day: Night) -> Event {
         night: Some(arrival),
         asked: Some(1),
         allowed: Some(0),
+        reservation_id: None,
     });
     let reasons = reasons.collect();
     let create = !random.one_in(4);

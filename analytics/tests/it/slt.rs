@@ -53,6 +53,7 @@ pub(crate) fn fixture() -> Vec<Known> {
             kind: ProductKind::Room,
             statistics,
             physical: always(physical),
+            occupancy_max: None,
         };
         on("2016-06-01", 8, defined.into());
     }
@@ -103,6 +104,7 @@ pub(crate) fn fixture() -> Vec<Known> {
         night: Some(night("2016-07-01")),
         asked: Some(9),
         allowed: Some(0),
+        reservation_id: None,
     };
     let refused = ReservationRejected {
         property_id: inn,

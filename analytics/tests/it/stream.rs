@@ -2,15 +2,16 @@
 
 use bellhop_core::message::{LogId, Meta, Position, Source, Timestamp};
 pub(crate) use bellhop_ledger::history::{DAY_US, Event, Known};
+use bellhop_schemas::command::Acceptance;
 use bellhop_schemas::dimensions::{Dimensions, Texts};
 use bellhop_schemas::event::{
     PropertyDefined, ReservationCancelled, ReservationCheckedIn, ReservationCheckedOut,
-    ReservationCreated, ReservationNoShow,
+    ReservationCreated, ReservationExtended, ReservationMoved, ReservationNoShow,
 };
 use bellhop_schemas::ids::{ProductCode, PropertyId, ReservationId};
 use bellhop_schemas::money::{Currency, Minor};
 use bellhop_schemas::night::Night;
-use bellhop_schemas::stay::{Line, LineNight, Price, PricedBy, SupplyChange};
+use bellhop_schemas::stay::{Line, LineMove, LineNight, Price, PricedBy, SupplyChange};
 use compact_str::CompactString;
 use uuid::Uuid;
 
@@ -75,6 +76,7 @@ pub(crate) fn property(
         roll_hour: 0,
         currency,
         physical: always(physical),
+        no_show_hour: None,
     }
 }
 
@@ -133,6 +135,8 @@ impl Stay {
             country: self.country.clone(),
             external_refs: Vec::new(),
             lines: self.lines.clone(),
+            acceptance: Acceptance::Request,
+            oversold: Vec::new(),
         }
     }
 
@@ -146,6 +150,7 @@ impl Stay {
             country: self.country.clone(),
             cause: None,
             released: self.lines.clone(),
+            external_refs: Vec::new(),
         }
     }
 
@@ -167,15 +172,7 @@ impl Stay {
         business_date: Night,
         given: Option<&str>,
     ) -> ReservationCheckedIn {
-        let moved = given.map_or_else(Vec::new, |given| {
-            let moves = self.lines.iter().map(|before| {
-                let mut after = before.clone();
-                let held = before.holding(&ProductCode::new(given));
-                after.nights.iter_mut().for_each(|at| at.held = held.clone());
-                bellhop_schemas::stay::LineChange { before: before.clone(), after }
-            });
-            moves.collect()
-        });
+        let moves = given.map_or_else(Vec::new, |given| self.moves(given));
         ReservationCheckedIn {
             property_id: self.property_id,
             business_date,
@@ -183,7 +180,45 @@ impl Stay {
             confirmation_number: "RSV-2016-000001".into(),
             booked_at: self.booked_at,
             country: self.country.clone(),
-            moved,
+            moves,
+            added: Vec::new(),
+            reinstated: Vec::new(),
+            oversold: Vec::new(),
+        }
+    }
+
+    fn moves(&self, given: &str) -> Vec<LineMove> {
+        let held = ProductCode::new(given);
+        let nights = self.lines.iter().filter(|line| !line.nights.is_empty());
+        nights.map(|line| LineMove { line: line.clone(), held: held.clone() }).collect()
+    }
+
+    pub(crate) fn moved(&self, business_date: Night, given: &str) -> ReservationMoved {
+        ReservationMoved {
+            property_id: self.property_id,
+            business_date,
+            reservation_id: self.reservation_id,
+            confirmation_number: "RSV-2016-000001".into(),
+            booked_at: self.booked_at,
+            country: self.country.clone(),
+            moves: self.moves(given),
+            oversold: Vec::new(),
+        }
+    }
+
+    pub(crate) fn extended(
+        &self,
+        business_date: Night,
+        extended: Vec<Line>,
+    ) -> ReservationExtended {
+        ReservationExtended {
+            property_id: self.property_id,
+            business_date,
+            reservation_id: self.reservation_id,
+            confirmation_number: "RSV-2016-000001".into(),
+            booked_at: self.booked_at,
+            country: self.country.clone(),
+            extended,
             oversold: Vec::new(),
         }
     }
@@ -192,7 +227,7 @@ impl Stay {
         &self,
         business_date: Night,
         released: Vec<Line>,
-        overstayed: Vec<Line>,
+        day_use: Vec<Line>,
     ) -> ReservationCheckedOut {
         ReservationCheckedOut {
             property_id: self.property_id,
@@ -202,7 +237,7 @@ impl Stay {
             booked_at: self.booked_at,
             country: self.country.clone(),
             released,
-            overstayed,
+            day_use,
             oversold: Vec::new(),
         }
     }

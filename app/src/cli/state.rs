@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use bellhop_core::task::Task;
-use bellhop_handlers::state::calendar::Cell;
+use bellhop_handlers::state::calendar::Calendar;
 use bellhop_handlers::state::inventory::Inventory;
 use bellhop_handlers::state::property::Property;
 use bellhop_runtime::log::Topic;
@@ -59,6 +59,8 @@ enum Show {
     Sold,
     /// Units left to sell
     Left,
+    /// Units in use over the day / units that may be
+    DayUse,
 }
 
 #[derive(Serialize)]
@@ -74,6 +76,10 @@ struct Line<'a> {
     allowance: i16,
     limit: i32,
     available: i32,
+    /// Units sold for the use of the day before the night.
+    day_use: i32,
+    /// Units that may still be sold for it.
+    day_left: i32,
 }
 
 pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
@@ -96,7 +102,7 @@ pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
     if args.json {
         for night in from.nights_to(to.plus(1)) {
             for (product, calendar) in &columns {
-                let line = json(&property.code, night, *product, calendar.cell(night));
+                let line = json(&property.code, night, *product, calendar);
                 output::json_line(&mut out, &line)?;
             }
         }
@@ -105,7 +111,7 @@ pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
         let header: Vec<_> = ["night"].into_iter().chain(names).collect();
         let mut table = output::table(&header, 1);
         for night in from.nights_to(to.plus(1)) {
-            let cells = columns.iter().map(|(_, calendar)| text(calendar.cell(night), args.show));
+            let cells = columns.iter().map(|(_, calendar)| text(calendar, night, args.show));
             table.add_row([weekday(night)].into_iter().chain(cells));
         }
         writeln!(out, "{} ({id})", property.code)?;
@@ -119,6 +125,8 @@ pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
                 Show::Sold => "units sold",
                 Show::Left =>
                     "units left to sell; less than none where a fact went above the limit",
+                Show::DayUse =>
+                    "day uses / units free over the day; these are physical - out of order - the smaller of the nights before and after",
             }
         )?;
     }
@@ -165,7 +173,13 @@ fn find<'t>(tasks: &'t [Task], named: &str) -> Result<(PropertyId, &'t Property,
     Ok(found)
 }
 
-fn json<'a>(property: &'a str, night: Night, product: Option<&'a str>, cell: Cell) -> Line<'a> {
+fn json<'a>(
+    property: &'a str,
+    night: Night,
+    product: Option<&'a str>,
+    calendar: &Calendar,
+) -> Line<'a> {
+    let cell = calendar.cell(night);
     Line {
         property,
         night,
@@ -177,16 +191,23 @@ fn json<'a>(property: &'a str, night: Night, product: Option<&'a str>, cell: Cel
         allowance: cell.allowance,
         limit: cell.limit(),
         available: cell.available(),
+        day_use: cell.day_use,
+        day_left: calendar.day_left(night),
     }
 }
 
-fn text(cell: Cell, show: Show) -> String {
+fn text(calendar: &Calendar, night: Night, show: Show) -> String {
+    let cell = calendar.cell(night);
     let above = if cell.oversold() > 0 { "*" } else { "" };
     match show {
         Show::Both if cell.sold == 0 && cell.limit() == 0 => "-".to_owned(),
         Show::Both => format!("{}/{}{above}", cell.sold, cell.limit()),
         Show::Sold => cell.sold.to_string(),
         Show::Left => cell.available().to_string(),
+        Show::DayUse => {
+            let left = calendar.day_left(night);
+            format!("{}/{}", cell.day_use, left.saturating_add(cell.day_use))
+        }
     }
 }
 

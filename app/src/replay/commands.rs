@@ -2,7 +2,7 @@
 
 use bellhop_core::message::{Meta, Timestamp};
 use bellhop_schemas::command::{
-    Assignment, CancelReservation, CheckIn, CheckOut, CreateReservation, DefineProduct,
+    Acceptance, Assignment, CancelReservation, CheckIn, CheckOut, CreateReservation, DefineProduct,
     DefineProperty, MarkNoShow, ProductKind, SetOverbooking,
 };
 use bellhop_schemas::dimensions::Texts;
@@ -21,6 +21,8 @@ use crate::command::AnyCommand;
 
 /// Both hotels of the data set are in Portugal.
 const TIME_ZONE: &str = "Europe/Lisbon";
+/// The data mark most no-shows on the day of arrival; the replay does at this hour of UTC.
+const NO_SHOW_HOUR: i32 = Phase::NoShow as i32;
 
 /// A command with its time.
 #[derive(Debug)]
@@ -157,6 +159,7 @@ fn catalog(property_id: PropertyId, name: &str, supply: &Supply) -> Vec<AnyComma
         roll_hour: 0,
         currency: Currency::EUR,
         physical: supply.house.physical,
+        no_show_hour: Some(NO_SHOW_HOUR),
     })];
     for (product, limit) in &supply.products {
         commands.push(AnyCommand::from(DefineProduct {
@@ -166,6 +169,7 @@ fn catalog(property_id: PropertyId, name: &str, supply: &Supply) -> Vec<AnyComma
             kind: ProductKind::Room,
             statistics: true,
             physical: limit.physical,
+            occupancy_max: None,
         }));
     }
     let products = supply.products.iter().map(|(product, limit)| (Some(product), *limit));
@@ -202,6 +206,8 @@ fn create(
         guest_ref: None,
         country: row.country.clone(),
         external_refs: Vec::new(),
+        // The capacity that the hotels must have had is one of nights.
+        acceptance: if day_use { Acceptance::AlreadySold } else { Acceptance::Request },
         lines: vec![RequestedLine {
             product: row.sold.clone(),
             units: 1,

@@ -19,7 +19,7 @@ fn the_wiring_is_the_golden_one() {
     );
     let json = bellhop(&["describe", "--json"]).ok();
     let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
-    assert_eq!(json["requests"].as_array().map(Vec::len), Some(9), "{json}");
+    assert_eq!(json["requests"].as_array().map(Vec::len), Some(11), "{json}");
 }
 
 #[test]

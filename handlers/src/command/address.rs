@@ -9,7 +9,7 @@ use bellhop_schemas::reason::{Reason, Rule};
 use crate::rejection::{Rejection, because};
 use crate::state::external_ref::ExternalRefs;
 use crate::state::property::Property;
-use crate::state::reservation::{Reservation, Step};
+use crate::state::reservation::{Reservation, ReservationState, Step};
 
 /// How a command names a reservation; where it gives both names, they must mean the same one.
 #[derive(Debug, Clone, Copy)]
@@ -21,13 +21,15 @@ pub(super) struct Address<'a> {
 
 /// A reservation that may take the step.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct Found<'a> {
+    pub(super) property: &'a Property,
     pub(super) business_date: Night,
     pub(super) reservation_id: ReservationId,
+    pub(super) state: ReservationState,
     pub(super) booking: ReservationCreated,
 }
 
-impl Found {
+impl Found<'_> {
     /// A refusal that knows the reservation.
     pub(super) fn refuse(&self, reason: Reason) -> Rejection {
         Rejection {
@@ -36,31 +38,19 @@ impl Found {
             ..Rejection::on(self.business_date, reason)
         }
     }
-
-    /// # Rejections
-    /// `BeforeArrival`, with the day of arrival.
-    pub(super) fn check_arrival(&self) -> Result<(), Rejection> {
-        let arrivals = self.booking.lines.iter().map(|line| line.arrival);
-        match arrivals.min() {
-            Some(arrival) if self.business_date < arrival => {
-                Err(self.refuse(Reason { night: Some(arrival), ..because(Rule::BeforeArrival) }))
-            }
-            Some(_) | None => Ok(()),
-        }
-    }
 }
 
 impl Address<'_> {
     /// # Rejections, in order
     /// `UnknownProperty`, `UnknownReservation`, `WrongState`.
-    pub(super) fn find(
+    pub(super) fn find<'s>(
         self,
         step: Step,
-        properties: &Store<Property>,
+        properties: &'s Store<Property>,
         reservations: &Store<Reservation>,
         external_refs: &Store<ExternalRefs>,
         now: Timestamp,
-    ) -> Result<Found, Rejection> {
+    ) -> Result<Found<'s>, Rejection> {
         let property =
             properties.get(&self.property_id).ok_or_else(|| because(Rule::UnknownProperty))?;
         let business_date = property.business_date(now);
@@ -71,11 +61,12 @@ impl Address<'_> {
         });
         let (reservation_id, reservation) =
             found.ok_or_else(|| refuse(because(Rule::UnknownReservation)))?;
+        let state = reservation.state();
         let booking = reservation.booking();
-        if reservation.state().after(step).is_some()
+        if state.after(step).is_some()
             && let Some(booking) = booking
         {
-            return Ok(Found { business_date, reservation_id, booking });
+            return Ok(Found { property, business_date, reservation_id, state, booking });
         }
         Err(Rejection {
             reservation_id: Some(reservation_id),

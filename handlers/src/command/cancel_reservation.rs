@@ -5,15 +5,16 @@ use bellhop_schemas::command::CancelReservation;
 use bellhop_schemas::event::{ReservationCancelled, ReservationCreated, ReservationRejected};
 
 use super::address::{Address, Found, addressed};
+use super::limits;
 use crate::rejection::{Refused, Rejection};
 use crate::state::external_ref::ExternalRefs;
 use crate::state::property::Property;
 use crate::state::reservation::{Reservation, Step};
 
-/// Cancels a confirmed reservation and gives back all of its nights.
+/// Cancels a confirmed reservation, gives back all of its nights, and frees its external references.
 ///
 /// # Rejections, in order
-/// `UnknownProperty`, `UnknownReservation`, `WrongState`.
+/// `UnknownProperty`, `UnknownReservation`, `WrongState`, `TextTooLong` (the cause).
 #[handler]
 pub fn cancel_reservation(
     command: CancelReservation,
@@ -22,14 +23,20 @@ pub fn cancel_reservation(
     external_refs: &Store<ExternalRefs>,
     cx: &Context,
 ) -> Result<ReservationCancelled, Rejection> {
-    let Found { business_date, reservation_id, booking } = Address::from(&command).find(
+    let found = Address::from(&command).find(
         Step::Cancel,
         properties,
         reservations,
         external_refs,
         cx.now,
     )?;
-    let ReservationCreated { confirmation_number, booked_at, country, lines, .. } = booking;
+    if let Some(cause) = &command.cause {
+        limits::check_text(cause).map_err(|reason| found.refuse(reason))?;
+    }
+    let Found { business_date, reservation_id, booking, .. } = found;
+    let ReservationCreated {
+        confirmation_number, booked_at, country, external_refs, lines, ..
+    } = booking;
     Ok(ReservationCancelled {
         property_id: command.property_id,
         business_date,
@@ -39,6 +46,7 @@ pub fn cancel_reservation(
         country,
         cause: command.cause,
         released: lines,
+        external_refs,
     })
 }
 
@@ -46,6 +54,7 @@ addressed!(CancelReservation);
 
 #[cfg(test)]
 mod tests {
+    use bellhop_schemas::command::CreateReservation;
     use bellhop_schemas::event::ReservationCreated;
     use bellhop_schemas::reason::Rule;
 
@@ -67,6 +76,7 @@ mod tests {
                 (Rule::UnknownProperty, |it| it.property_id = NOWHERE),
                 (Rule::UnknownReservation, |it| it.reservation_id = Some(id(3))),
                 (Rule::WrongState, |it| it.reservation_id = Some(id(1))),
+                (Rule::TextTooLong, |it| it.cause = Some("x".repeat(129).into())),
             ],
         );
         let cancelled: ReservationCancelled = sent.only();
@@ -97,9 +107,28 @@ mod tests {
         assert_eq!(rules(&driver.send(&unnamed)), [Rule::UnknownReservation]);
         let cancelled: ReservationCancelled = accept(&mut driver, &by(None, "2")).only();
         assert_eq!(cancelled.reservation_id, id(2));
-        let again: ReservationRejected = driver.send(&by(None, "2")).only();
+        assert_eq!(cancelled.external_refs, [pms("2")]);
+        assert_eq!(rules(&driver.send(&by(None, "2"))), [Rule::UnknownReservation]);
+        let again: ReservationRejected = driver.send(&cancel(2)).only();
         assert_eq!(again.reasons[0].rule, Rule::WrongState);
-        assert_eq!(again.reservation_id, Some(id(2)), "finished, and still known by its number");
+        assert_eq!(again.reservation_id, Some(id(2)), "finished, and still known by its id");
+    }
+
+    #[test]
+    fn the_number_of_another_system_is_free_again() {
+        let mut driver = hotel();
+        let lines = || vec![line("DBL", 1, 0, 1)];
+        accept(&mut driver, &create(1, lines()));
+        let changed = CreateReservation { external_refs: vec![pms("1")], ..create(2, lines()) };
+        let refused = driver.send(&changed);
+        let [reason] = reasons(&refused).try_into().unwrap_or_else(|_| panic!("{refused:?}"));
+        assert_eq!((reason.rule, reason.reservation_id), (Rule::ExternalRefInUse, Some(id(1))));
+        accept(&mut driver, &cancel(1));
+        accept(&mut driver, &changed);
+        let by_number =
+            CancelReservation { reservation_id: None, external_ref: Some(pms("1")), ..cancel(1) };
+        let cancelled: ReservationCancelled = accept(&mut driver, &by_number).only();
+        assert_eq!(cancelled.reservation_id, id(2));
     }
 
     #[test]

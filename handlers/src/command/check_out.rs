@@ -5,21 +5,18 @@ use bellhop_schemas::command::CheckOut;
 use bellhop_schemas::event::{ReservationCheckedOut, ReservationCreated, ReservationRejected};
 use bellhop_schemas::night::Night;
 use bellhop_schemas::reason::Rule;
-use bellhop_schemas::stay::{Line, LineNight, Price};
+use bellhop_schemas::stay::Line;
 
 use super::address::{Address, Found, addressed};
 use crate::rejection::{Refused, Rejection, because};
 use crate::state::external_ref::ExternalRefs;
-use crate::state::inventory::{Inventory, Tally};
+use crate::state::inventory::{Inventory, Sum, Tally};
 use crate::state::property::Property;
 use crate::state::reservation::{Reservation, Step};
 
-/// Nights of an overstay that are recorded.
-const OVERSTAY_NIGHTS_MAX: i32 = 400;
-
-/// Records that the guest has left on the business date. Nights from that date on are given back
-/// with their prices. Nights from the reservation's departure up to that date were stayed without a
-/// price, by the lines that were to leave last; it is a fact, so those they oversell are listed.
+/// Records that the guest has left. Nights before the local date were slept and stay sold; those from
+/// that date on are given back with their prices. A line of which the guest leaves on the day of
+/// arrival becomes a day use at the price of its first night.
 ///
 /// # Rejections, in order
 /// `UnknownProperty`, `UnknownReservation`, `WrongState`.
@@ -42,12 +39,12 @@ pub fn check_out(
     let inventory = inventories
         .get(&command.property_id)
         .ok_or_else(|| found.refuse(because(Rule::UnknownProperty)))?;
-    let Found { business_date, reservation_id, booking } = found;
-    let overstayed = overstayed(&booking.lines, business_date);
-    let mut tally = Tally::default();
-    overstayed.iter().for_each(|line| tally.add_line(inventory, line, 1));
-
+    let today = found.property.local_date(cx.now);
+    let Found { business_date, reservation_id, booking, .. } = found;
     let ReservationCreated { confirmation_number, booked_at, country, lines, .. } = booking;
+    let day_use = day_use(&lines, today);
+    let oversold = inventory.oversold_by(Tally::of(inventory, &day_use), &Sum::default());
+
     Ok(ReservationCheckedOut {
         property_id: command.property_id,
         business_date,
@@ -55,35 +52,28 @@ pub fn check_out(
         confirmation_number,
         booked_at,
         country,
-        released: released(lines, business_date),
-        overstayed,
-        oversold: inventory.oversold_by(tally),
+        released: released(lines, today),
+        day_use,
+        oversold,
     })
 }
 
 /// The lines with those nights that are still to come.
-fn released(mut lines: Vec<Line>, business_date: Night) -> Vec<Line> {
-    lines.iter_mut().for_each(|line| line.nights.retain(|at| at.night >= business_date));
-    lines.retain(|line| !line.nights.is_empty());
-    lines
+fn released(lines: Vec<Line>, today: Night) -> Vec<Line> {
+    let lines = lines.into_iter().map(|mut line| {
+        line.nights.retain(|at| at.night >= today);
+        Line { day_use: None, ..line }
+    });
+    lines.filter(|line| !line.nights.is_empty()).collect()
 }
 
-/// The lines with the nights stayed beyond the departure, in the product that they held last.
-fn overstayed(lines: &[Line], business_date: Night) -> Vec<Line> {
-    let departure = lines.iter().map(|line| line.departure).max();
-    let Some(departure) = departure.filter(|day| *day < business_date) else { return Vec::new() };
-    let end = business_date.min(departure.plus(OVERSTAY_NIGHTS_MAX));
-    let late = lines.iter().filter(|line| line.departure == departure);
-    let lines = late.map(|line| {
-        let held = line.nights.last().and_then(|at| at.held.as_ref());
-        let nights = departure.nights_to(end).map(|night| LineNight {
-            night,
-            held: held.cloned(),
-            price: Price::default(),
-        });
-        Line { nights: nights.collect(), ..line.clone() }
+/// The lines whose first night is still to come today, as day uses.
+fn day_use(lines: &[Line], today: Night) -> Vec<Line> {
+    let today = lines.iter().filter_map(|line| {
+        let first = line.nights.first().filter(|at| at.night == today)?;
+        Some(Line { nights: Vec::new(), day_use: Some(first.price), ..line.clone() })
     });
-    lines.collect()
+    today.collect()
 }
 
 addressed!(CheckOut);
@@ -91,8 +81,8 @@ addressed!(CheckOut);
 #[cfg(test)]
 mod tests {
     use bellhop_core::driver::Driver;
-    use bellhop_schemas::command::CreateReservation;
-    use bellhop_schemas::stay::RequestedLine;
+    use bellhop_core::message::HOUR_US;
+    use bellhop_schemas::stay::{Price, RequestedLine};
 
     use super::*;
     use crate::fixtures::*;
@@ -125,7 +115,7 @@ mod tests {
             ],
         );
         let event: ReservationCheckedOut = sent.only();
-        assert_eq!((event.released, event.overstayed, event.oversold), (vec![], vec![], vec![]));
+        assert_eq!((event.released, event.day_use, event.oversold), (vec![], vec![], vec![]));
         assert_eq!(sold(&driver, Some("DBL")), [3, 3, 0], "what was stayed stays sold");
         assert_eq!(state(&driver, 1), ReservationState::CheckedOut);
         assert_eq!(rules(&driver.send(&leave(1))), [Rule::WrongState]);
@@ -140,46 +130,52 @@ mod tests {
         let released = [(1, vec![(2, "DBL"), (3, "DBL")]), (3, vec![(3, "BED")])];
         assert_eq!(listed(&event.released), released);
         assert_eq!(event.released[0].nights[0].price, line("DBL", 1, 0, 1).nights[0]);
-        assert_eq!(event.overstayed, []);
+        assert_eq!(event.day_use, []);
         assert_eq!(sold(&driver, HOUSE), [3, 2, 0, 0]);
         assert_eq!(sold(&driver, Some("BED")), [0; 4]);
     }
 
     #[test]
-    fn an_overstay_takes_nights_without_a_price_and_lists_what_it_oversells() {
+    fn who_leaves_before_the_roll_hour_has_slept_the_night() {
         let mut driver = hotel();
-        accept(&mut driver, &create(1, vec![line("DBL", 2, 0, 1), line("BED", 1, 0, 2)]));
-        accept(&mut driver, &arrive(1, &[(2, "TWN")]));
-        accept(&mut driver, &create(2, vec![line("TWN", 4, 3, 1)]));
-        driver.set_time(noon(TODAY.plus(4)));
+        stay(&mut driver, vec![line("DBL", 1, 0, 3)]);
+        // 02:30 of the next day, and the business date still that of the arrival.
+        driver.set_time(Timestamp(noon(TODAY.plus(1)).0 - 9 * HOUR_US - HOUR_US / 2));
         let event: ReservationCheckedOut = accept(&mut driver, &leave(1)).only();
-        let stayed = [(2, vec![(2, "TWN"), (3, "TWN")])];
-        assert_eq!(listed(&event.overstayed), stayed, "line 1 was to leave before");
-        assert_eq!(event.overstayed[0].nights[0].price, Price::default());
-        assert_eq!(event.overstayed[0].product, code("BED"));
-        assert_eq!(oversold(&event.oversold), [(Some("TWN"), 3, 1)]);
-        assert_eq!(sold(&driver, HOUSE), [3, 1, 1, 5, 0]);
+        assert_eq!(event.business_date, TODAY);
+        assert_eq!(listed(&event.released), [(1, vec![(1, "DBL"), (2, "DBL")])]);
+        assert_eq!(sold(&driver, HOUSE), [1, 0, 0]);
     }
 
     #[test]
-    fn an_overstay_is_recorded_for_400_nights() {
+    fn who_leaves_on_the_day_of_arrival_had_the_use_of_the_day() {
         let mut driver = hotel();
-        stay(&mut driver, vec![line("DBL", 1, 0, 1)]);
-        driver.set_time(noon(TODAY.plus(5_000)));
+        stay(&mut driver, vec![line("DBL", 2, 0, 2), line("TWN", 1, 1, 1)]);
+        driver.set_time(Timestamp(noon(TODAY).0 + 6 * HOUR_US));
         let event: ReservationCheckedOut = accept(&mut driver, &leave(1)).only();
-        let nights = nights(&event.overstayed[0]);
-        assert_eq!((nights.len(), nights[0].0, nights[399].0), (400, 1, 400));
+        assert_eq!(
+            listed(&event.released),
+            [(1, vec![(0, "DBL"), (1, "DBL")]), (2, vec![(1, "TWN")])]
+        );
+        let [used] = event.day_use.as_slice() else { panic!("line 2 was to come: {event:?}") };
+        assert_eq!((used.number, used.nights.len()), (1, 0));
+        assert_eq!(used.day_use, Some(line("DBL", 1, 0, 1).nights[0]), "its price stays");
+        assert_eq!(event.oversold, []);
+        assert_eq!(sold(&driver, HOUSE), [0, 0]);
+        assert_eq!(
+            (cell(&driver, Some("DBL"), 0).day_use, cell(&driver, HOUSE, 0).day_use),
+            (2, 2)
+        );
     }
 
     #[test]
-    fn a_day_use_that_stays_on_holds_the_product_sold() {
+    fn a_day_use_stays_one() {
         let mut driver = hotel();
-        let day_use = CreateReservation { country: None, ..create(1, vec![line("DBL", 1, 0, 0)]) };
-        accept(&mut driver, &day_use);
-        accept(&mut driver, &arrive(1, &[(1, "TWN")]));
-        driver.set_time(noon(TODAY.plus(1)));
+        let mut day_use = line("DBL", 1, 0, 0);
+        day_use.day_use = Some(Price::default());
+        stay(&mut driver, vec![day_use]);
         let event: ReservationCheckedOut = accept(&mut driver, &leave(1)).only();
-        assert_eq!(listed(&event.overstayed), [(1, vec![(0, "DBL")])]);
-        assert_eq!((event.released, event.country), (vec![], None));
+        assert_eq!((event.released, event.day_use), (vec![], vec![]));
+        assert_eq!(cell(&driver, Some("DBL"), 0).day_use, 1);
     }
 }

@@ -1,7 +1,7 @@
 //! A stay is booked, or refused with every night that stands in its way.
 
 use bellhop_core::prelude::*;
-use bellhop_schemas::command::CreateReservation;
+use bellhop_schemas::command::{Acceptance, CreateReservation};
 use bellhop_schemas::event::{ReservationCreated, ReservationRejected};
 use bellhop_schemas::ids::{ExternalRef, ProductCode, ReservationKey};
 use bellhop_schemas::money::Minor;
@@ -9,9 +9,10 @@ use bellhop_schemas::night::Night;
 use bellhop_schemas::reason::{Alternative, Reason, Rule};
 use bellhop_schemas::stay::{Line, LineNight, Price, PricedBy, RequestedLine};
 
+use super::limits;
 use crate::rejection::{Refused, Rejection, because, beyond};
 use crate::state::external_ref::ExternalRefs;
-use crate::state::inventory::{Demand, Inventory, Shortage};
+use crate::state::inventory::{Demand, Inventory, ProductIndex, Shortage, Sum, Tally};
 use crate::state::property::Property;
 use crate::state::reservation::Reservation;
 
@@ -19,18 +20,19 @@ use crate::state::reservation::Reservation;
 const LINES_MAX: usize = 100;
 /// Units of a line.
 const UNITS_MAX: i32 = 1_000;
-/// Adults of a line, and children likewise.
+/// Adults of a line; children of a reservation likewise.
 const GUESTS_MAX: i32 = 10_000;
 /// Years of a child.
 const AGE_MAX: i32 = 120;
 /// Nights of a line.
 const STAY_NIGHTS_MAX: i32 = 400;
-/// Nights from the business date to the last one that can be booked: five years.
+/// Nights of all lines, each counted by itself: what one event can say of them.
+pub(crate) const NIGHTS_MAX: usize = 3_000;
+/// Nights from the business date to the last one that can be booked: five years. What was sold
+/// elsewhere may lie as far back.
 const HORIZON_NIGHTS: i32 = 1_827;
 /// Minor units of all prices of a reservation, so that nine thousand of them add up to an `i64`.
 const AMOUNT_MAX: i64 = 1_000_000_000_000_000;
-/// Reasons that one refusal lists, so that its event stays below a megabyte.
-const REASONS_MAX: usize = 10_000;
 /// Alternatives that one refusal offers.
 const ALTERNATIVES_MAX: usize = 3;
 /// Nights by which an alternative arrives earlier or later.
@@ -40,14 +42,18 @@ const OTHER_PRODUCTS_MAX: usize = 100;
 
 /// Books a stay if every night of every line can take it, in the product and in the house.
 ///
-/// A day use (departure on the day of arrival) takes no night.
+/// A day use (departure on the day of arrival) takes no night, but a unit that nobody occupies over
+/// that day. What was sold elsewhere already is a fact: no lack of units refuses it, its nights may
+/// have passed, and those that it oversells are listed.
 ///
 /// # Rejections, in order
-/// `UnknownProperty`, `ReservationExists`, `ExternalRefInUse`, `BadLines`; then for each line
-/// `BadUnits`, `BadGuests`, `DepartureBeforeArrival`, `StayTooLong`, `NightInPast`, `BeyondHorizon`,
-/// `UnknownProduct`, `WrongCurrency`, `PricesMismatch`, `NegativePrice`, `PriceOverflow`, `NoRate`.
-/// The first of these refuses alone. Then `SoldOut` for every night of every product, and
-/// `HouseFull` for every night of the house, that cannot take all lines together.
+/// `UnknownProperty`, `ReservationExists`, `TextTooLong` (country, guest), `TooManyRefs`,
+/// `TextTooLong` (external references), `ExternalRefInUse`, `BadLines`, `TooManyNights`; then for
+/// each line `BadUnits`, `BadGuests`, `TextTooLong` (dimensions), `DepartureBeforeArrival`,
+/// `StayTooLong`, `NightInPast`, `BeyondHorizon`, `UnknownProduct`, `WrongCurrency`,
+/// `PricesMismatch`, `NegativePrice`, `PriceOverflow`, `NoRate`. The first of these refuses alone.
+/// Then `SoldOut` and `DayUseFull` for every night and day of every product, and `HouseFull` and
+/// `DayUseFull` for every one of the house, that cannot take all lines together.
 #[handler]
 pub fn create_reservation(
     command: CreateReservation,
@@ -67,13 +73,20 @@ pub fn create_reservation(
     if reservations.get(&ReservationKey { property_id, reservation_id }).is_some() {
         return Err(refuse(because(Rule::ReservationExists)));
     }
+    let texts = command.country.iter().chain(&command.guest_ref);
+    texts.into_iter().try_for_each(|text| limits::check_text(text)).map_err(refuse)?;
+    limits::check_refs(&refs).map_err(refuse)?;
     check_refs(&refs, external_refs.get(&property_id)).map_err(refuse)?;
-    let terms = Terms { property, inventory, business_date };
+    let acceptance = command.acceptance;
+    let terms = Terms { property, inventory, business_date, acceptance };
     let demands = terms.check(&lines).map_err(refuse)?;
-    let shortages = inventory.shortages(&demands);
+    let shortages = match acceptance {
+        Acceptance::Request => inventory.shortages(&demands),
+        Acceptance::AlreadySold => Vec::new(),
+    };
     if !shortages.is_empty() {
-        let alternatives = terms.alternatives(&demands);
-        let reasons = shortages.iter().take(REASONS_MAX).map(|short| reason(short, inventory));
+        let alternatives = terms.alternatives(&demands, &lines);
+        let reasons = shortages.iter().map(|short| reason(short, inventory));
         return Err(Rejection {
             business_date: Some(business_date),
             reservation_id: Some(reservation_id),
@@ -82,6 +95,14 @@ pub fn create_reservation(
             alternatives,
         });
     }
+    let lines: Vec<_> =
+        lines.into_iter().zip(1..).map(|(line, number)| decided(number, line)).collect();
+    let oversold = match acceptance {
+        Acceptance::Request => Vec::new(),
+        Acceptance::AlreadySold => {
+            inventory.oversold_by(Tally::of(inventory, &lines), &Sum::default())
+        }
+    };
     Ok(ReservationCreated {
         property_id,
         business_date,
@@ -91,20 +112,23 @@ pub fn create_reservation(
         guest_ref: command.guest_ref,
         country: command.country,
         external_refs: refs,
-        lines: lines.into_iter().zip(1..).map(|(line, number)| decided(number, line)).collect(),
+        lines,
+        acceptance,
+        oversold,
     })
 }
 
 /// External references must be new to the property and differ among themselves.
 fn check_refs(refs: &[ExternalRef], known: Option<&ExternalRefs>) -> Result<(), Reason> {
-    let in_use = |one: &ExternalRef| known.is_some_and(|known| known.get(one).is_some());
+    let in_use = |one: &ExternalRef| known.and_then(|known| known.get(one));
     let mut sorted: Vec<_> = match refs {
         [] | [_] => Vec::new(),
         several => several.iter().map(|one| (&one.system, &one.id)).collect(),
     };
     sorted.sort_unstable();
-    if refs.iter().any(in_use) || sorted.windows(2).any(|pair| pair[0] == pair[1]) {
-        return Err(because(Rule::ExternalRefInUse));
+    let reservation_id = refs.iter().find_map(in_use);
+    if reservation_id.is_some() || sorted.windows(2).any(|pair| pair[0] == pair[1]) {
+        return Err(Reason { reservation_id, ..because(Rule::ExternalRefInUse) });
     }
     Ok(())
 }
@@ -114,6 +138,14 @@ struct Terms<'a> {
     property: &'a Property,
     inventory: &'a Inventory,
     business_date: Night,
+    acceptance: Acceptance,
+}
+
+/// What the lines of one request have added up to so far.
+#[derive(Debug, Default)]
+struct Totals {
+    amount: i64,
+    children: i64,
 }
 
 impl Terms<'_> {
@@ -122,16 +154,25 @@ impl Terms<'_> {
         if !(1..=LINES_MAX).contains(&lines.len()) {
             return Err(beyond(Rule::BadLines, lines.len() as i64, LINES_MAX as i64));
         }
-        let mut amount = 0;
-        lines.iter().map(|line| self.check_line(line, &mut amount)).collect()
+        // A line that is too long by itself is told so.
+        let nights = lines.iter().map(|line| {
+            line.arrival.until(line.departure).clamp(0, STAY_NIGHTS_MAX).unsigned_abs() as usize
+        });
+        let nights: usize = nights.sum();
+        if nights > NIGHTS_MAX {
+            return Err(beyond(Rule::TooManyNights, nights as i64, NIGHTS_MAX as i64));
+        }
+        let mut totals = Totals::default();
+        lines.iter().map(|line| self.check_line(line, &mut totals)).collect()
     }
 
-    fn check_line(&self, line: &RequestedLine, amount: &mut i64) -> Result<Demand, Reason> {
+    fn check_line(&self, line: &RequestedLine, totals: &mut Totals) -> Result<Demand, Reason> {
         let RequestedLine { units, arrival, departure, .. } = *line;
         if !(1..=UNITS_MAX).contains(&units) {
             return Err(beyond(Rule::BadUnits, units, units.clamp(1, UNITS_MAX)));
         }
-        check_guests(line)?;
+        check_guests(line, &mut totals.children)?;
+        limits::check_dimensions(&line.dimensions)?;
         self.check_stay(arrival, departure)?;
         let of_product = |rule| Reason { product: Some(line.product.clone()), ..because(rule) };
         let product = self.inventory.index_of(&line.product);
@@ -139,7 +180,7 @@ impl Terms<'_> {
         if line.currency != self.property.currency {
             return Err(because(Rule::WrongCurrency));
         }
-        check_prices(line, amount)?;
+        check_prices(line, &mut totals.amount)?;
         match line.priced_by {
             PricedBy::Engine => Err(of_product(Rule::NoRate)),
             PricedBy::Client | PricedBy::Contract => {
@@ -157,7 +198,11 @@ impl Terms<'_> {
         if nights > STAY_NIGHTS_MAX {
             return Err(beyond(Rule::StayTooLong, nights, STAY_NIGHTS_MAX));
         }
-        if arrival < self.business_date {
+        let first = match self.acceptance {
+            Acceptance::Request => self.business_date,
+            Acceptance::AlreadySold => self.business_date.plus(-HORIZON_NIGHTS),
+        };
+        if arrival < first {
             return Err(Reason { night: Some(arrival), ..because(Rule::NightInPast) });
         }
         let last = departure.plus(-1).max(arrival);
@@ -175,11 +220,12 @@ impl Terms<'_> {
         self.business_date.plus(HORIZON_NIGHTS)
     }
 
-    /// The nearest stays that could be had instead: other days of arrival, then other products.
+    /// The nearest stays that could be had instead: other days of arrival, then other products of
+    /// the same kind that take as many people and count alike in the house's statistics.
     ///
     /// Only where all lines ask for one product on the same nights: nobody knows which part of
     /// another request may be moved.
-    fn alternatives(&self, demands: &[Demand]) -> Vec<Alternative> {
+    fn alternatives(&self, demands: &[Demand], lines: &[RequestedLine]) -> Vec<Alternative> {
         let Some((first, others)) = demands.split_first() else { return Vec::new() };
         let Demand { product, arrival, departure, .. } = *first;
         let alike = |other: &Demand| {
@@ -200,7 +246,21 @@ impl Terms<'_> {
         let bookable = |demand: &Demand| {
             demand.arrival >= self.business_date && demand.departure.plus(-1) <= self.horizon()
         };
-        let products = self.inventory.indices().filter(|index| *index != product);
+        let asked = self.inventory.at(product);
+        // In the fullest unit, where each line spreads its people evenly.
+        let people = lines.iter().map(|line| {
+            let people = line.adults.unsigned_abs() as usize + line.child_ages.len();
+            people.div_ceil(line.units.unsigned_abs().max(1) as usize)
+        });
+        let people = people.max().unwrap_or_default();
+        let fits = |index: &ProductIndex| {
+            let other = self.inventory.at(*index);
+            let room = other.occupancy_max.is_none_or(|most| usize::from(most) >= people);
+            *index != product
+                && room
+                && (other.kind, other.statistics) == (asked.kind, asked.statistics)
+        };
+        let products = self.inventory.indices().filter(fits);
         let products = products.take(OTHER_PRODUCTS_MAX);
         let products = products.map(|product| Demand { product, ..wanted });
         let free = dates.filter(bookable).chain(products);
@@ -215,12 +275,13 @@ impl Terms<'_> {
 }
 
 /// Zero adults are allowed: children may travel alone.
-fn check_guests(line: &RequestedLine) -> Result<(), Reason> {
+fn check_guests(line: &RequestedLine, children: &mut i64) -> Result<(), Reason> {
     if !(0..=GUESTS_MAX).contains(&line.adults) {
         return Err(beyond(Rule::BadGuests, line.adults, line.adults.clamp(0, GUESTS_MAX)));
     }
-    if line.child_ages.len() > GUESTS_MAX as usize {
-        return Err(beyond(Rule::BadGuests, line.child_ages.len() as i64, GUESTS_MAX));
+    *children += line.child_ages.len() as i64;
+    if *children > i64::from(GUESTS_MAX) {
+        return Err(beyond(Rule::BadGuests, *children, GUESTS_MAX));
     }
     let absurd = line.child_ages.iter().flatten().find(|age| !(0..=AGE_MAX).contains(*age));
     match absurd {
@@ -258,8 +319,12 @@ fn check_prices(line: &RequestedLine, amount: &mut i64) -> Result<(), Reason> {
 }
 
 fn reason(shortage: &Shortage, inventory: &Inventory) -> Reason {
-    let Shortage { product, night, asked, allowed } = *shortage;
-    let rule = if product.is_some() { Rule::SoldOut } else { Rule::HouseFull };
+    let Shortage { product, night, day_use, asked, allowed } = *shortage;
+    let rule = match product {
+        _ if day_use => Rule::DayUseFull,
+        Some(_) => Rule::SoldOut,
+        None => Rule::HouseFull,
+    };
     let code = |index| -> ProductCode { inventory.at(index).code.clone() };
     Reason { product: product.map(code), night: Some(night), ..beyond(rule, asked, allowed) }
 }
@@ -304,8 +369,10 @@ impl Refused for CreateReservation {
 
 #[cfg(test)]
 mod tests {
+    use bellhop_core::driver::Driver;
     use bellhop_core::outcome::Outcome;
-    use bellhop_schemas::command::SetPhysicalCount;
+    use bellhop_schemas::command::{DefineProduct, SetPhysicalCount};
+    use bellhop_schemas::dimensions::Texts;
 
     use super::*;
     use crate::fixtures::*;
@@ -349,10 +416,21 @@ mod tests {
             &[
                 (Rule::UnknownProperty, |it| it.property_id = NOWHERE),
                 (Rule::ReservationExists, |it| it.reservation_id = id(1)),
+                (Rule::TextTooLong, |it| it.guest_ref = Some("x".repeat(129).into())),
+                (Rule::TooManyRefs, |it| it.external_refs = vec![pms("1"); 21]),
+                (Rule::TextTooLong, |it| it.external_refs = vec![pms(&"x".repeat(129))]),
                 (Rule::ExternalRefInUse, |it| it.external_refs = vec![pms("3"), pms("1")]),
                 (Rule::BadLines, |it| it.lines.clear()),
+                (Rule::TooManyNights, |it| {
+                    it.lines[0].departure = it.lines[0].arrival.plus(401);
+                    it.lines = vec![it.lines[0].clone(); 8];
+                }),
                 (Rule::BadUnits, |it| it.lines[0].units = 0),
                 (Rule::BadGuests, |it| it.lines[0].adults = -1),
+                (Rule::TextTooLong, |it| {
+                    let segment = Some("x".repeat(129));
+                    it.lines[0].dimensions = Texts { segment, ..Texts::default() }.into();
+                }),
                 (Rule::DepartureBeforeArrival, |it| {
                     it.lines[0].departure = it.lines[0].arrival.plus(-1);
                 }),
@@ -418,17 +496,40 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_lists_ten_thousand_nights_and_no_more() {
+    fn the_largest_request_is_refused_with_every_night() {
         let mut driver = hotel();
-        let products = ["A", "B", "C", "D", "E", "F", "G"];
-        for product in products {
-            accept(&mut driver, &define(product, 0, true));
-        }
-        let of_product = |product| [0, 400, 800, 1_200].map(|day| line(product, 1, day, 400));
-        let sent = driver.send(&create(1, products.into_iter().flat_map(of_product).collect()));
-        let reasons = reasons(&sent);
-        assert_eq!(reasons.len(), REASONS_MAX, "of 11,200");
-        assert_eq!(reasons[1_600].product, Some(code("B")), "product by product");
+        let stretches = (0..100).map(|at| line("DBL", 11, (at % 60) * 30, 30));
+        let sent = driver.send(&create(1, stretches.collect()));
+        assert_eq!(reasons(&sent).len(), 2 * 1_800, "of the product and of the house");
+    }
+
+    #[test]
+    fn what_was_sold_elsewhere_is_recorded_and_lists_what_it_oversells() {
+        let mut driver = hotel();
+        accept(&mut driver, &create(1, vec![line("DBL", 7, 0, 2)]));
+        let mut day_use = line("BED", 4, 1, 0);
+        day_use.day_use = Some(Price::default());
+        let sold_elsewhere = |number, lines| CreateReservation {
+            acceptance: Acceptance::AlreadySold,
+            ..create(number, lines)
+        };
+        let lines = vec![line("DBL", 4, -1, 3), day_use];
+        let created: ReservationCreated = accept(&mut driver, &sold_elsewhere(2, lines)).only();
+        assert_eq!(created.acceptance, Acceptance::AlreadySold);
+        let mut listed = oversold(&created.oversold);
+        assert_eq!(listed.pop(), Some((None, 1, 1)), "{created:?}");
+        assert_eq!(
+            listed,
+            [(Some("DBL"), 0, 3), (Some("DBL"), 1, 3), (Some("BED"), 1, 1), (None, 0, 1)]
+        );
+        let days: Vec<_> = created.oversold.iter().map(|at| at.day_use).collect();
+        assert_eq!(days, [false, false, true, false, false]);
+        assert_eq!(sold(&driver, Some("DBL")), [11, 11, 0]);
+
+        let far = sold_elsewhere(3, vec![line("DBL", 1, -1_828, 1)]);
+        assert_eq!(rules(&driver.send(&far)), [Rule::NightInPast]);
+        let unknown = sold_elsewhere(3, vec![line("SUI", 1, 0, 1)]);
+        assert_eq!(rules(&driver.send(&unknown)), [Rule::UnknownProduct]);
     }
 
     #[test]
@@ -471,14 +572,69 @@ mod tests {
         accept(&mut driver, &create(3, vec![line("DBL", 8, 0, 2)]));
         accept(&mut driver, &create(4, vec![line("DBL", 8, 5, 30)]));
         let sent = driver.send(&create(5, vec![line("DBL", 1, 3, 1), line("DBL", 1, 3, 1)]));
-        let others = ["TWN", "BED"].map(|product| (product.to_owned(), 3, 1));
-        assert_eq!(offered(&sent), others, "lines that are alike are moved together");
+        let others = ["TWN"].map(|product| (product.to_owned(), 3, 1));
+        assert_eq!(
+            offered(&sent),
+            others,
+            "lines that are alike are moved together, BED is no room"
+        );
+    }
+
+    #[test]
+    fn only_products_that_take_the_guests_are_offered() {
+        let mut driver = hotel();
+        for (product, people) in [("ONE", 1), ("TRP", 3), ("FAM", 4)] {
+            let occupancy_max = Some(people);
+            accept(&mut driver, &DefineProduct { occupancy_max, ..define(product, 8, true) });
+        }
+        accept(&mut driver, &create(1, vec![line("DBL", 8, 0, 60)]));
+        let two_units = || line("DBL", 2, 30, 1);
+        let family = RequestedLine { adults: 5, child_ages: vec![None], ..two_units() };
+        let offers = |driver: &mut Driver, line| offered(&driver.send(&create(2, vec![line])));
+        let names = |offers: Vec<(String, i32, i32)>| -> Vec<_> {
+            offers.into_iter().map(|(product, ..)| product).collect()
+        };
+        assert_eq!(names(offers(&mut driver, family)), ["TWN", "TRP", "FAM"], "three in a unit");
+        let many = RequestedLine { adults: 7, child_ages: vec![], ..two_units() };
+        assert_eq!(names(offers(&mut driver, many)), ["TWN", "FAM"], "four in one of them");
+    }
+
+    #[test]
+    fn a_day_use_takes_what_nobody_occupies_over_the_day() {
+        let mut driver = hotel();
+        let day_use = |units, day| RequestedLine {
+            day_use: Some(Price::default()),
+            ..line("DBL", units, day, 0)
+        };
+        // Of six units before and four after the day, four at most stay over it.
+        accept(&mut driver, &create(1, vec![line("DBL", 3, 0, 2)]));
+        accept(&mut driver, &create(2, vec![line("DBL", 3, 0, 1), line("DBL", 1, 1, 1)]));
+        let sent = driver.send(&create(3, vec![day_use(3, 1), day_use(2, 1)]));
+        assert_eq!(nights_of(&sent), [(Rule::DayUseFull, 1, 5, 4)]);
+        accept(&mut driver, &create(3, vec![day_use(3, 1), day_use(1, 1)]));
+        let at = cell(&driver, Some("DBL"), 1);
+        assert_eq!((at.day_use, at.sold, at.available()), (4, 4, 4), "nights are as before");
+        let sent = driver.send(&create(4, vec![day_use(1, 1)]));
+        assert_eq!(nights_of(&sent), [(Rule::DayUseFull, 1, 1, 0)]);
+        assert_eq!(offered(&sent)[..2], [("DBL".to_owned(), 0, 0), ("DBL".to_owned(), 2, 0)]);
+        accept(&mut driver, &cancel(3));
+        accept(&mut driver, &create(4, vec![day_use(4, 1)]));
+    }
+
+    #[test]
+    fn the_house_limits_day_uses_of_all_products_with_statistics() {
+        let mut driver = hotel();
+        let day_use = |product, units| line(product, units, 0, 0);
+        accept(&mut driver, &create(1, vec![day_use("DBL", 8)]));
+        let sent = driver.send(&create(2, vec![day_use("TWN", 3)]));
+        assert_eq!(nights_of(&sent), [(Rule::DayUseFull, 0, 3, 2)]);
+        accept(&mut driver, &create(2, vec![day_use("TWN", 2), day_use("BED", 3)]));
     }
 
     #[test]
     fn a_day_use_takes_no_night() {
         let mut driver = hotel();
-        let mut day_use = line("DBL", 8, 0, 0);
+        let mut day_use = line("DBL", 2, 0, 0);
         day_use.day_use = Some(Price { room: Minor(5_000), ..Price::default() });
         for number in 1..4 {
             let sent = accept(&mut driver, &create(number, vec![day_use.clone()]));
@@ -523,6 +679,8 @@ mod tests {
             (Some(Rule::NightInPast), Box::new(day(-1, 0))),
             (None, Box::new(|line| line.adults = 10_000)),
             (Some(Rule::BadGuests), Box::new(|line| line.adults = 10_001)),
+            (None, Box::new(|line| line.child_ages = vec![None; 10_000])),
+            (Some(Rule::BadGuests), Box::new(|line| line.child_ages = vec![None; 10_001])),
             (None, Box::new(|line| line.child_ages = vec![Some(0), Some(120)])),
             (Some(Rule::BadGuests), Box::new(|line| line.child_ages = vec![Some(121)])),
             (Some(Rule::BadGuests), Box::new(|line| line.child_ages = vec![Some(-1)])),
@@ -555,7 +713,8 @@ mod tests {
     #[test]
     fn a_hundred_lines_are_the_most() {
         let mut driver = hotel();
-        let lines = |count| vec![line("DBL", 1, 0, 0); count];
+        accept(&mut driver, &define("BIG", 100, false));
+        let lines = |count| vec![line("BIG", 1, 0, 0); count];
         let sent = driver.send(&create(1, lines(101)));
         assert_eq!(rules(&sent), [Rule::BadLines]);
         let sent = accept(&mut driver, &create(1, lines(100)));

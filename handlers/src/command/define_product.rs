@@ -3,21 +3,23 @@
 use bellhop_core::prelude::*;
 use bellhop_schemas::command::DefineProduct;
 use bellhop_schemas::event::{CatalogRejected, ProductDefined};
-use bellhop_schemas::reason::Rule;
+use bellhop_schemas::reason::{Reason, Rule};
 use bellhop_schemas::stay::SupplyChange;
 
-use super::supply;
-use crate::rejection::{Refused, Rejection, because};
+use super::{limits, supply};
+use crate::rejection::{Refused, Rejection, because, beyond};
 use crate::state::inventory::Inventory;
 use crate::state::property::Property;
 
 /// Bytes of a product's code.
 const CODE_BYTES_MAX: usize = 16;
+/// People that one unit takes.
+const OCCUPANCY_MAX: u16 = 10_000;
 
 /// Adds a product to a property.
 ///
 /// # Rejections, in order
-/// `UnknownProperty`, `ProductExists`, `BadCode`, `BadCount`.
+/// `UnknownProperty`, `ProductExists`, `BadCode`, `TextTooLong` (the name), `BadCount`, `BadGuests`.
 #[handler]
 pub fn define_product(
     command: DefineProduct,
@@ -32,7 +34,9 @@ pub fn define_product(
         return Err(refuse(because(Rule::ProductExists)));
     }
     supply::check_code(command.product.as_str(), CODE_BYTES_MAX).map_err(refuse)?;
+    limits::check_text(&command.name).map_err(refuse)?;
     supply::check_physical(command.physical).map_err(refuse)?;
+    let occupancy_max = command.occupancy_max.map(check_occupancy).transpose().map_err(refuse)?;
 
     Ok(ProductDefined {
         property_id: command.property_id,
@@ -47,7 +51,13 @@ pub fn define_product(
             before: 0,
             after: command.physical,
         }],
+        occupancy_max,
     })
+}
+
+fn check_occupancy(asked: i32) -> Result<u16, Reason> {
+    let people = u16::try_from(asked).ok().filter(|people| (1..=OCCUPANCY_MAX).contains(people));
+    people.ok_or_else(|| beyond(Rule::BadGuests, asked, asked.clamp(1, OCCUPANCY_MAX.into())))
 }
 
 impl Refused for DefineProduct {
@@ -73,7 +83,9 @@ mod tests {
                 (Rule::UnknownProperty, |it| it.property_id = NOWHERE),
                 (Rule::ProductExists, |it| it.product = code("DBL")),
                 (Rule::BadCode, |it| it.product = code("17 bytes, one off")),
+                (Rule::TextTooLong, |it| it.name = "x".repeat(129).into()),
                 (Rule::BadCount, |it| it.physical = -1),
+                (Rule::BadGuests, |it| it.occupancy_max = Some(0)),
             ],
         );
         let defined: ProductDefined = sent.only();

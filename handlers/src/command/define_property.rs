@@ -3,7 +3,7 @@
 use bellhop_core::prelude::*;
 use bellhop_schemas::command::DefineProperty;
 use bellhop_schemas::event::{CatalogRejected, PropertyDefined};
-use bellhop_schemas::reason::Rule;
+use bellhop_schemas::reason::{Reason, Rule};
 use bellhop_schemas::stay::SupplyChange;
 
 use super::supply;
@@ -14,11 +14,14 @@ use crate::state::property::{Property, Zone};
 const CODE_BYTES_MAX: usize = 64;
 /// The last hour at which a business day may roll.
 const ROLL_HOUR_MAX: u8 = 12;
+/// The last hour from which a guest may be a no-show on the day of arrival.
+const NO_SHOW_HOUR_MAX: u8 = 23;
 
 /// Opens a property.
 ///
 /// # Rejections, in order
-/// `PropertyExists`, `BadCode`, `UnknownTimeZone`, `BadRollHour`, `UnknownCurrency`, `BadCount`.
+/// `PropertyExists`, `BadCode`, `UnknownTimeZone`, `BadRollHour`, `UnknownCurrency`, `BadCount`,
+/// `BadNoShowHour`.
 #[handler]
 pub fn define_property(
     command: DefineProperty,
@@ -38,6 +41,7 @@ pub fn define_property(
         return Err(because(Rule::UnknownCurrency).into());
     }
     supply::check_physical(command.physical)?;
+    let no_show_hour = command.no_show_hour.map(check_no_show_hour).transpose()?;
 
     let time_zone = zone.name().clone();
     let property = Property::new(command.code, zone, roll_hour, command.currency);
@@ -54,7 +58,13 @@ pub fn define_property(
             before: 0,
             after: command.physical,
         }],
+        no_show_hour,
     })
+}
+
+fn check_no_show_hour(asked: i32) -> Result<u8, Reason> {
+    let hour = u8::try_from(asked).ok().filter(|hour| *hour <= NO_SHOW_HOUR_MAX);
+    hour.ok_or_else(|| beyond(Rule::BadNoShowHour, asked, NO_SHOW_HOUR_MAX))
 }
 
 impl Refused for DefineProperty {
@@ -90,6 +100,7 @@ mod tests {
                 (Rule::BadRollHour, |it| it.roll_hour = 13),
                 (Rule::UnknownCurrency, |it| it.currency = "XYZ".parse().unwrap()),
                 (Rule::BadCount, |it| it.physical = 30_001),
+                (Rule::BadNoShowHour, |it| it.no_show_hour = Some(24)),
             ],
         );
         let defined: PropertyDefined = sent.only();

@@ -9,10 +9,11 @@ use crate::rejection::{Refused, Rejection};
 use crate::state::inventory::Inventory;
 use crate::state::property::Property;
 
-/// Sets an overbooking allowance. It is a fact: nights that it leaves oversold are listed.
+/// Sets an overbooking allowance from the business date on, or from a later night. It is a fact:
+/// nights that it leaves oversold are listed.
 ///
 /// # Rejections, in order
-/// `UnknownProperty`, `UnknownProduct`, `BadRange`, `BadCount`.
+/// `UnknownProperty`, `UnknownProduct`, `BadRange`, `NightInPast`, `BadCount`.
 #[handler]
 pub fn set_overbooking(
     command: SetOverbooking,
@@ -24,10 +25,10 @@ pub fn set_overbooking(
     let (business_date, inventory) = supply::of(property_id, properties, inventories, cx.now)?;
     let refuse = |reason| Rejection::on(business_date, reason);
     let calendar = supply::calendar(inventory, product.as_ref()).map_err(refuse)?;
-    supply::check_range(first_night, last_night).map_err(refuse)?;
+    let first = supply::first_night(first_night, last_night, business_date).map_err(refuse)?;
     supply::check_allowance(allowance).map_err(refuse)?;
 
-    let changes = calendar.allowance().changes(first_night, last_night, allowance);
+    let changes = calendar.allowance().changes(Some(first), last_night, allowance);
     let oversold = supply::oversold(product.as_ref(), calendar, &changes);
     Ok(OverbookingLimitChanged { property_id, business_date, product, changes, oversold })
 }
@@ -67,6 +68,7 @@ mod tests {
                 (Rule::UnknownProperty, |it| it.property_id = NOWHERE),
                 (Rule::UnknownProduct, |it| it.product = Some(code("SUI"))),
                 (Rule::BadRange, |it| it.first_night = Some(TODAY.plus(2))),
+                (Rule::NightInPast, |it| it.first_night = Some(TODAY.plus(-1))),
                 (Rule::BadCount, |it| it.allowance = -30_001),
             ],
         );

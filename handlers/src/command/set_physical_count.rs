@@ -9,10 +9,11 @@ use crate::rejection::{Refused, Rejection};
 use crate::state::inventory::Inventory;
 use crate::state::property::Property;
 
-/// Sets a physical count. It is a fact: nights that it leaves oversold are listed, never refused.
+/// Sets a physical count from the business date on, or from a later night. It is a fact: nights that
+/// it leaves oversold are listed, never refused. Nights that have passed keep their count.
 ///
 /// # Rejections, in order
-/// `UnknownProperty`, `UnknownProduct`, `BadRange`, `BadCount`.
+/// `UnknownProperty`, `UnknownProduct`, `BadRange`, `NightInPast`, `BadCount`.
 #[handler]
 pub fn set_physical_count(
     command: SetPhysicalCount,
@@ -24,10 +25,10 @@ pub fn set_physical_count(
     let (business_date, inventory) = supply::of(property_id, properties, inventories, cx.now)?;
     let refuse = |reason| Rejection::on(business_date, reason);
     let calendar = supply::calendar(inventory, product.as_ref()).map_err(refuse)?;
-    supply::check_range(first_night, last_night).map_err(refuse)?;
+    let first = supply::first_night(first_night, last_night, business_date).map_err(refuse)?;
     supply::check_physical(count).map_err(refuse)?;
 
-    let changes = calendar.physical().changes(first_night, last_night, count);
+    let changes = calendar.physical().changes(Some(first), last_night, count);
     let oversold = supply::oversold(product.as_ref(), calendar, &changes);
     Ok(PhysicalCountChanged { property_id, business_date, product, changes, oversold })
 }
@@ -86,7 +87,12 @@ mod tests {
             &[
                 (Rule::UnknownProperty, |it| it.property_id = NOWHERE),
                 (Rule::UnknownProduct, |it| it.product = Some(code("SUI"))),
-                (Rule::BadRange, |it| it.last_night = Some(TODAY)),
+                (Rule::BadRange, |it| {
+                    (it.first_night, it.last_night) = (Some(TODAY.plus(1)), Some(TODAY));
+                }),
+                (Rule::NightInPast, |it| {
+                    (it.first_night, it.last_night) = (Some(TODAY.plus(-1)), None);
+                }),
                 (Rule::BadCount, |it| it.count = 30_001),
             ],
         );
@@ -102,10 +108,23 @@ mod tests {
         let first = apply(&mut driver, &set(HOUSE, (Some(2), Some(3)), 4));
         assert_eq!(changes(&first), [(Some(2), Some(3), 10)]);
         let all = apply(&mut driver, &set(HOUSE, (None, None), 7));
-        let runs = [(None, Some(1), 10), (Some(2), Some(3), 4), (Some(4), None, 10)];
+        let runs = [(Some(0), Some(1), 10), (Some(2), Some(3), 4), (Some(4), None, 10)];
         assert_eq!(changes(&all), runs);
-        let none = apply(&mut driver, &set(HOUSE, (Some(-5), None), 7));
+        let none = apply(&mut driver, &set(HOUSE, (Some(5), None), 7));
         assert_eq!(changes(&none), [], "nothing changes");
+    }
+
+    #[test]
+    fn nights_that_have_passed_keep_their_count() {
+        let mut driver = hotel();
+        driver.set_time(noon(TODAY.plus(3)));
+        let now_on = apply(&mut driver, &set(HOUSE, (None, None), 7));
+        assert_eq!(changes(&now_on), [(Some(3), None, 10)]);
+        assert_eq!([2, 3].map(|night| cell(&driver, HOUSE, night).physical), [10, 7]);
+        for range in [(Some(2), Some(5)), (None, Some(2)), (Some(1), Some(2))] {
+            let refused = driver.send(&set(HOUSE, range, 5));
+            assert_eq!(rules(&refused), [Rule::NightInPast], "{range:?}");
+        }
     }
 
     #[test]
@@ -137,7 +156,7 @@ mod tests {
     fn the_ends_of_time_are_nights_like_others() {
         let mut driver = hotel();
         let mut ends = set(HOUSE, (None, None), 3);
-        (ends.first_night, ends.last_night) = (Some(Night(i32::MIN)), Some(Night(i32::MAX)));
+        ends.last_night = Some(Night(i32::MAX));
         apply(&mut driver, &ends);
         assert_eq!(cell(&driver, HOUSE, 0).physical, 3);
         ends.first_night = Some(Night(i32::MAX));

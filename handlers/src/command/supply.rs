@@ -59,12 +59,23 @@ pub(super) fn check_allowance(count: i32) -> Result<(), Reason> {
     Err(beyond(Rule::BadCount, count, count.clamp(-COUNT_MAX, COUNT_MAX)))
 }
 
-pub(super) fn check_range(first: Option<Night>, last: Option<Night>) -> Result<(), Reason> {
-    match (first, last) {
-        (Some(first), Some(last)) if first > last => {
-            Err(Reason { night: Some(first), ..because(Rule::BadRange) })
-        }
-        (_, _) => Ok(()),
+/// The first night of a change: the business date unless the command names a later one. What was
+/// there on a night that has passed does not change.
+///
+/// # Rejections, in order
+/// `BadRange`, `NightInPast`.
+pub(super) fn first_night(
+    first: Option<Night>,
+    last: Option<Night>,
+    business_date: Night,
+) -> Result<Night, Reason> {
+    let from = first.unwrap_or(business_date);
+    let of = |night, rule| Err(Reason { night: Some(night), ..because(rule) });
+    match last {
+        Some(last) if first.is_some() && from > last => of(from, Rule::BadRange),
+        Some(last) if last < business_date => of(last, Rule::NightInPast),
+        Some(_) | None if from < business_date => of(from, Rule::NightInPast),
+        Some(_) | None => Ok(from),
     }
 }
 
@@ -80,7 +91,11 @@ pub(super) fn oversold(
         nights.map(|(night, cell)| (night, cell.oversold_without(change.before - change.after)))
     });
     let over = over.filter(|(_, units)| *units > 0);
-    over.map(|(night, units)| OversoldNight { product: product.cloned(), night, units }).collect()
+    let listed = over.map(|(night, units)| {
+        let product = product.cloned();
+        OversoldNight { product, night, units, day_use: false }
+    });
+    listed.collect()
 }
 
 /// The event of a refusal.

@@ -15,6 +15,7 @@ pub fn add_product(event: &ProductDefined, inventories: &mut Store<Inventory>) {
         code: event.product.clone(),
         kind: event.kind,
         statistics: event.statistics,
+        occupancy_max: event.occupancy_max,
         calendar,
     });
 }

@@ -5,9 +5,9 @@ use bellhop_schemas::event::ReservationNoShow;
 use bellhop_schemas::ids::ReservationKey;
 
 use crate::state::inventory::Inventory;
-use crate::state::reservation::{Reservation, ReservationState};
+use crate::state::reservation::Reservation;
 
-/// Releases the nights and keeps the state alone.
+/// Releases the nights; the booking is kept, for the guest may yet come.
 #[processor]
 pub fn close_no_show(
     event: &ReservationNoShow,
@@ -18,6 +18,6 @@ pub fn close_no_show(
     inventories.entry(property_id, Inventory::default).release(&event.released);
     if let Some(reservation) = reservations.get_mut(&ReservationKey { property_id, reservation_id })
     {
-        reservation.finish(ReservationState::NoShow);
+        reservation.no_show();
     }
 }

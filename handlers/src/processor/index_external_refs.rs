@@ -5,7 +5,7 @@ use bellhop_schemas::event::ReservationCreated;
 
 use crate::state::external_ref::ExternalRefs;
 
-/// Remembers whose numbers they are, for good: a finished reservation keeps them.
+/// Remembers whose numbers they are, until it is cancelled.
 #[processor]
 pub fn index_external_refs(event: &ReservationCreated, external_refs: &mut Store<ExternalRefs>) {
     if event.external_refs.is_empty() {

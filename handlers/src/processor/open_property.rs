@@ -19,7 +19,8 @@ pub fn open_property(
     let Some(zone) = Zone::of(&event.time_zone) else {
         panic!("the time zone {} of {} is not compiled in", event.time_zone, event.property_id)
     };
-    let property = Property::new(event.code.clone(), zone, event.roll_hour, event.currency);
+    let mut property = Property::new(event.code.clone(), zone, event.roll_hour, event.currency);
+    property.no_show_hour = event.no_show_hour;
     properties.insert(event.property_id, property);
     let mut inventory = Inventory::default();
     inventory.house_mut().change_physical(&event.physical);

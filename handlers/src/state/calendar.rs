@@ -5,9 +5,11 @@
 //! reads nothing else, and what is sold follows from it: four bytes a night, since a busy partition
 //! holds thousands of calendars.
 //!
+//! Day uses are counted apart, by day: few days have any.
+//!
 //! # Invariants
 //! 1. What is left of a night is the limit that the step functions give it, less what is sold.
-//! 2. Pages are sorted by night.
+//! 2. Pages and days are sorted.
 
 use std::ops::{Range, RangeInclusive};
 
@@ -32,6 +34,8 @@ pub struct Cell {
     pub out_of_order: i16,
     /// Units that may be sold above what exists; negative holds some back.
     pub allowance: i16,
+    /// Units in use over the day before the night.
+    pub day_use: i32,
 }
 
 impl Cell {
@@ -87,6 +91,15 @@ pub struct Calendar {
     physical: Steps,
     allowance: Steps,
     pages: Vec<Page>,
+    day_uses: Vec<DayUse>,
+}
+
+/// Units in use over a day, apart from those of its nights.
+#[derive(Debug, Clone, PartialEq, Eq, Avro)]
+#[avro(name = "bellhop.state.DayUse")]
+struct DayUse {
+    day: Night,
+    units: i32,
 }
 
 impl Calendar {
@@ -99,6 +112,43 @@ impl Calendar {
             Ok(index) => self.touched(night, self.pages[index].left[place]),
             Err(_) => self.untouched(night),
         }
+    }
+
+    /// Units that may be sold for the use of a day; negative where facts sold more.
+    ///
+    /// A guest who stays over the day is in both counts, that of the night before and that of the
+    /// night after: at most the smaller of the two stay. Every other unit that exists and is in
+    /// order is free between a departure and an arrival. Allowances are for nights alone.
+    #[must_use]
+    pub fn day_left(&self, day: Night) -> i32 {
+        let (before, after) = (self.cell(day.plus(-1)), self.cell(day));
+        let occupied = before.sold.min(after.sold).max(0);
+        let there = i32::from(after.physical) - i32::from(after.out_of_order);
+        there.saturating_sub(occupied).max(0).saturating_sub(after.day_use)
+    }
+
+    /// The days that have day uses, in order.
+    pub fn days(&self) -> impl Iterator<Item = Night> {
+        self.day_uses.iter().map(|at| at.day)
+    }
+
+    /// Sells units for the use of a day, or takes them back when negative.
+    pub(crate) fn use_day(&mut self, day: Night, units: i32) {
+        match self.day_uses.binary_search_by_key(&day, |at| at.day) {
+            Ok(index) => {
+                let at = &mut self.day_uses[index];
+                at.units = at.units.saturating_add(units);
+                if at.units == 0 {
+                    self.day_uses.remove(index);
+                }
+            }
+            Err(index) => self.day_uses.insert(index, DayUse { day, units }),
+        }
+    }
+
+    fn day_use(&self, day: Night) -> i32 {
+        let found = self.day_uses.binary_search_by_key(&day, |at| at.day);
+        found.map_or(0, |index| self.day_uses[index].units)
     }
 
     /// The nights that somebody has asked for, with their neighbours of the page, in order.
@@ -182,7 +232,7 @@ impl Calendar {
 
     fn untouched(&self, night: Night) -> Cell {
         let (physical, allowance) = (self.physical.at(night), self.allowance.at(night));
-        Cell { physical, allowance, ..Cell::default() }
+        Cell { physical, allowance, day_use: self.day_use(night), ..Cell::default() }
     }
 
     fn touched(&self, night: Night, left: i32) -> Cell {
@@ -468,7 +518,8 @@ mod tests {
 
     #[test]
     fn availability_is_what_exists_less_what_is_out_sold_and_held_plus_the_allowance() {
-        let cell = Cell { physical: 10, out_of_order: 1, sold: 5, held: 2, allowance: 3 };
+        let cell =
+            Cell { physical: 10, out_of_order: 1, sold: 5, held: 2, allowance: 3, day_use: 7 };
         assert_eq!((cell.limit(), cell.available(), cell.oversold()), (12, 5, 0));
         let over = Cell { sold: 12, ..cell };
         assert_eq!((over.available(), over.oversold()), (-2, 2));

@@ -6,7 +6,7 @@ use bellhop_core::avro::{Avro, DecodeError, Reader, SchemaWriter};
 use bellhop_core::prelude::{Avro, State};
 use bellhop_schemas::ids::{ExternalRef, PropertyId, ReservationId};
 
-/// Which reservation a foreign number means; a number is never used twice.
+/// Which reservation a foreign number means; a number means one at a time.
 ///
 /// Sorted: the numbers come from outside, and whoever chose them could make the keys of a hashed
 /// map collide.
@@ -38,6 +38,11 @@ impl ExternalRefs {
     /// Gives a number to a reservation.
     pub(crate) fn insert(&mut self, external_ref: ExternalRef, reservation_id: ReservationId) {
         self.reservations.insert(external_ref, reservation_id);
+    }
+
+    /// Takes a number from a reservation.
+    pub(crate) fn remove(&mut self, external_ref: &ExternalRef) {
+        self.reservations.remove(external_ref);
     }
 }
 

@@ -1,19 +1,22 @@
 //! The inventory of a property: the calendars of the house and of its products.
 //!
 //! Availability is physical - out of order - sold - held + allowance, the same for each product and
-//! for the house; a request needs both.
+//! for the house; a request needs both. The use of a day is held against what is free over that day
+//! ([`Calendar::day_left`]), of the product and of the house as well.
 //!
 //! # Invariants
 //! On every night the house has sold what its products with statistics have sold together.
+
+use std::collections::BTreeMap;
 
 use bellhop_core::avro::{Avro, DecodeError, Reader, SchemaWriter};
 use bellhop_core::prelude::{Avro, State};
 use bellhop_schemas::command::ProductKind;
 use bellhop_schemas::ids::{ProductCode, PropertyId};
 use bellhop_schemas::night::Night;
-use bellhop_schemas::stay::{Line, LineNight, OversoldNight};
+use bellhop_schemas::stay::{Line, LineMove, LineNight, OversoldNight};
 
-use super::calendar::{Calendar, Cell};
+use super::calendar::Calendar;
 
 /// The calendars of a property.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Avro)]
@@ -33,6 +36,8 @@ pub struct Product {
     pub kind: ProductKind,
     /// Whether its units count in the house.
     pub statistics: bool,
+    /// People that one unit takes; `None` where it is not stated.
+    pub occupancy_max: Option<u16>,
     /// Its nights.
     pub calendar: Calendar,
 }
@@ -41,7 +46,7 @@ pub struct Product {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ProductIndex(u32);
 
-/// Units of a product on the nights of a stay.
+/// Units of a product on the nights of a stay, or for the use of a day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Demand {
     /// The product.
@@ -50,7 +55,7 @@ pub(crate) struct Demand {
     pub(crate) units: i32,
     /// The first night.
     pub(crate) arrival: Night,
-    /// The day after the last one.
+    /// The day after the last one; the arrival for a day use.
     pub(crate) departure: Night,
 }
 
@@ -61,6 +66,8 @@ pub(crate) struct Shortage {
     pub(crate) product: Option<ProductIndex>,
     /// The night.
     pub(crate) night: Night,
+    /// Whether it is the use of the day.
+    pub(crate) day_use: bool,
     /// Units asked for, by all demands together.
     pub(crate) asked: i32,
     /// Units that are left; never negative.
@@ -153,11 +160,16 @@ impl Inventory {
     pub(crate) fn can_take(&self, demand: &Demand) -> bool {
         let Demand { product, units, arrival, departure } = *demand;
         let product = self.at(product);
+        if arrival == departure {
+            let free = |calendar: &Calendar| calendar.day_left(arrival) >= units;
+            return free(&product.calendar) && (!product.statistics || free(&self.house));
+        }
         product.calendar.has(units, arrival, departure)
             && (!product.statistics || self.house.has(units, arrival, departure))
     }
 
-    /// Every night that cannot take all demands together: of each product, then of the house.
+    /// Every night that cannot take all demands together: of each product, then of the house. A day
+    /// use is held against the nights as they were sold before.
     #[must_use]
     pub(crate) fn shortages(&self, demands: &[Demand]) -> Vec<Shortage> {
         if let [only] = demands
@@ -167,35 +179,43 @@ impl Inventory {
         }
         let mut tally = Tally::default();
         for demand in demands {
-            for night in demand.arrival.nights_to(demand.departure) {
-                tally.add(self, demand.product, night, demand.units);
-            }
+            tally.add_demand(self, demand);
         }
         let short = tally.into_rows().filter_map(|row| {
-            let Row { product, night, units: asked } = row;
-            let allowed = self.row_cell(&row).available().max(0);
-            (asked > allowed).then_some(Shortage { product, night, asked, allowed })
+            let Row { product, night, day_use, units: asked } = row;
+            let calendar = self.row_calendar(&row);
+            let left =
+                if day_use { calendar.day_left(night) } else { calendar.cell(night).available() };
+            let allowed = left.max(0);
+            (asked > allowed).then_some(Shortage { product, night, day_use, asked, allowed })
         });
         short.collect()
     }
 
-    /// The nights that a change takes above their limit, or further above it.
+    /// The nights that a change takes above their limit, or further above it; `earlier` is what
+    /// changes before it.
     #[must_use]
-    pub(crate) fn oversold_by(&self, tally: Tally) -> Vec<OversoldNight> {
+    pub(crate) fn oversold_by(&self, tally: Tally, earlier: &Sum) -> Vec<OversoldNight> {
         let raised = tally.into_rows().filter(|row| row.units > 0);
         let over = raised.filter_map(|row| {
-            let mut cell = self.row_cell(&row);
-            cell.sold = cell.sold.saturating_add(row.units);
+            let calendar = self.row_calendar(&row);
+            let more = row.units.saturating_add(earlier.of(&row));
+            let units = if row.day_use {
+                more.saturating_sub(calendar.day_left(row.night))
+            } else {
+                let mut cell = calendar.cell(row.night);
+                cell.sold = cell.sold.saturating_add(more);
+                cell.oversold()
+            };
+            let Row { night, day_use, .. } = row;
             let product = row.product.map(|index| self.at(index).code.clone());
-            let units = cell.oversold();
-            (units > 0).then_some(OversoldNight { product, night: row.night, units })
+            (units > 0).then_some(OversoldNight { product, night, units, day_use })
         });
         over.collect()
     }
 
-    fn row_cell(&self, row: &Row) -> Cell {
-        let calendar = row.product.map_or(&self.house, |index| &self.at(index).calendar);
-        calendar.cell(row.night)
+    fn row_calendar(&self, row: &Row) -> &Calendar {
+        row.product.map_or(&self.house, |index| &self.at(index).calendar)
     }
 
     /// Sells the nights of decided lines.
@@ -231,6 +251,29 @@ impl Inventory {
                     self.house.sell(first.night, nights.len(), units);
                 }
             }
+            if line.is_day_use() {
+                let index = self.index_of(&line.product);
+                let product = self.at_mut(index.unwrap_or_else(|| no_product(&line.product)));
+                let statistics = product.statistics;
+                product.calendar.use_day(line.arrival, units);
+                if statistics {
+                    self.house.use_day(line.arrival, units);
+                }
+            }
+        }
+    }
+
+    /// Gives nights to other products.
+    ///
+    /// # Panics
+    /// As [`Inventory::take`].
+    pub(crate) fn move_nights(&mut self, moves: &[LineMove]) {
+        for LineMove { line, held } in moves {
+            self.release(std::slice::from_ref(line));
+            let mut line = line.clone();
+            let product = line.holding(held);
+            line.nights.iter_mut().for_each(|at| at.held = product.clone());
+            self.take(&[line]);
         }
     }
 }
@@ -303,8 +346,8 @@ impl Avro for Products {
     }
 }
 
-/// Units by product and night, and by night for the house, added up.
-#[derive(Debug, Default)]
+/// Units by product and night, and by night for the house, added up; the uses of days likewise.
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Tally {
     rows: Vec<Row>,
 }
@@ -313,41 +356,109 @@ pub(crate) struct Tally {
 struct Row {
     product: Option<ProductIndex>,
     night: Night,
+    day_use: bool,
     units: i32,
 }
 
-impl Tally {
-    /// Adds units of a product on a night, and of the house where they count there.
-    pub(crate) fn add(
-        &mut self,
-        inventory: &Inventory,
-        product: ProductIndex,
-        night: Night,
-        units: i32,
-    ) {
-        self.rows.push(Row { product: Some(product), night, units });
-        if inventory.at(product).statistics {
-            self.rows.push(Row { product: None, night, units });
-        }
+type Place = (Option<ProductIndex>, Night, bool);
+
+impl Row {
+    fn place(&self) -> Place {
+        (self.product, self.night, self.day_use)
+    }
+}
+
+/// What several changes add to each place, before they are applied.
+#[derive(Debug, Default)]
+pub(crate) struct Sum {
+    units: BTreeMap<Place, i32>,
+}
+
+impl Sum {
+    fn of(&self, row: &Row) -> i32 {
+        self.units.get(&row.place()).copied().unwrap_or_default()
     }
 
-    /// Adds the nights of a decided line, `sign` times.
+    /// Adds a change.
+    pub(crate) fn add(&mut self, tally: &Tally) {
+        for row in &tally.rows {
+            let units = self.units.entry(row.place()).or_default();
+            *units = units.saturating_add(row.units);
+        }
+    }
+}
+
+impl Tally {
+    /// Of the nights of decided lines.
     ///
     /// # Panics
     /// As [`Inventory::take`].
-    pub(crate) fn add_line(&mut self, inventory: &Inventory, line: &Line, sign: i32) {
-        for at in &line.nights {
-            let held = line.held(at);
-            let product = inventory.index_of(held).unwrap_or_else(|| no_product(held));
-            self.add(inventory, product, at.night, i32::from(line.units) * sign);
+    pub(crate) fn of(inventory: &Inventory, lines: &[Line]) -> Self {
+        let mut tally = Self::default();
+        tally.add_lines(inventory, lines);
+        tally
+    }
+
+    fn add(
+        &mut self,
+        inventory: &Inventory,
+        product: ProductIndex,
+        (night, day_use): (Night, bool),
+        units: i32,
+    ) {
+        self.rows.push(Row { product: Some(product), night, day_use, units });
+        if inventory.at(product).statistics {
+            self.rows.push(Row { product: None, night, day_use, units });
+        }
+    }
+
+    fn add_demand(&mut self, inventory: &Inventory, demand: &Demand) {
+        let Demand { product, units, arrival, departure } = *demand;
+        if arrival == departure {
+            self.add(inventory, product, (arrival, true), units);
+        }
+        for night in arrival.nights_to(departure) {
+            self.add(inventory, product, (night, false), units);
+        }
+    }
+
+    /// Adds the nights of decided lines.
+    ///
+    /// # Panics
+    /// As [`Inventory::take`].
+    pub(crate) fn add_lines(&mut self, inventory: &Inventory, lines: &[Line]) {
+        let index_of = |held| inventory.index_of(held).unwrap_or_else(|| no_product(held));
+        for line in lines {
+            let units = i32::from(line.units);
+            for at in &line.nights {
+                self.add(inventory, index_of(line.held(at)), (at.night, false), units);
+            }
+            if line.is_day_use() {
+                self.add(inventory, index_of(&line.product), (line.arrival, true), units);
+            }
+        }
+    }
+
+    /// Adds nights that other products hold.
+    ///
+    /// # Panics
+    /// As [`Inventory::take`].
+    pub(crate) fn add_moves(&mut self, inventory: &Inventory, moves: &[LineMove]) {
+        let index_of = |held| inventory.index_of(held).unwrap_or_else(|| no_product(held));
+        for LineMove { line, held } in moves {
+            let (units, to) = (i32::from(line.units), index_of(held));
+            for at in &line.nights {
+                self.add(inventory, index_of(line.held(at)), (at.night, false), -units);
+                self.add(inventory, to, (at.night, false), units);
+            }
         }
     }
 
     /// One row for each product and night, the house last.
     fn into_rows(mut self) -> impl Iterator<Item = Row> {
-        self.rows.sort_unstable_by_key(|row| (row.product.is_none(), row.product, row.night));
+        self.rows.sort_unstable_by_key(|row| (row.product.is_none(), row.place()));
         self.rows.dedup_by(|next, row| {
-            let same = (next.product, next.night) == (row.product, row.night);
+            let same = next.place() == row.place();
             if same {
                 row.units = row.units.saturating_add(next.units);
             }
@@ -370,6 +481,7 @@ mod tests {
                 code: ProductCode::new(code),
                 kind: ProductKind::Room,
                 statistics: true,
+                occupancy_max: None,
                 calendar: Calendar::default(),
             });
         }

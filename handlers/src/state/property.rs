@@ -26,6 +26,9 @@ pub struct Property {
     pub roll_hour: u8,
     /// ISO 4217 currency of all its prices.
     pub currency: Currency,
+    /// Local hour of the day of arrival from which a guest who has not come is a no-show; `None`
+    /// for the end of that business date.
+    pub no_show_hour: Option<u8>,
     /// Of each year with a booking, in the order of the first one.
     confirmations: Vec<Sequence>,
 }
@@ -47,15 +50,39 @@ impl Property {
     /// A property without a booking.
     #[must_use]
     pub(crate) fn new(code: CompactString, zone: Zone, roll_hour: u8, currency: Currency) -> Self {
-        Self { code, zone, roll_hour, currency, confirmations: Vec::new() }
+        Self { code, zone, roll_hour, currency, no_show_hour: None, confirmations: Vec::new() }
     }
 
     /// The local date of an instant, once the roll hour has struck; until then the day before.
     #[must_use]
     pub fn business_date(&self, now: Timestamp) -> Night {
-        let rolled = self.zone.local_us(now).saturating_sub(i64::from(self.roll_hour) * HOUR_US);
-        // An i64 of microseconds has 106 million days.
-        Night(rolled.div_euclid(DAY_US) as i32)
+        day(self.zone.local_us(now).saturating_sub(self.roll_us()))
+    }
+
+    /// The local date of an instant, by the calendar on the wall.
+    #[must_use]
+    pub fn local_date(&self, now: Timestamp) -> Night {
+        day(self.zone.local_us(now))
+    }
+
+    /// The first instant of a business date.
+    #[must_use]
+    pub(crate) fn roll_at(&self, date: Night) -> Timestamp {
+        self.zone.first_at(i64::from(date.0).saturating_mul(DAY_US).saturating_add(self.roll_us()))
+    }
+
+    /// Whether a guest who was to arrive on a day is a no-show by now.
+    #[must_use]
+    pub(crate) fn is_no_show(&self, arrival: Night, now: Timestamp) -> bool {
+        let since_arrival =
+            self.zone.local_us(now).saturating_sub(i64::from(arrival.0).saturating_mul(DAY_US));
+        let stated =
+            self.no_show_hour.is_some_and(|hour| since_arrival >= i64::from(hour) * HOUR_US);
+        stated || self.business_date(now) > arrival
+    }
+
+    fn roll_us(&self) -> i64 {
+        i64::from(self.roll_hour) * HOUR_US
     }
 
     /// The confirmation number of the next booking on a business date: `RSV-2025-001234`.
@@ -82,6 +109,12 @@ impl Property {
             None => self.confirmations.push(Sequence { year, last: 1 }),
         }
     }
+}
+
+/// The day of an instant that stands in microseconds since 1970 began.
+fn day(local_us: i64) -> Night {
+    // An i64 of microseconds has 106 million days.
+    Night(local_us.div_euclid(DAY_US) as i32)
 }
 
 /// Fills `text` from its end; what stands before the number stays.
@@ -147,6 +180,34 @@ impl Zone {
             self.last.set(span);
         }
         now.0.saturating_add(span.offset_us)
+    }
+
+    /// The first instant at which the zone's clocks show a local time, or a later one where they
+    /// skip it; outside of the years -9999 to 9999 the nearest offset inside speaks for it.
+    fn first_at(&self, local_us: i64) -> Timestamp {
+        // No zone is a day and a half from UTC, and the clocks of none go back by more.
+        const MARGIN_US: i64 = 36 * HOUR_US;
+        let shows = |at: i64| self.local_us(Timestamp(at)) >= local_us;
+        let (mut before, mut after) =
+            (local_us.saturating_sub(MARGIN_US), local_us.saturating_add(MARGIN_US));
+        let inside = |at: i64| jiff::Timestamp::from_microsecond(at).ok();
+        if let (Some(first), Some(last)) = (inside(before), inside(after)) {
+            // Between two transitions the clocks run with the instants.
+            let changes = self.rules.following(first).map(|change| change.timestamp());
+            for change in changes.take_while(|change| *change <= last) {
+                let change = change.as_microsecond();
+                if shows(change - 1) {
+                    after = change - 1;
+                    break;
+                }
+                before = change;
+                if shows(change) {
+                    return Timestamp(change);
+                }
+            }
+        }
+        let offset_us = self.local_us(Timestamp(after)).saturating_sub(after);
+        Timestamp(local_us.saturating_sub(offset_us).clamp(before, after))
     }
 
     /// From an instant to the next transition; outside of the years -9999 to 9999 the nearest one

@@ -2,27 +2,28 @@
 //!
 //! Millions of them are kept, so the booking is held as the Avro bytes of its event (a line with three
 //! nights takes about 150) and decoded by the few commands that follow. A finished reservation
-//! keeps its state alone, to answer with.
+//! keeps its state alone, to answer with; that of a no-show is kept, for the guest may yet come.
 
 use std::fmt;
 
 use bellhop_core::avro::{Avro, Bytes, DecodeError, Reader, SchemaWriter, write_bytes};
 use bellhop_core::prelude::{Avro, State};
-use bellhop_schemas::event::ReservationCreated;
+use bellhop_schemas::event::{ReservationCheckedIn, ReservationCreated};
 use bellhop_schemas::ids::ReservationKey;
-use bellhop_schemas::stay::{Line, LineChange};
+use bellhop_schemas::stay::{Line, LineMove, LineNight};
 
 /// Where a reservation is in its life.
 ///
 /// ```text
 ///                    ┌──────────▶ Expired
 ///  Requested ──▶ Pending ──▶ Confirmed ──▶ CheckedIn ──▶ CheckedOut
-///    │   │                    ▲ │   │
-///    │   └──▶ Waitlisted ─────┘ │   └────▶ NoShow
+///    │   │                    ▲ │   │          ▲
+///    │   └──▶ Waitlisted ─────┘ │   └─▶ NoShow ┘
 ///    ▼                          ▼
 ///  Rejected                 Cancelled
 /// ```
 ///
+/// A confirmed reservation, and one in house, can be moved to another product; that is no step.
 /// A request that passes is confirmed in the same decision, and one that does not leaves no
 /// reservation: Requested, Pending, Waitlisted, Expired and Rejected wait for holds and the waitlist,
 /// and no step leads there yet.
@@ -62,6 +63,8 @@ pub enum Step {
     CheckOut,
     /// The guest does not come.
     NoShow,
+    /// Lines are given another product.
+    Move,
 }
 
 impl ReservationState {
@@ -76,13 +79,15 @@ impl ReservationState {
             (Confirmed, Step::Cancel) => Some(Cancelled),
             (Confirmed, Step::CheckIn) => Some(CheckedIn),
             (Confirmed, Step::NoShow) => Some(NoShow),
+            (NoShow, Step::CheckIn) => Some(CheckedIn),
             (CheckedIn, Step::CheckOut) => Some(CheckedOut),
+            (Confirmed | CheckedIn, Step::Move) => Some(self),
             (Confirmed, Step::CheckOut)
             | (CheckedIn, Step::Cancel | Step::CheckIn | Step::NoShow)
+            | (NoShow, Step::Cancel | Step::CheckOut | Step::NoShow | Step::Move)
             | (
-                Requested | Pending | CheckedOut | Cancelled | NoShow | Expired | Waitlisted
-                | Rejected,
-                Step::Cancel | Step::CheckIn | Step::CheckOut | Step::NoShow,
+                Requested | Pending | CheckedOut | Cancelled | Expired | Waitlisted | Rejected,
+                Step::Cancel | Step::CheckIn | Step::CheckOut | Step::NoShow | Step::Move,
             ) => None,
         }
     }
@@ -114,22 +119,55 @@ impl Reservation {
         self.state
     }
 
-    /// What is booked, as its lines stand now; `None` once it is finished.
+    /// What is booked, as its lines stand now: the nights that they hold, or held before a no-show.
+    /// `None` once it is finished.
     #[must_use]
     pub fn booking(&self) -> Option<ReservationCreated> {
         self.booking.open()
     }
 
-    /// The guest has come, and holds these nights of its lines instead.
-    pub(crate) fn check_in(&mut self, moved: &[LineChange]) {
+    /// The guest has come.
+    pub(crate) fn check_in(&mut self, event: &ReservationCheckedIn) {
         self.state = ReservationState::CheckedIn;
-        if moved.is_empty() {
+        let ReservationCheckedIn { moves, added, reinstated, .. } = event;
+        if moves.is_empty() && added.is_empty() && reinstated.is_empty() {
             return;
         }
-        if let Some(mut booking) = self.booking.open() {
-            for change in moved {
-                hold(&mut booking.lines, &change.after);
+        self.change(|lines| {
+            if !reinstated.is_empty() {
+                lines.clone_from(reinstated);
             }
+            hold(lines, moves);
+            for (line, nights) in with_nights(lines, added) {
+                line.nights.splice(0..0, nights);
+            }
+        });
+    }
+
+    /// The guest has not come: nothing is held, and everything is remembered.
+    pub(crate) fn no_show(&mut self) {
+        self.state = ReservationState::NoShow;
+    }
+
+    /// Other products hold these nights.
+    pub(crate) fn move_nights(&mut self, moves: &[LineMove]) {
+        if !moves.is_empty() {
+            self.change(|lines| hold(lines, moves));
+        }
+    }
+
+    /// The guest stays on.
+    pub(crate) fn extend(&mut self, extended: &[Line]) {
+        self.change(|lines| {
+            for (line, nights) in with_nights(lines, extended) {
+                line.nights.extend(nights);
+            }
+        });
+    }
+
+    fn change(&mut self, change: impl FnOnce(&mut Vec<Line>)) {
+        if let Some(mut booking) = self.booking.open() {
+            change(&mut booking.lines);
             let mut bytes = Vec::new();
             booking.encode(&mut bytes);
             self.booking = Packed(bytes.into());
@@ -142,15 +180,29 @@ impl Reservation {
     }
 }
 
-/// Holds the products of these nights of a line.
-fn hold(lines: &mut [Line], after: &Line) {
-    for line in lines.iter_mut().filter(|line| line.number == after.number) {
-        for at in &after.nights {
-            if let Ok(found) = line.nights.binary_search_by_key(&at.night, |at| at.night) {
-                line.nights[found].held = at.held.clone();
+/// Gives nights of lines to other products.
+pub(crate) fn hold(lines: &mut [Line], moves: &[LineMove]) {
+    for LineMove { line: moved, held } in moves {
+        for line in lines.iter_mut().filter(|line| line.number == moved.number) {
+            let product = line.holding(held);
+            for at in &moved.nights {
+                if let Ok(found) = line.nights.binary_search_by_key(&at.night, |at| at.night) {
+                    line.nights[found].held = product.clone();
+                }
             }
         }
     }
+}
+
+/// The lines that are given nights, with these.
+fn with_nights<'a>(
+    lines: &'a mut [Line],
+    given: &'a [Line],
+) -> impl Iterator<Item = (&'a mut Line, Vec<LineNight>)> {
+    lines.iter_mut().filter_map(|line| {
+        let given = given.iter().find(|given| given.number == line.number)?;
+        Some((line, given.nights.clone()))
+    })
 }
 
 /// A [`ReservationCreated`] as its Avro bytes; none for a finished reservation.
@@ -200,18 +252,18 @@ mod tests {
             Cancelled, CheckedIn, CheckedOut, Confirmed, Expired, NoShow, Pending, Rejected,
             Requested, Waitlisted,
         };
-        let steps = [Step::Cancel, Step::CheckIn, Step::CheckOut, Step::NoShow];
+        let steps = [Step::Cancel, Step::CheckIn, Step::CheckOut, Step::NoShow, Step::Move];
         let rows = [
-            (Confirmed, [Some(Cancelled), Some(CheckedIn), None, Some(NoShow)]),
-            (CheckedIn, [None, None, Some(CheckedOut), None]),
+            (Confirmed, [Some(Cancelled), Some(CheckedIn), None, Some(NoShow), Some(Confirmed)]),
+            (CheckedIn, [None, None, Some(CheckedOut), None, Some(CheckedIn)]),
+            (NoShow, [None, Some(CheckedIn), None, None, None]),
         ];
         for (state, after) in rows {
             assert_eq!(steps.map(|step| state.after(step)), after, "{state:?}");
         }
-        let dead_ends =
-            [Requested, Pending, CheckedOut, Cancelled, NoShow, Expired, Waitlisted, Rejected];
+        let dead_ends = [Requested, Pending, CheckedOut, Cancelled, Expired, Waitlisted, Rejected];
         for state in dead_ends {
-            assert_eq!(steps.map(|step| state.after(step)), [None; 4], "{state:?}");
+            assert_eq!(steps.map(|step| state.after(step)), [None; 5], "{state:?}");
         }
     }
 

@@ -121,6 +121,7 @@ COMMAND = {
     "country": "PRT",
     "external_refs": [{"system": "channel-manager", "id": "B-77"}],
     "lines": [LINE],
+    "acceptance": "AlreadySold",
 }
 EVENT = {
     **COMMAND,
@@ -138,6 +139,7 @@ EVENT = {
             "day_use": {"room": 0, "tax": 0, "extras": 0},
         }
     ],
+    "oversold": [{"product": None, "night": ARRIVAL, "units": 3, "day_use": True}],
 }
 
 command = load("bellhop.command.CreateReservation")

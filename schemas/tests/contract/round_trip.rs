@@ -3,13 +3,13 @@
 use bellhop_core::avro::Avro;
 use bellhop_core::engine::encode_with_meta;
 use bellhop_core::message::{Meta, Source, Timestamp};
-use bellhop_schemas::command::CreateReservation;
+use bellhop_schemas::command::{Acceptance, CreateReservation};
 use bellhop_schemas::dimensions::Texts;
 use bellhop_schemas::event::ReservationCreated;
 use bellhop_schemas::ids::{ExternalRef, ProductCode, PropertyId, ReservationId};
 use bellhop_schemas::money::{Currency, Minor};
 use bellhop_schemas::night::Night;
-use bellhop_schemas::stay::{Line, LineNight, Price, PricedBy, RequestedLine};
+use bellhop_schemas::stay::{Line, LineNight, OversoldNight, Price, PricedBy, RequestedLine};
 use compact_str::CompactString;
 use proptest::collection::vec;
 use proptest::option;
@@ -151,10 +151,27 @@ fn line() -> impl Strategy<Value = Line> {
     )
 }
 
+fn acceptance() -> impl Strategy<Value = Acceptance> {
+    prop_oneof![Just(Acceptance::Request), Just(Acceptance::AlreadySold)]
+}
+
+fn oversold() -> impl Strategy<Value = OversoldNight> {
+    (code(), night(), any::<i32>(), any::<bool>()).prop_map(|(product, night, units, day_use)| {
+        OversoldNight { product: product.map(ProductCode), night, units, day_use }
+    })
+}
+
 fn create_reservation() -> impl Strategy<Value = CreateReservation> {
     let guest = (option::of(timestamp()), code(), code());
-    (uuid(), uuid(), guest, external_refs(), vec(requested_line(), 0..4)).prop_map(
-        |(property_id, reservation_id, (booked_at, guest_ref, country), external_refs, lines)| {
+    let lines = (vec(requested_line(), 0..4), acceptance());
+    (uuid(), uuid(), guest, external_refs(), lines).prop_map(
+        |(
+            property_id,
+            reservation_id,
+            (booked_at, guest_ref, country),
+            external_refs,
+            (lines, acceptance),
+        )| {
             CreateReservation {
                 property_id: PropertyId(property_id),
                 reservation_id: ReservationId(reservation_id),
@@ -163,6 +180,7 @@ fn create_reservation() -> impl Strategy<Value = CreateReservation> {
                 country,
                 external_refs,
                 lines,
+                acceptance,
             }
         },
     )
@@ -170,17 +188,22 @@ fn create_reservation() -> impl Strategy<Value = CreateReservation> {
 
 fn reservation_created() -> impl Strategy<Value = ReservationCreated> {
     let own = (night(), text(), timestamp());
-    (create_reservation(), own, vec(line(), 0..4)).prop_map(
-        |(asked, (business_date, confirmation_number, booked_at), lines)| ReservationCreated {
-            property_id: asked.property_id,
-            business_date,
-            reservation_id: asked.reservation_id,
-            confirmation_number,
-            booked_at,
-            guest_ref: asked.guest_ref,
-            country: asked.country,
-            external_refs: asked.external_refs,
-            lines,
+    let lines = (vec(line(), 0..4), vec(oversold(), 0..4));
+    (create_reservation(), own, lines).prop_map(
+        |(asked, (business_date, confirmation_number, booked_at), (lines, oversold))| {
+            ReservationCreated {
+                property_id: asked.property_id,
+                business_date,
+                reservation_id: asked.reservation_id,
+                confirmation_number,
+                booked_at,
+                guest_ref: asked.guest_ref,
+                country: asked.country,
+                external_refs: asked.external_refs,
+                lines,
+                acceptance: asked.acceptance,
+                oversold,
+            }
         },
     )
 }

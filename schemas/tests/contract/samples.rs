@@ -8,21 +8,22 @@ use bellhop_core::engine::{
 use bellhop_core::message::{Message, Meta, Source, Timestamp};
 use bellhop_core::rules::{ChangeRules, Rules, RulesChanged};
 use bellhop_schemas::command::{
-    Assignment, CancelReservation, CheckIn, CheckOut, CreateReservation, DefineProduct,
-    DefineProperty, MarkNoShow, ProductKind, SetOverbooking, SetPhysicalCount,
+    Acceptance, Assignment, CancelReservation, CheckIn, CheckOut, CreateReservation, DefineProduct,
+    DefineProperty, MarkNoShow, MoveReservation, ProductKind, SetOverbooking, SetPhysicalCount,
 };
 use bellhop_schemas::dimensions::Texts;
 use bellhop_schemas::event::{
     CatalogRejected, OverbookingLimitChanged, PhysicalCountChanged, ProductDefined,
     PropertyDefined, ReservationCancelled, ReservationCheckedIn, ReservationCheckedOut,
-    ReservationCreated, ReservationNoShow, ReservationRejected,
+    ReservationCreated, ReservationExtended, ReservationMoved, ReservationNoShow,
+    ReservationRejected,
 };
 use bellhop_schemas::ids::{ExternalRef, ProductCode, PropertyId, ReservationId};
 use bellhop_schemas::money::{Currency, Minor};
 use bellhop_schemas::night::Night;
 use bellhop_schemas::reason::{Alternative, Reason, Rule};
 use bellhop_schemas::stay::{
-    Line, LineChange, LineNight, OversoldNight, Price, PricedBy, RequestedLine, SupplyChange,
+    Line, LineMove, LineNight, OversoldNight, Price, PricedBy, RequestedLine, SupplyChange,
 };
 use uuid::Uuid;
 
@@ -134,12 +135,16 @@ fn line() -> Line {
     }
 }
 
+fn moves() -> Vec<LineMove> {
+    vec![LineMove { line: line(), held: ProductCode::new("TWN") }]
+}
+
 fn external_ref() -> ExternalRef {
     ExternalRef { system: "channel-manager".into(), id: "B-77".into() }
 }
 
 fn oversold() -> OversoldNight {
-    OversoldNight { product: None, night: night(2016, 9, 2), units: 3 }
+    OversoldNight { product: None, night: night(2016, 9, 2), units: 3, day_use: true }
 }
 
 fn supply() -> Vec<SupplyChange> {
@@ -166,6 +171,7 @@ fn reason() -> Reason {
         night: Some(night(2016, 9, 3)),
         asked: Some(2),
         allowed: Some(-1),
+        reservation_id: Some(RESERVATION),
     }
 }
 
@@ -178,6 +184,7 @@ pub(crate) fn create_reservation() -> CreateReservation {
         country: Some("PRT".into()),
         external_refs: vec![external_ref()],
         lines: vec![requested_line()],
+        acceptance: Acceptance::AlreadySold,
     }
 }
 
@@ -192,6 +199,8 @@ pub(crate) fn reservation_created() -> ReservationCreated {
         country: Some("PRT".into()),
         external_refs: vec![external_ref()],
         lines: vec![line()],
+        acceptance: Acceptance::AlreadySold,
+        oversold: vec![oversold()],
     }
 }
 
@@ -267,6 +276,7 @@ pub(crate) fn commands() -> Vec<Sample> {
             roll_hour: 3,
             currency: Currency::EUR,
             physical: 200,
+            no_show_hour: Some(18),
         }),
         command(DefineProduct {
             property_id: PROPERTY,
@@ -275,6 +285,7 @@ pub(crate) fn commands() -> Vec<Sample> {
             kind: ProductKind::Room,
             statistics: true,
             physical: 120,
+            occupancy_max: Some(2),
         }),
         command(SetPhysicalCount {
             property_id: PROPERTY,
@@ -298,6 +309,12 @@ pub(crate) fn commands() -> Vec<Sample> {
             cause: Some("guest".into()),
         }),
         command(CheckIn {
+            property_id: PROPERTY,
+            reservation_id: Some(RESERVATION),
+            external_ref: None,
+            assignments: vec![Assignment { line: 1, product: ProductCode::new("SUI") }],
+        }),
+        command(MoveReservation {
             property_id: PROPERTY,
             reservation_id: Some(RESERVATION),
             external_ref: None,
@@ -329,6 +346,7 @@ fn events() -> Vec<Sample> {
             roll_hour: 3,
             currency: Currency::EUR,
             physical: supply(),
+            no_show_hour: Some(18),
         }),
         event(ProductDefined {
             property_id: PROPERTY,
@@ -338,6 +356,7 @@ fn events() -> Vec<Sample> {
             kind: ProductKind::Room,
             statistics: true,
             physical: supply(),
+            occupancy_max: Some(2),
         }),
         event(PhysicalCountChanged {
             property_id: PROPERTY,
@@ -363,6 +382,7 @@ fn events() -> Vec<Sample> {
             country: country(),
             cause: Some("guest".into()),
             released: vec![line()],
+            external_refs: vec![external_ref()],
         }),
         event(ReservationCheckedIn {
             property_id: PROPERTY,
@@ -371,7 +391,29 @@ fn events() -> Vec<Sample> {
             confirmation_number: confirmation_number.into(),
             booked_at,
             country: country(),
-            moved: vec![LineChange { before: line(), after: line() }],
+            moves: moves(),
+            added: vec![line()],
+            reinstated: vec![line()],
+            oversold: vec![oversold()],
+        }),
+        event(ReservationMoved {
+            property_id: PROPERTY,
+            business_date,
+            reservation_id: RESERVATION,
+            confirmation_number: confirmation_number.into(),
+            booked_at,
+            country: country(),
+            moves: moves(),
+            oversold: vec![oversold()],
+        }),
+        event(ReservationExtended {
+            property_id: PROPERTY,
+            business_date,
+            reservation_id: RESERVATION,
+            confirmation_number: confirmation_number.into(),
+            booked_at,
+            country: country(),
+            extended: vec![line()],
             oversold: vec![oversold()],
         }),
         event(ReservationCheckedOut {
@@ -382,7 +424,7 @@ fn events() -> Vec<Sample> {
             booked_at,
             country: country(),
             released: vec![line()],
-            overstayed: vec![],
+            day_use: vec![line()],
             oversold: vec![oversold()],
         }),
         event(ReservationNoShow {

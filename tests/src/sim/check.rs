@@ -17,6 +17,7 @@ use bellhop_core::task::{Config, Task, UnknownSchema};
 use bellhop_runtime::log::simulated::Tool;
 use bellhop_runtime::log::{Reader, Topic};
 use bellhop_runtime::wiring::Wiring;
+use bellhop_schemas::event::ReservationExtended;
 use uuid::Uuid;
 
 use super::commands::{Fate, NOTE};
@@ -78,6 +79,8 @@ pub struct Tally {
     pub fired: u64,
     /// Commands that others led to.
     pub cascades: u64,
+    /// Events of timers.
+    pub timed: u64,
 }
 
 impl Tally {
@@ -93,6 +96,7 @@ impl Tally {
         self.rules += other.rules;
         self.fired += other.fired;
         self.cascades += other.cascades;
+        self.timed += other.timed;
     }
 }
 
@@ -219,6 +223,13 @@ struct Event {
     body: Vec<u8>,
 }
 
+impl Event {
+    /// Whether a timer led to it: a command has a key.
+    fn is_timed(&self) -> bool {
+        self.meta.source.as_ref().is_some_and(|source| source.idempotency_key.is_none())
+    }
+}
+
 impl Outcomes {
     fn of(
         events: &[Row],
@@ -287,6 +298,18 @@ impl Outcomes {
             let offset = row.offset;
             let now = memory.advance(row.timestamp);
             let mut events = self.events.remove(&offset).unwrap_or_default();
+            let timed = events.iter().take_while(|event| event.is_timed()).count();
+            let mut rest = events.split_off(timed);
+            let extended = |event: &Event| event.name == ReservationExtended::NAME;
+            for event in events.iter().filter(|event| extended(event)) {
+                tally.timed += 1;
+                if event.meta.occurred_at != now {
+                    return Err(format!("what came due at {offset} says another time"));
+                }
+            }
+            // What came due before the command is not of it.
+            events.retain(|event| !extended(event));
+            events.append(&mut rest);
             tally.fired +=
                 timers.fire(now, &mut events).map_err(|what| format!("at {offset}: {what}"))?;
             let parked = self.parked.remove(&offset);

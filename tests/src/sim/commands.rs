@@ -19,8 +19,8 @@ use bellhop_core::task::{CORRELATION_ID, REPLY_TO};
 use bellhop_core::topology::Wire;
 use bellhop_runtime::log::simulated::Random;
 use bellhop_schemas::command::{
-    Assignment, CancelReservation, CheckIn, CheckOut, CreateReservation, DefineProduct,
-    DefineProperty, MarkNoShow, ProductKind, SetOverbooking, SetPhysicalCount,
+    Acceptance, Assignment, CancelReservation, CheckIn, CheckOut, CreateReservation, DefineProduct,
+    DefineProperty, MarkNoShow, MoveReservation, ProductKind, SetOverbooking, SetPhysicalCount,
 };
 use bellhop_schemas::dimensions::Texts;
 use bellhop_schemas::event::ReservationCreated;
@@ -36,6 +36,16 @@ use crate::toy::{Add, AddLater, Move};
 
 /// Products that a property may have.
 const PRODUCTS: [&str; 3] = ["STD", "DLX", "PARKING"];
+/// Their zones: clocks change in some while a run lasts.
+const ZONES: [&str; 7] = [
+    "Europe/Lisbon",
+    "Europe/Lisbon",
+    "America/New_York",
+    "America/St_Johns",
+    "Asia/Kathmandu",
+    "Australia/Lord_Howe",
+    "Pacific/Apia",
+];
 /// A schema id that nobody ever registers.
 const NO_SCHEMA: u32 = 4_000_000;
 /// The field that newer producers add at the end, as bytes: a text of one letter.
@@ -301,6 +311,11 @@ impl Desk {
                     product: product(random),
                 });
                 let assignments = assignments.collect();
+                if random.chance(2_000) {
+                    let command =
+                        MoveReservation { property_id, reservation_id, external_ref, assignments };
+                    return encoded(wire, &command);
+                }
                 let command = CheckIn { property_id, reservation_id, external_ref, assignments };
                 encoded(wire, &command)
             }
@@ -462,13 +477,16 @@ fn range(random: &mut Random, today: Night) -> (Option<Night>, Option<Night>) {
 fn define(random: &mut Random, property: &Property, what: &str, wire: &Wire) -> (u32, Vec<u8>) {
     let property_id = property.id;
     if what == "house" {
+        let zone = random.pick(&ZONES).copied().unwrap_or("UTC");
+        let time_zone = if random.chance(500) { "Mars/Olympus" } else { zone };
         let command = DefineProperty {
             property_id,
             code: format!("H{}", property.house).into(),
-            time_zone: if random.chance(500) { "Mars/Olympus" } else { "Europe/Lisbon" }.into(),
+            time_zone: time_zone.into(),
             roll_hour: random.between(0, 4) as i32,
             currency: Currency::EUR,
             physical: property.house,
+            no_show_hour: random.chance(5_000).then(|| random.between(0, 24) as i32),
         };
         return encoded(wire, &command);
     }
@@ -479,6 +497,7 @@ fn define(random: &mut Random, property: &Property, what: &str, wire: &Wire) -> 
         kind: ProductKind::Room,
         statistics: what != "PARKING",
         physical: random.between(0, 4) as i32,
+        occupancy_max: random.chance(5_000).then(|| random.between(1, 4) as i32),
     };
     encoded(wire, &command)
 }
@@ -497,6 +516,7 @@ fn create(random: &mut Random, property: &Property, today: Night) -> CreateReser
         external_refs: (0..random.below(6).saturating_sub(4))
             .map(|_| external_ref(random))
             .collect(),
+        acceptance: if random.chance(500) { Acceptance::AlreadySold } else { Acceptance::Request },
     }
 }
 

@@ -110,8 +110,7 @@ pub fn run(plan: &Plan, mutant: Mutant, keep_trace: bool) -> Report {
 impl<'a> Crew<'a> {
     fn new(plan: &'a Plan, mutant: Mutant, keep_trace: bool) -> Result<Self, Error> {
         let mut random = Random::new(plan.seed);
-        // A morning in 2026.
-        let clock = Arc::new(ManualClock::at(Timestamp(1_767_600_000_000_000)));
+        let clock = Arc::new(ManualClock::at(plan.start));
         let simulated = Simulated::new(Setup {
             seed: random.bits(),
             partitions: plan.partitions,
@@ -258,7 +257,7 @@ impl<'a> Crew<'a> {
             3..6 => Duration::from_secs(self.random.below(60)),
             _ => Duration::from_micros(self.random.below(20_000)),
         };
-        self.clock.advance(by);
+        self.clock.advance(by * self.plan.pace);
     }
 
     /// Accidents and orders that come from outside of the log.

@@ -3,29 +3,36 @@
 //!
 //! # Invariants checked
 //! 1. A request ([`ReservationCreated`]) takes no night of a product, nor of the house, above its
-//!    limit as it stands before that event.
+//!    limit as it stands before that event; and no day above what nobody occupies over it.
 //! 2. Every night that a fact takes (further) above its limit is listed in the fact, with the number
 //!    of units above it; nothing else is listed.
 //! 3. A release gives back what was taken: no night is below zero.
 //! 4. A change of supply starts from the count that was in force.
+//! 5. A guest in house who is past the departure holds the night of the business date.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bellhop_core::avro::{Avro, Reader};
 use bellhop_core::message::{Message, Meta};
+use bellhop_schemas::command::Acceptance;
 use bellhop_schemas::event::{
     OverbookingLimitChanged, PhysicalCountChanged, ProductDefined, PropertyDefined,
     ReservationCancelled, ReservationCheckedIn, ReservationCheckedOut, ReservationCreated,
-    ReservationNoShow,
+    ReservationExtended, ReservationMoved, ReservationNoShow,
 };
-use bellhop_schemas::ids::{ProductCode, PropertyId};
+use bellhop_schemas::ids::{ProductCode, PropertyId, ReservationId};
 use bellhop_schemas::night::Night;
-use bellhop_schemas::stay::{Line, OversoldNight, SupplyChange};
+use bellhop_schemas::stay::{Line, LineMove, OversoldNight, SupplyChange};
+
+/// Nights that a guest is extended by.
+const OVERSTAY_NIGHTS_MAX: i32 = 400;
 
 /// A product; `None` is the house as a whole.
 type Unit = Option<ProductCode>;
-/// Nights that an event touches.
-type Touched = BTreeSet<(Unit, Night)>;
+/// A night of a unit, or the use of a day.
+type Place = (Unit, Night, bool);
+/// What an event touches.
+type Touched = BTreeSet<Place>;
 
 /// A count by ranges of nights; the last range that has a night decides.
 #[derive(Debug, Default)]
@@ -70,6 +77,7 @@ struct Calendar {
     physical: Count,
     allowance: Count,
     sold: BTreeMap<Night, i32>,
+    day_uses: BTreeMap<Night, i32>,
 }
 
 impl Calendar {
@@ -78,9 +86,18 @@ impl Calendar {
     }
 
     fn excess(&self, night: Night) -> i32 {
-        let sold = self.sold.get(&night).copied().unwrap_or(0);
         // A limit below zero is one of zero: nothing sold is nothing oversold.
-        sold - self.limit(night).max(0)
+        self.sold(night) - self.limit(night).max(0)
+    }
+
+    fn sold(&self, night: Night) -> i32 {
+        self.sold.get(&night).copied().unwrap_or(0)
+    }
+
+    /// Units that nobody can be in over a day.
+    fn free_over(&self, day: Night) -> i32 {
+        let stay = self.sold(day.plus(-1)).min(self.sold(day));
+        (self.physical.at(day) - stay).max(0)
     }
 }
 
@@ -90,54 +107,125 @@ pub struct House {
     units: BTreeMap<Unit, Calendar>,
     /// Products that do not count in the house.
     apart: BTreeSet<ProductCode>,
+    /// Units free over the days of an event, before it.
+    free: BTreeMap<(Unit, Night), i32>,
+    departures: BTreeMap<ReservationId, Night>,
+    /// Departure of each guest in house, and the first night that is not held.
+    guests: BTreeMap<ReservationId, (Night, Night)>,
 }
 
 impl House {
+    /// The units that a product counts in.
+    fn units_of(&self, product: &ProductCode) -> Vec<Unit> {
+        let mut units = vec![Some(product.clone())];
+        if !self.apart.contains(product) {
+            units.push(None);
+        }
+        units
+    }
+
+    /// Every place of some lines, with its units.
+    fn places(&self, lines: &[Line]) -> Vec<(Place, i32)> {
+        let mut places = Vec::new();
+        for line in lines {
+            let units = i32::from(line.units);
+            for night in &line.nights {
+                let of = |unit| ((unit, night.night, false), units);
+                places.extend(self.units_of(line.held(night)).into_iter().map(of));
+            }
+            if line.is_day_use() {
+                let of = |unit| ((unit, line.arrival, true), units);
+                places.extend(self.units_of(&line.product).into_iter().map(of));
+            }
+        }
+        places
+    }
+
     /// Applies the lines; `sign` is 1 to take and -1 to give back.
     fn take(&mut self, lines: &[Line], sign: i32, touched: &mut Touched) -> Result<(), String> {
-        for line in lines {
-            for night in &line.nights {
-                let held = line.held(night);
-                let mut units = vec![Some(held.clone())];
-                if !self.apart.contains(held) {
-                    units.push(None);
-                }
-                for unit in units {
-                    let calendar = self.units.entry(unit.clone()).or_default();
-                    let sold = calendar.sold.entry(night.night).or_default();
-                    *sold += sign * i32::from(line.units);
-                    if *sold < 0 {
-                        return Err(format!("{sold} sold of {unit:?} on {}", night.night));
-                    }
-                    touched.insert((unit, night.night));
-                }
+        for (place, units) in self.places(lines) {
+            let (unit, night, day_use) = place.clone();
+            let calendar = self.units.entry(unit).or_default();
+            let counts = if day_use { &mut calendar.day_uses } else { &mut calendar.sold };
+            let count = counts.entry(night).or_default();
+            *count += sign * units;
+            if *count < 0 {
+                return Err(format!("{count} sold of {place:?}"));
             }
+            touched.insert(place);
         }
         Ok(())
     }
 
-    fn excess(&self, (unit, night): &(Unit, Night)) -> i32 {
-        self.units.get(unit).map_or(0, |calendar| calendar.excess(*night))
+    /// Remembers what is free over the days of some lines, and how far their nights are above the
+    /// limits.
+    fn before(&mut self, lines: &[Line]) -> BTreeMap<Place, i32> {
+        self.free.clear();
+        let mut before = BTreeMap::new();
+        for (place, _) in self.places(lines) {
+            let (unit, day, _) = &place;
+            let free = self.units.get(unit).map_or(0, |calendar| calendar.free_over(*day));
+            self.free.insert((unit.clone(), *day), free);
+            let excess = self.excess(&place).max(0);
+            before.insert(place, excess);
+        }
+        before
+    }
+
+    fn excess(&self, (unit, night, day_use): &Place) -> i32 {
+        let Some(calendar) = self.units.get(unit) else { return 0 };
+        if *day_use {
+            let free = self.free.get(&(unit.clone(), *night)).copied().unwrap_or(0);
+            return calendar.day_uses.get(night).copied().unwrap_or(0) - free;
+        }
+        calendar.excess(*night)
+    }
+
+    /// A fact takes lines and gives others back, and lists what it oversells.
+    fn fact(
+        &mut self,
+        taken: &[Line],
+        back: &[Line],
+        listed: &[OversoldNight],
+    ) -> Result<(), String> {
+        let before = self.before(&[back, taken].concat());
+        let mut touched = Touched::new();
+        self.take(taken, 1, &mut touched)?;
+        self.take(back, -1, &mut touched)?;
+        touched.retain(|at| self.excess(at) > before.get(at).copied().unwrap_or(0));
+        self.check_fact(&touched, listed)
+    }
+
+    /// Nobody is in house past the departure without the night of the business date.
+    fn check_guests(&self, business_date: Night) -> Result<(), String> {
+        let overdue = |(_, (departure, held)): &(&ReservationId, &(Night, Night))| {
+            *departure < business_date
+                && *held <= business_date
+                && departure.until(*held) < OVERSTAY_NIGHTS_MAX
+        };
+        self.guests.iter().find(overdue).map_or(Ok(()), |(id, (departure, held))| {
+            Err(format!(
+                "{id} was to leave on {departure}, and on {business_date} holds until {held}"
+            ))
+        })
     }
 
     /// All nights of a unit that anything is sold of.
     fn sold_nights(&self, unit: &Unit) -> Touched {
         let nights = self.units.get(unit).into_iter().flat_map(|calendar| calendar.sold.keys());
-        nights.map(|night| (unit.clone(), *night)).collect()
+        nights.map(|night| (unit.clone(), *night, false)).collect()
     }
 
     /// A request oversells nothing.
     fn check_request(&self, touched: &Touched) -> Result<(), String> {
         let over = touched.iter().find(|at| self.excess(at) > 0);
-        over.map_or(Ok(()), |at| {
-            Err(format!("a request oversold {:?} on {} by {}", at.0, at.1, self.excess(at)))
-        })
+        over.map_or(Ok(()), |at| Err(format!("a request oversold {at:?} by {}", self.excess(at))))
     }
 
     /// A fact lists what it oversells: the nights that `due` asks for, each with its number.
     fn check_fact(&self, due: &Touched, listed: &[OversoldNight]) -> Result<(), String> {
-        let listed: BTreeMap<_, _> =
-            listed.iter().map(|over| ((over.product.clone(), over.night), over.units)).collect();
+        let place = |over: &OversoldNight| (over.product.clone(), over.night, over.day_use);
+        let listed: BTreeMap<_, _> = listed.iter().map(|over| (place(over), over.units)).collect();
         for at in due {
             let (found, excess) = (listed.get(at).copied(), self.excess(at));
             if excess > 0 && found != Some(excess) {
@@ -161,6 +249,8 @@ pub struct Houses {
     pub requests: u64,
     /// Nights that facts have listed as oversold.
     pub oversold: u64,
+    /// Stays that were extended.
+    pub extended: u64,
 }
 
 impl Houses {
@@ -198,46 +288,87 @@ impl Houses {
             }
             ReservationCreated::NAME => {
                 let event: ReservationCreated = read(&mut body)?;
-                self.requests += 1;
-                let house = self.houses.entry(event.property_id).or_default();
-                let mut touched = Touched::new();
-                house.take(&event.lines, 1, &mut touched)?;
-                house.check_request(&touched)
+                let house = self.at(event.property_id, event.business_date)?;
+                let departure = event.lines.iter().map(|line| line.departure).max();
+                house.departures.extend(departure.map(|day| (event.reservation_id, day)));
+                match event.acceptance {
+                    Acceptance::AlreadySold => {
+                        house.fact(&event.lines, &[], &event.oversold)?;
+                        self.oversold += event.oversold.len() as u64;
+                        Ok(())
+                    }
+                    Acceptance::Request => {
+                        house.before(&event.lines);
+                        let mut touched = Touched::new();
+                        house.take(&event.lines, 1, &mut touched)?;
+                        house.check_request(&touched)?;
+                        self.requests += 1;
+                        Ok(())
+                    }
+                }
             }
             ReservationCancelled::NAME => {
                 let event: ReservationCancelled = read(&mut body)?;
-                let house = self.houses.entry(event.property_id).or_default();
+                let house = self.at(event.property_id, event.business_date)?;
                 house.take(&event.released, -1, &mut Touched::new())
             }
             ReservationNoShow::NAME => {
                 let event: ReservationNoShow = read(&mut body)?;
-                let house = self.houses.entry(event.property_id).or_default();
+                let house = self.at(event.property_id, event.business_date)?;
                 house.take(&event.released, -1, &mut Touched::new())
             }
             ReservationCheckedIn::NAME => {
                 let event: ReservationCheckedIn = read(&mut body)?;
-                let house = self.houses.entry(event.property_id).or_default();
-                let mut touched = Touched::new();
-                let before: Vec<_> = event.moved.iter().map(|moved| moved.before.clone()).collect();
-                let after: Vec<_> = event.moved.iter().map(|moved| moved.after.clone()).collect();
-                let excess = house.excesses(&before, &after);
-                house.take(&before, -1, &mut touched)?;
-                house.take(&after, 1, &mut touched)?;
-                touched.retain(|at| house.excess(at) > excess.get(at).copied().unwrap_or(0));
+                let house = self.at(event.property_id, event.business_date)?;
+                let (before, after) = both(&event.moves);
+                let taken = [event.reinstated, after, event.added].concat();
+                // What is taken back may move at once.
+                house.fact(&taken, &before, &event.oversold)?;
+                let departure = house.departures.get(&event.reservation_id).copied();
+                let departure = departure.ok_or("a guest without a booking")?;
+                house.guests.insert(event.reservation_id, (departure, departure));
                 self.oversold += event.oversold.len() as u64;
-                house.check_fact(&touched, &event.oversold)
+                Ok(())
+            }
+            ReservationMoved::NAME => {
+                let event: ReservationMoved = read(&mut body)?;
+                let house = self.at(event.property_id, event.business_date)?;
+                let (before, after) = both(&event.moves);
+                house.fact(&after, &before, &event.oversold)?;
+                self.oversold += event.oversold.len() as u64;
+                Ok(())
+            }
+            ReservationExtended::NAME => {
+                let event: ReservationExtended = read(&mut body)?;
+                // It is what makes the rule hold.
+                let house = self.houses.entry(event.property_id).or_default();
+                house.fact(&event.extended, &[], &event.oversold)?;
+                let nights = event.extended.iter().flat_map(|line| &line.nights);
+                let held = nights.map(|at| at.night.plus(1)).max();
+                let guest = house.guests.get_mut(&event.reservation_id);
+                let (guest, held) = guest.zip(held).ok_or("nobody is extended by nothing")?;
+                guest.1 = held;
+                self.oversold += event.oversold.len() as u64;
+                self.extended += 1;
+                Ok(())
             }
             ReservationCheckedOut::NAME => {
                 let event: ReservationCheckedOut = read(&mut body)?;
-                let house = self.houses.entry(event.property_id).or_default();
-                house.take(&event.released, -1, &mut Touched::new())?;
-                let mut touched = Touched::new();
-                house.take(&event.overstayed, 1, &mut touched)?;
+                let house = self.at(event.property_id, event.business_date)?;
+                house.fact(&event.day_use, &event.released, &event.oversold)?;
+                house.guests.remove(&event.reservation_id);
                 self.oversold += event.oversold.len() as u64;
-                house.check_fact(&touched, &event.oversold)
+                Ok(())
             }
             _ => Ok(()),
         }
+    }
+
+    /// A property on a business date, where nobody is forgotten.
+    fn at(&mut self, property: PropertyId, business_date: Night) -> Result<&mut House, String> {
+        let house = self.houses.entry(property).or_default();
+        house.check_guests(business_date)?;
+        Ok(house)
     }
 
     fn supply(
@@ -261,16 +392,14 @@ impl Houses {
     }
 }
 
-impl House {
-    /// How far the nights of lines are above their limits now.
-    fn excesses(&self, before: &[Line], after: &[Line]) -> BTreeMap<(Unit, Night), i32> {
-        let lines = before.iter().chain(after);
-        let units = lines.flat_map(|line| {
-            let of = |at| (Some(line.held(at).clone()), at.night);
-            line.nights.iter().flat_map(move |at| [of(at), (None, at.night)])
-        });
-        units.map(|at| (at.clone(), self.excess(&at).max(0))).collect()
-    }
+/// The nights of moves, as they were held and as they are.
+fn both(moves: &[LineMove]) -> (Vec<Line>, Vec<Line>) {
+    let after = moves.iter().map(|LineMove { line, held }| {
+        let mut after = line.clone();
+        after.nights.iter_mut().for_each(|at| at.held = Some(held.clone()));
+        after
+    });
+    (moves.iter().map(|moved| moved.line.clone()).collect(), after.collect())
 }
 
 fn read<E: Message>(body: &mut Reader<'_>) -> Result<E, String> {

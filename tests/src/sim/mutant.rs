@@ -12,10 +12,14 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bellhop_core::avro::{Avro, Reader as Datum};
-use bellhop_core::message::{Message, Meta};
+use bellhop_core::call::Call;
+use bellhop_core::message::{Kind, Message, Meta};
+use bellhop_core::outcome::Outcome;
 use bellhop_core::processor::ProcessorCall;
 use bellhop_core::record::{Record, Records, frame, unframe};
-use bellhop_core::registry::{EVENTS, HANDLERS, PROCESSORS, ProcessorDescriptor, REQUESTS};
+use bellhop_core::registry::{
+    EVENTS, HANDLERS, HandlerDescriptor, PROCESSORS, ProcessorDescriptor, REQUESTS,
+};
 use bellhop_core::rules::ChangeRules;
 use bellhop_core::task::Progress;
 use bellhop_core::topology::Topology;
@@ -57,6 +61,8 @@ pub enum Mutant {
     NoTimers,
     /// What commands lead to is not sent.
     NoCascades,
+    /// What comes due leads to nothing.
+    Asleep,
 }
 
 impl Mutant {
@@ -68,7 +74,28 @@ impl Mutant {
     pub fn topology(self, counters: bool) -> Topology {
         // Other test domains may be linked into the same program.
         let ours = |name: &str| name.starts_with("bellhop.") || counters && is_counter(name);
-        let handlers = HANDLERS.iter().filter(|handler| ours(handler.message.name)).collect();
+        let handlers = HANDLERS.iter().filter(|handler| ours(handler.message.name));
+        let handlers = handlers.map(|handler| match self {
+            Self::Asleep
+                if handler.message.kind == Kind::Timer && !is_counter(handler.message.name) =>
+            {
+                asleep(handler)
+            }
+            Self::None
+            | Self::OutputWithoutProgress
+            | Self::ProgressWithoutOutput
+            | Self::Forgetful
+            | Self::OneUnitMore
+            | Self::NoHistory
+            | Self::HoledCopies
+            | Self::Unresolved
+            | Self::OwnRules
+            | Self::Unbounded
+            | Self::NoTimers
+            | Self::NoCascades
+            | Self::Asleep => handler,
+        });
+        let handlers = handlers.collect();
         let processors = PROCESSORS.iter().filter(|processor| ours(processor.message.name));
         let processors = processors.map(|processor| match self {
             Self::OneUnitMore => misled(processor),
@@ -83,7 +110,8 @@ impl Mutant {
             | Self::OwnRules
             | Self::Unbounded
             | Self::NoTimers
-            | Self::NoCascades => processor,
+            | Self::NoCascades
+            | Self::Asleep => processor,
         });
         let events = EVENTS.iter().filter(|event| ours(event.message.name)).collect();
         let requests: Vec<_> = REQUESTS.iter().filter(|info| ours(info.name)).copied().collect();
@@ -107,7 +135,8 @@ impl Mutant {
             | Self::ProgressWithoutOutput
             | Self::OneUnitMore
             | Self::Unresolved
-            | Self::NoTimers => log,
+            | Self::NoTimers
+            | Self::Asleep => log,
         }
     }
 
@@ -127,7 +156,8 @@ impl Mutant {
             | Self::OwnRules
             | Self::Unbounded
             | Self::NoTimers
-            | Self::NoCascades => |writer, own, unknown| {
+            | Self::NoCascades
+            | Self::Asleep => |writer, own, unknown| {
                 let resolved = resolve(writer, own, unknown).map(Resolution::into_transcode);
                 resolved.map_err(|error| error.to_string())
             },
@@ -148,7 +178,8 @@ impl Mutant {
             | Self::OwnRules
             | Self::Unbounded
             | Self::NoTimers
-            | Self::NoCascades => None,
+            | Self::NoCascades
+            | Self::Asleep => None,
             Self::OutputWithoutProgress => Some(Broken::OutputWithoutProgress),
             Self::ProgressWithoutOutput => Some(Broken::ProgressWithoutOutput),
         }
@@ -165,6 +196,14 @@ fn idle(processor: &'static ProcessorDescriptor) -> &'static ProcessorDescriptor
     static IDLE: OnceLock<ProcessorDescriptor> = OnceLock::new();
     let ProcessorDescriptor { name, file, message, stores, .. } = *processor;
     IDLE.get_or_init(|| ProcessorDescriptor { name, file, message, stores, run: |_, _| {} })
+}
+
+/// The only handler of a timer, which does nothing.
+fn asleep(handler: &'static HandlerDescriptor) -> &'static HandlerDescriptor {
+    static HANDLER: OnceLock<HandlerDescriptor> = OnceLock::new();
+    let HandlerDescriptor { name, file, message, stores, outputs, .. } = *handler;
+    let run = |_: &mut Call<'_>| Ok(Outcome::Ticked);
+    HANDLER.get_or_init(|| HandlerDescriptor { name, file, message, stores, outputs, run })
 }
 
 /// The processor of a new property or product, told of one unit more.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bellhop_core::headers::Written;
+use bellhop_core::message::Timestamp;
 use bellhop_core::rules::Rules;
 use bellhop_runtime::log::Timestamps;
 use bellhop_runtime::log::simulated::{Faults, Random};
@@ -12,6 +13,14 @@ use super::commands::REPLIES;
 
 /// Hours that keys may be remembered for.
 pub const HOURS: [u64; 4] = [0, 1, 24, 168];
+/// 2026-01-05, and days before clocks change: 2026-03-07 (America), 2026-03-28 (Europe), 2026-04-03
+/// (Australia).
+const STARTS: [Timestamp; 4] = [
+    Timestamp(1_767_600_000_000_000),
+    Timestamp(1_772_870_400_000_000),
+    Timestamp(1_774_684_800_000_000),
+    Timestamp(1_775_203_200_000_000),
+];
 
 /// One run.
 #[derive(Debug, Clone)]
@@ -28,6 +37,10 @@ pub struct Plan {
     pub commands: usize,
     /// All commands are sent before the first worker comes.
     pub preload: bool,
+    /// When it begins.
+    pub start: Timestamp,
+    /// How many times faster than elsewhere it passes: guests stay on over the days.
+    pub pace: u32,
     /// Where the time comes from.
     pub timestamps: Timestamps,
     /// What goes wrong in the log.
@@ -92,6 +105,8 @@ impl Plan {
             properties: random.between(1, 5) as usize,
             commands: random.between(100, 600) as usize,
             preload: false,
+            start: STARTS[(seed % 4) as usize],
+            pace: if seed % 5 == 4 { 12 } else { 1 },
             timestamps,
             // One run in ten has a calm log: what breaks there is no accident's fault.
             faults: if random.chance(1_000) { Faults::NONE } else { Faults::swarm(&mut random) },

@@ -341,13 +341,21 @@ fn a_refusal_shows_with_its_reason() {
             country: None,
             asked: Vec::new(),
             reasons: vec![
-                Reason { rule, product: None, night: None, asked: None, allowed: None },
+                Reason {
+                    rule,
+                    product: None,
+                    night: None,
+                    asked: None,
+                    allowed: None,
+                    reservation_id: None,
+                },
                 Reason {
                     rule: Rule::HouseFull,
                     product: None,
                     night: None,
                     asked: None,
                     allowed: None,
+                    reservation_id: None,
                 },
             ],
             alternatives: Vec::new(),
