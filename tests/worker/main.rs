@@ -5,6 +5,8 @@
 mod registry;
 mod versions;
 
+mod spread;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;

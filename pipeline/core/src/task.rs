@@ -181,6 +181,12 @@ impl Task {
         &mut self.output
     }
 
+    /// As [`Task::output`], to look at.
+    #[must_use]
+    pub fn decided(&self) -> &Output {
+        &self.output
+    }
+
     /// Replaces the schema ids, after the log learned a new one.
     pub fn set_wire(&mut self, wire: Arc<Wire>) {
         self.wire = wire;

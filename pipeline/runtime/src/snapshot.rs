@@ -12,6 +12,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
@@ -232,6 +233,8 @@ impl Snapshot {
 pub struct Saver {
     store: Arc<dyn SnapshotStore>,
     queue: Option<SyncSender<Snapshot>>,
+    /// Snapshots that wait or are being written.
+    pending: Arc<AtomicUsize>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -241,19 +244,26 @@ impl Saver {
     /// # Errors
     /// When the thread cannot be started.
     pub fn threaded(store: Arc<dyn SnapshotStore>) -> io::Result<Self> {
-        // One is being written, one waits; a third would only be older than the next.
+        // One is being written, one waits: what waits is memory.
         let (queue, waiting) = sync_channel::<Snapshot>(1);
         let saving = Arc::clone(&store);
-        let thread = std::thread::Builder::new()
-            .name("bellhop-snapshots".to_owned())
-            .spawn(move || waiting.iter().for_each(|snapshot| save(saving.as_ref(), &snapshot)))?;
-        Ok(Self { store, queue: Some(queue), thread: Some(thread) })
+        let pending = Arc::new(AtomicUsize::new(0));
+        let written = Arc::clone(&pending);
+        let run = move || {
+            for snapshot in waiting {
+                save(saving.as_ref(), &snapshot);
+                drop(snapshot);
+                written.fetch_sub(1, Ordering::SeqCst);
+            }
+        };
+        let thread = std::thread::Builder::new().name("bellhop-snapshots".to_owned()).spawn(run)?;
+        Ok(Self { store, queue: Some(queue), pending, thread: Some(thread) })
     }
 
     /// Without: for tests that are to be the same every time.
     #[must_use]
     pub fn inline(store: Arc<dyn SnapshotStore>) -> Self {
-        Self { store, queue: None, thread: None }
+        Self { store, queue: None, pending: Arc::default(), thread: None }
     }
 
     /// Where the snapshots are.
@@ -262,17 +272,28 @@ impl Saver {
         self.store.as_ref()
     }
 
-    /// Writes a snapshot some time, or not at all when two are waiting.
-    pub fn offer(&self, snapshot: Snapshot) {
-        match &self.queue {
-            None => save(self.store.as_ref(), &snapshot),
-            Some(queue) => match queue.try_send(snapshot) {
-                Ok(()) => {}
-                Err(TrySendError::Full(snapshot) | TrySendError::Disconnected(snapshot)) => {
-                    let Snapshot { partition, events_offset, .. } = snapshot;
-                    tracing::debug!(partition, events_offset, "skip a snapshot: others wait");
-                }
-            },
+    /// Whether no snapshot waits or is being written.
+    #[must_use]
+    pub fn is_free(&self) -> bool {
+        self.pending.load(Ordering::SeqCst) == 0
+    }
+
+    /// Writes a snapshot some time; tells whether it will, for another may wait already.
+    #[must_use]
+    pub fn offer(&self, snapshot: Snapshot) -> bool {
+        let Some(queue) = &self.queue else {
+            save(self.store.as_ref(), &snapshot);
+            return true;
+        };
+        self.pending.fetch_add(1, Ordering::SeqCst);
+        match queue.try_send(snapshot) {
+            Ok(()) => true,
+            Err(TrySendError::Full(snapshot) | TrySendError::Disconnected(snapshot)) => {
+                self.pending.fetch_sub(1, Ordering::SeqCst);
+                let Snapshot { partition, events_offset, .. } = snapshot;
+                tracing::debug!(partition, events_offset, "a snapshot is put off: another waits");
+                false
+            }
         }
     }
 
@@ -301,6 +322,9 @@ impl Drop for Saver {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+    use std::sync::mpsc::Receiver;
+
     use super::*;
     use uuid::Uuid;
 
@@ -321,6 +345,42 @@ mod tests {
         assert_eq!(folder.list(LOG, 4).unwrap(), Vec::<u64>::new());
         assert_eq!(folder.list(LogId(Uuid::from_u128(8)), 3).unwrap(), Vec::<u64>::new());
         assert_eq!(folder.load(LOG, 3, 20).unwrap(), snapshot(20));
+    }
+
+    /// Saves nothing before it is let.
+    struct Gate(Mutex<Receiver<()>>);
+
+    impl SnapshotStore for Gate {
+        fn save(&self, _: &Snapshot) -> Result<(), Error> {
+            self.0.lock().unwrap().recv().unwrap();
+            Ok(())
+        }
+        fn list(&self, _: LogId, _: u32) -> Result<Vec<u64>, Error> {
+            Ok(Vec::new())
+        }
+        fn load(&self, _: LogId, _: u32, at: u64) -> Result<Snapshot, Error> {
+            Ok(snapshot(at))
+        }
+    }
+
+    #[test]
+    fn a_snapshot_that_is_put_off_is_told_and_a_saver_that_writes_is_not_free() {
+        let (open, gate) = sync_channel(9);
+        let saver = Saver::threaded(Arc::new(Gate(Mutex::new(gate)))).unwrap();
+        assert!(saver.is_free());
+        assert!(saver.offer(snapshot(1)));
+        assert!(!saver.is_free());
+        // Until the thread has the first one: then that is being written, and this one waits.
+        while !saver.offer(snapshot(2)) {
+            std::thread::yield_now();
+        }
+        assert!(!saver.offer(snapshot(3)));
+        (0..2).for_each(|_| open.send(()).unwrap());
+        while !saver.is_free() {
+            std::thread::yield_now();
+        }
+        assert!(saver.offer(snapshot(4)));
+        open.send(()).unwrap();
     }
 
     #[test]

@@ -80,7 +80,8 @@ pub struct Config {
     /// How long a decided record waits, while more keep coming, before its transaction is
     /// submitted. When nothing more has come, it is submitted as soon as no other is under way.
     pub batch_wait: Duration,
-    /// Events of a partition between two of its snapshots; 0 for none but the one at the end.
+    /// Events of a partition between two of its snapshots, at least: partitions of a worker take
+    /// turns. 0 for none but the one at the end.
     pub snapshot_events: u64,
     /// An idle partition with a due timer gets a tick this often at most.
     pub tick_pause: Duration,
@@ -195,6 +196,8 @@ pub struct Worker {
     /// The last poll told of a change; there may be more to come.
     ownership_changes: bool,
     ticks_checked: Duration,
+    /// No state is written out before.
+    freeze_from: Duration,
 }
 
 impl Worker {
@@ -246,6 +249,7 @@ impl Worker {
             fenced: false,
             ownership_changes: false,
             ticks_checked: Duration::ZERO,
+            freeze_from: Duration::ZERO,
         })
     }
 

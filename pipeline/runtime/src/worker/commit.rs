@@ -3,13 +3,17 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use super::partition::Carried;
+use super::partition::{Carried, Frozen};
 use super::refused::Piece;
 use super::spans;
 use super::{Worker, events_end};
 use crate::log::{Ended, Error, Part, Transaction};
 use crate::snapshot::Snapshot;
 use crate::telemetry::otlp::Span;
+
+/// After a state was written out the worker writes no other for so many times as long: it stands
+/// still for at most a fiftieth of its time.
+const FREEZE_REST: u32 = 49;
 
 /// What travels beside the transaction under way or to be submitted again.
 #[derive(Default)]
@@ -126,16 +130,36 @@ impl Worker {
             return Ok(());
         }
         let mut transaction = Transaction::default();
+        let to_freeze = self.partition_to_freeze();
+        let begun = self.clock.elapsed();
         for (id, partition) in &mut self.partitions {
-            let snapshot_events =
-                if self.saver.is_some() { self.config.snapshot_events } else { 0 };
-            if let Some((part, carried)) = partition.take(snapshot_events) {
+            if let Some((part, carried)) = partition.take(Some(*id) == to_freeze) {
                 transaction.parts.push(part);
                 self.commit.carried.insert(*id, carried);
             }
         }
+        if to_freeze.is_some() {
+            let now = self.clock.elapsed();
+            self.freeze_from = now.saturating_add(now.saturating_sub(begun) * FREEZE_REST);
+        }
         (self.buffered, self.buffered_bytes) = (0, 0);
         self.submit(transaction)
+    }
+
+    /// The partition whose state is kept with the next transaction: of those that are due the one
+    /// with the most events, and none as long as the last snapshot is still being written.
+    ///
+    /// The worker stands still while a state is written out. Partitions come due together, after a
+    /// restore or because they were filled together, so they take turns.
+    fn partition_to_freeze(&self) -> Option<u32> {
+        let every = self.config.snapshot_events;
+        let saver = self.saver.as_ref().filter(|_| every > 0)?;
+        let due = self.partitions.iter().filter_map(|(id, partition)| {
+            let events = partition.events_to_freeze().filter(|events| *events >= every)?;
+            Some((events, *id))
+        });
+        let (_, id) = due.max()?;
+        (saver.is_free() && self.clock.elapsed() >= self.freeze_from).then_some(id)
     }
 
     fn submit(&mut self, transaction: Transaction) -> Result<(), Error> {
@@ -186,22 +210,28 @@ impl Worker {
                 observer(id, offset, outcome);
             }
         }
-        if let (Some(state), Some(saver), Some(after)) = (carried.snapshot, &self.saver, part.after)
+        let mut not_kept = 0;
+        if let (Some(frozen), Some(saver), Some(after)) =
+            (carried.snapshot, &self.saver, part.after)
         {
-            match events_end(self.log.as_mut(), id, after) {
+            let Frozen { state, events } = frozen;
+            let kept = match events_end(self.log.as_mut(), id, after) {
                 Ok(Some(events_offset)) => {
                     let log_id = self.log.identity().log_id;
-                    saver.offer(Snapshot { log_id, partition: id, events_offset, state });
+                    saver.offer(Snapshot { log_id, partition: id, events_offset, state })
                 }
-                Ok(None) => {}
+                Ok(None) => false,
                 Err(error) => {
                     let error: &dyn std::error::Error = &error;
                     tracing::debug!(partition = id, error, "skip a snapshot");
+                    false
                 }
-            }
+            };
+            not_kept = if kept { 0 } else { events };
         }
         let partition = self.partitions.get_mut(&id);
         if let Some(partition) = partition.filter(|partition| partition.epoch == carried.epoch) {
+            partition.events_since_snapshot += not_kept;
             partition.recycle(part.output, carried.marks);
         }
         let is_behind = |offset: &u64| part.after.is_some_and(|it| *offset < it.next_offset);

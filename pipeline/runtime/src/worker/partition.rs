@@ -47,6 +47,8 @@ pub(super) struct Partition {
     last: Option<(Output, Progress)>,
     spare: Option<(Output, Vec<Mark>)>,
     pub(super) events_since_snapshot: u64,
+    /// What the last snapshot took, and some more.
+    state_bytes: usize,
     pub(super) ticked: Option<std::time::Duration>,
     /// It waits for a schema, or to be started again.
     pub(super) held: Option<Held>,
@@ -62,7 +64,14 @@ pub(super) struct Carried {
     pub(super) marks: Vec<Mark>,
     pub(super) spans: Vec<Span>,
     /// The state after the part, if it is to be kept.
-    pub(super) snapshot: Option<Vec<u8>>,
+    pub(super) snapshot: Option<Frozen>,
+}
+
+/// A state to be written as a snapshot.
+pub(super) struct Frozen {
+    pub(super) state: Vec<u8>,
+    /// Events since the snapshot before it.
+    pub(super) events: u64,
 }
 
 impl Partition {
@@ -80,6 +89,7 @@ impl Partition {
             last: None,
             spare: None,
             events_since_snapshot: 0,
+            state_bytes: 0,
             ticked: None,
             held: None,
             paused: false,
@@ -202,8 +212,15 @@ impl Partition {
         self.failure = Some(Failure { offset: Some(offset), what });
     }
 
-    /// Takes what is to be committed.
-    pub(super) fn take(&mut self, snapshot_events: u64) -> Option<(Part, Carried)> {
+    /// Events since the last snapshot, those to be committed next among them; none when no snapshot
+    /// can be taken of what is decided.
+    pub(super) fn events_to_freeze(&self) -> Option<u64> {
+        let whole = self.decided > 0 && self.last.is_none();
+        whole.then(|| self.events_since_snapshot + self.task.decided().events.len() as u64)
+    }
+
+    /// Takes what is to be committed, together with the state after it if `freeze`.
+    pub(super) fn take(&mut self, freeze: bool) -> Option<(Part, Carried)> {
         if self.decided == 0 {
             return None;
         }
@@ -218,11 +235,12 @@ impl Partition {
             None => {
                 let output = std::mem::replace(self.task.output(), spare);
                 self.events_since_snapshot += output.events.len() as u64;
-                if snapshot_events > 0 && self.events_since_snapshot >= snapshot_events {
-                    self.events_since_snapshot = 0;
-                    let mut state = Vec::new();
+                if freeze {
+                    let mut state = Vec::with_capacity(self.state_bytes);
                     self.task.snapshot(&mut state);
-                    snapshot = Some(state);
+                    self.state_bytes = state.len() + state.len() / 16;
+                    let events = std::mem::take(&mut self.events_since_snapshot);
+                    snapshot = Some(Frozen { state, events });
                 }
                 (output, self.task.progress())
             }
