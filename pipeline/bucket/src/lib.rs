@@ -17,15 +17,18 @@ use futures::TryStreamExt as _;
 use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::path::Path;
 use object_store::{
-    ClientOptions, ObjectStore as _, ObjectStoreExt as _, PutPayload, RetryConfig, WriteMultipart,
+    ClientOptions, GetOptions, ObjectStore as _, ObjectStoreExt as _, PutPayload, RetryConfig,
+    WriteMultipart,
 };
 use tokio::runtime::{Builder, Runtime};
 
-/// Larger snapshots go up in parts.
-const PART: usize = 16 << 20;
-/// Parts on their way at once.
+/// Larger snapshots go up and come down in parts, so that the patience is with a part, and a
+/// snapshot may take as long as its size asks for.
+const PART: usize = 8 << 20;
+/// Parts on their way up at once.
 const PARTS: usize = 4;
-/// A store that does not answer is given up: what cannot be loaded is folded.
+/// How long a part may take: 8 MiB in 20 s. A store that does not answer is given up, and what
+/// cannot be loaded is folded.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Snapshots in a bucket.
@@ -33,6 +36,8 @@ pub struct Bucket {
     url: String,
     prefix: Path,
     store: AmazonS3,
+    /// Bytes of a part that comes down.
+    part: usize,
     /// The client is asynchronous; callers are not.
     runtime: Runtime,
 }
@@ -49,14 +54,23 @@ impl Bucket {
         url: &str,
         settings: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, Error> {
+        Self::open_with(url, settings, PATIENCE, PART)
+    }
+
+    fn open_with(
+        url: &str,
+        settings: impl IntoIterator<Item = (String, String)>,
+        patience: Duration,
+        part: usize,
+    ) -> Result<Self, Error> {
         let failed = |source: io::Error| Error::Io {
             tried: "use the bucket",
             path: PathBuf::from(url),
             source,
         };
         let retry =
-            RetryConfig { max_retries: 3, retry_timeout: PATIENCE, ..RetryConfig::default() };
-        let client = ClientOptions::new().with_timeout(PATIENCE).with_connect_timeout(PATIENCE / 4);
+            RetryConfig { max_retries: 3, retry_timeout: patience, ..RetryConfig::default() };
+        let client = ClientOptions::new().with_timeout(patience).with_connect_timeout(patience / 4);
         let mut builder =
             AmazonS3Builder::new().with_url(url).with_retry(retry).with_client_options(client);
         for (name, value) in settings {
@@ -73,7 +87,7 @@ impl Bucket {
             .enable_all()
             .build()
             .map_err(failed)?;
-        Ok(Self { url: url.to_owned(), prefix, store, runtime })
+        Ok(Self { url: url.to_owned(), prefix, store, part, runtime })
     }
 
     fn of_log(&self, log_id: LogId) -> Path {
@@ -103,6 +117,27 @@ impl Bucket {
             parts.write(part);
         }
         parts.finish().await.map(drop)
+    }
+}
+
+impl Bucket {
+    async fn get(&self, at: &Path) -> Result<Vec<u8>, object_store::Error> {
+        let part = self.part as u64;
+        let range = Some((0..part).into());
+        let first = self.store.get_opts(at, GetOptions { range, ..GetOptions::default() }).await?;
+        let size = first.meta.size;
+        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
+        bytes.extend_from_slice(&first.bytes().await?);
+        while (bytes.len() as u64) < size {
+            let from = bytes.len() as u64;
+            // One that was written anew meanwhile does not have the checksum.
+            let next = self.store.get_range(at, from..(from + part).min(size)).await?;
+            if next.is_empty() {
+                break;
+            }
+            bytes.extend_from_slice(&next);
+        }
+        Ok(bytes)
     }
 }
 
@@ -136,10 +171,70 @@ impl SnapshotStore for Bucket {
 
     fn load(&self, log_id: LogId, partition: u32, events_offset: u64) -> Result<Snapshot, Error> {
         let at = self.object(log_id, partition, events_offset);
-        let get = async { self.store.get(&at).await?.bytes().await };
-        let bytes = self.runtime.block_on(get);
+        let bytes = self.runtime.block_on(self.get(&at));
         let bytes = bytes.map_err(|e| self.failed("read the snapshot", &at, e))?;
-        Snapshot::read(log_id, partition, events_offset, bytes.into())
+        Snapshot::read(log_id, partition, events_offset, bytes)
             .map_err(|what| Error::Damaged { path: PathBuf::from(at.as_ref()), what })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+
+    use std::io::{Read as _, Write as _};
+    use std::net::{SocketAddr, TcpListener, TcpStream};
+
+    use bellhop_harness::S3;
+    use uuid::Uuid;
+
+    use super::*;
+
+    /// Passes connections on, and what comes back at so many bytes per 10 ms.
+    fn slow_proxy(to: SocketAddr, bytes: usize) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let server = TcpStream::connect(to).unwrap();
+                let (mut up, mut down) = (client.try_clone().unwrap(), client);
+                let (mut there, mut back) = (server.try_clone().unwrap(), server);
+                std::thread::spawn(move || std::io::copy(&mut up, &mut there).map(drop));
+                std::thread::spawn(move || {
+                    let mut buffer = vec![0; bytes];
+                    while let Ok(count @ 1..) = back.read(&mut buffer) {
+                        if down.write_all(&buffer[..count]).is_err() {
+                            return;
+                        }
+                        std::thread::sleep(Duration::from_millis(10));
+                    }
+                });
+            }
+        });
+        at
+    }
+
+    #[test]
+    fn a_snapshot_that_takes_longer_than_the_patience_with_one_part_is_loaded() {
+        let s3 = S3::start().unwrap();
+        s3.make_bucket("hotels").unwrap();
+        let settings = s3.settings();
+        let endpoint = settings.iter().find(|(name, _)| name == "AWS_ENDPOINT_URL").unwrap();
+        let address = endpoint.1.strip_prefix("http://").unwrap().parse().unwrap();
+        let fast = Bucket::open("s3://hotels/state", settings.clone()).unwrap();
+        let log_id = LogId(Uuid::from_u128(7));
+        let state = (0..6 << 20).map(|at| (at % 251) as u8).collect();
+        let snapshot = Snapshot { log_id, partition: 3, events_offset: 9, state };
+        fast.save(&snapshot).unwrap();
+        // At most 1.6 MB/s: all of it takes 4 s or more, a part 0.2 s.
+        let slow = slow_proxy(address, 16 << 10);
+        let through = |part: usize| {
+            let endpoint = ("AWS_ENDPOINT_URL".to_owned(), format!("http://{slow}"));
+            let settings = settings.iter().cloned().chain([endpoint]);
+            let patience = Duration::from_secs(3);
+            Bucket::open_with("s3://hotels/state", settings, patience, part).unwrap()
+        };
+        through(usize::MAX >> 1).load(log_id, 3, 9).unwrap_err();
+        assert!(through(256 << 10).load(log_id, 3, 9).unwrap() == snapshot);
     }
 }
