@@ -22,7 +22,7 @@ use bellhop_runtime::standby::{self, Standby};
 use bellhop_runtime::telemetry::Spans;
 use bellhop_runtime::verify;
 use bellhop_runtime::wiring::{OwnSchemas, Wiring};
-use bellhop_runtime::worker::{self, Join, Parts, Worker};
+use bellhop_runtime::worker::{self, Join, Observer, Parts, Worker};
 use bellhop_tests::hands::{Pen, append, counter_in, read};
 use bellhop_tests::toy::Add;
 use tempfile::TempDir;
@@ -106,6 +106,13 @@ pub(crate) fn worker_that_tells(log: &Redpanda, id: &Arc<Mutex<String>>) -> Work
         Ok(Box::new(member))
     };
     worker_of(Box::new(join), None)
+}
+
+/// A worker that tells of each outcome when it is committed.
+pub(crate) fn worker_observed(log: &Redpanda, observer: Observer) -> Worker {
+    let log = log.clone();
+    let parts = parts(Box::new(move || Ok(Box::new(log.join()?))), None);
+    Worker::new(worker_config(), Parts { observer: Some(observer), ..parts }).unwrap()
 }
 
 /// A worker that writes headers and tells what it does.
@@ -333,7 +340,13 @@ impl House {
                     (source.position().offset, source.idempotency_key.unwrap().into())
                 })
                 .collect();
-            assert_eq!(found, sent, "partition {partition}: one outcome a command, in order");
+            let differs =
+                (0..).zip(found.iter().zip(&sent)).find(|(_, (found, sent))| found != sent);
+            assert_eq!(
+                (differs, found.len()),
+                (None, sent.len()),
+                "partition {partition}: one outcome a command, in order"
+            );
             let same = embedded::promised(&events) == expected;
             assert!(same, "partition {partition}: not the events of the embedded log");
             let task = worker_config().task(self.log.identity(), partition);

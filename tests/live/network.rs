@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use bellhop_core::message::LogId;
-use bellhop_harness::{Kafka, KafkaOptions, Proxy};
-use bellhop_runtime::log::redpanda::{Config, Redpanda};
+use bellhop_harness::{Kafka, KafkaOptions, Proxy, Request};
+use bellhop_runtime::log::redpanda::{Config, Redpanda, Sabotage};
 use uuid::Uuid;
 
 use crate::house::{Cluster, House, LONG, Running, alone, shared};
@@ -105,4 +105,71 @@ fn a_transaction_that_the_broker_has_timed_out_is_decided_again_and_once() {
     }
     worker.stop();
     house.check();
+}
+
+/// How often a request comes late in one of the tests below.
+fn late_requests() -> usize {
+    std::env::var("BELLHOP_LATE_REQUESTS").map_or(6, |count| count.parse().unwrap())
+}
+
+/// Requests of a kind that arrive in a later transaction of their producer, whose client has sent
+/// them again meanwhile.
+fn come_late(request: Request) {
+    come_late_with(request, None);
+}
+
+fn come_late_with(request: Request, sabotage: Option<Sabotage>) {
+    let cluster = alone();
+    let Cluster { kafka, .. } = &*cluster;
+    let mut house = House::new(&cluster);
+    let log = far(&house, kafka, |config| config.sabotage = sabotage);
+    let worker = Running::start(&log);
+    house.send(500);
+    house.wait_decided();
+    let late = || kafka.proxies().map(Proxy::late).sum::<usize>();
+    let first = late();
+    for _ in 0..late_requests() {
+        let before = late();
+        let until = Instant::now() + LONG;
+        kafka.proxies().for_each(|proxy| proxy.delay(request));
+        while late() == before {
+            assert!(Instant::now() < until, "no {request:?} came late");
+            house.send(50);
+        }
+    }
+    house.wait_decided();
+    worker.stop();
+    eprintln!("{} of {request:?} came late, {} events", late() - first, house.events());
+    house.check();
+}
+
+#[test]
+fn ends_of_transactions_that_come_late_end_no_other() {
+    come_late(Request::EndTxn);
+}
+
+#[test]
+fn offsets_that_come_late_move_nothing_back() {
+    come_late(Request::TxnOffsetCommit);
+}
+
+#[test]
+fn partitions_that_come_late_are_added_to_nothing() {
+    come_late(Request::AddPartitionsToTxn);
+}
+
+#[test]
+fn groups_that_come_late_are_added_to_nothing() {
+    come_late(Request::AddOffsetsToTxn);
+}
+
+#[test]
+fn records_that_come_late_are_not_written_again() {
+    come_late(Request::Produce);
+}
+
+#[test]
+#[should_panic = "one outcome a command"]
+fn an_end_that_comes_late_is_noticed_where_it_ends_another_transaction() {
+    come_late_with(Request::EndTxn, Some(Sabotage::LateRequests));
 }

@@ -94,7 +94,7 @@ impl<'a> PackedHeaders<'a> {
     }
 
     /// All headers in order.
-    pub fn iter(self) -> impl Iterator<Item = Header<'a>> {
+    pub fn iter(self) -> impl Iterator<Item = Header<'a>> + Clone {
         let mut rest = self.0;
         std::iter::from_fn(move || {
             let name = str::from_utf8(take_sized(&mut rest)?).ok()?;

@@ -22,7 +22,7 @@ pub use kafka::{
     Coordinator, KEEPS_ITS_WORD, Kafka, Options as KafkaOptions, PASSWORD, expel, java_class_path,
     known_brokers,
 };
-pub use proxy::{Proxy, ProxyTarget};
+pub use proxy::{Proxy, ProxyTarget, Request};
 pub use redpanda_registry::RedpandaRegistry;
 pub use registry::Registry;
 pub use s3::S3;

@@ -1,10 +1,18 @@
-//! A TCP proxy that can stand for a network: what it carries can be made to wait.
+//! A TCP proxy that can stand for a network: what it carries can be made to wait, and one request
+//! can be made to come late.
+
+mod frames;
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use anyhow::Context;
+
+pub use self::frames::Request;
+
+use self::frames::Frames;
 
 /// Carries connections from a port of its own to another; ends with the process.
 #[derive(Debug)]
@@ -18,6 +26,7 @@ pub struct Proxy {
 struct Line {
     is_cut: Mutex<bool>,
     mended: Condvar,
+    frames: Frames,
 }
 
 impl Proxy {
@@ -43,6 +52,18 @@ impl Proxy {
     /// ones are not answered. What is on its way waits, as it does in a network.
     pub fn cut(&self) {
         *self.line.is_cut.lock().unwrap_or_else(PoisonError::into_inner) = true;
+    }
+
+    /// The next request of that kind comes late: its client's connection is cut before a broker has
+    /// it, and it is sent on in a later transaction of the same producer.
+    pub fn delay(&self, request: Request) {
+        self.line.frames.keep_next(request);
+    }
+
+    /// How many requests came late.
+    #[must_use]
+    pub fn late(&self) -> usize {
+        self.line.frames.late()
     }
 
     /// Everything passes, what waited first.
@@ -94,22 +115,40 @@ impl Line {
 }
 
 fn carry(client: &TcpStream, server: &TcpStream, line: &Line) {
+    let is_kept = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        scope.spawn(|| pump(client, server, line));
-        pump(server, client, line);
+        scope.spawn(|| {
+            if line.frames.carry(client, server, || line.wait()) {
+                hang_up(client, server);
+            } else {
+                // The broker's side stays, with the request that is to come.
+                is_kept.store(true, Ordering::SeqCst);
+                let _ = client.shutdown(Shutdown::Both);
+            }
+        });
+        copy(server, client, &|| line.wait());
+        if is_kept.load(Ordering::SeqCst) {
+            // Answers that nobody waits for.
+            let mut server = server;
+            let _ = std::io::copy(&mut server, &mut std::io::sink());
+        }
+        hang_up(client, server);
     });
 }
 
 /// Copies until either side ends.
-fn pump(mut from: &TcpStream, mut to: &TcpStream, line: &Line) {
+fn copy(mut from: &TcpStream, mut to: &TcpStream, wait: &dyn Fn()) {
     let mut bytes = vec![0; 64 << 10];
     while let Ok(count) = from.read(&mut bytes) {
-        line.wait();
+        wait();
         if count == 0 || bytes.get(..count).is_none_or(|bytes| to.write_all(bytes).is_err()) {
             break;
         }
     }
+}
+
+fn hang_up(client: &TcpStream, server: &TcpStream) {
     // Either may be closed already.
-    let _ = from.shutdown(Shutdown::Both);
-    let _ = to.shutdown(Shutdown::Both);
+    let _ = client.shutdown(Shutdown::Both);
+    let _ = server.shutdown(Shutdown::Both);
 }

@@ -47,6 +47,7 @@ mod replies;
 mod sink;
 mod source;
 pub mod topics;
+mod transactional;
 
 /// A connection to a cluster. Clones are the same.
 #[derive(Clone)]

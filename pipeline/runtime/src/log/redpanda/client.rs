@@ -9,9 +9,9 @@ use rdkafka::TopicPartitionList;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::{DeliveryResult, ProducerContext};
 
 use super::error;
+use super::native::Reports;
 use crate::log::{Error, ErrorKind};
 
 /// Hears what a client says of itself.
@@ -70,13 +70,11 @@ impl ClientContext for Watch {
 
 impl ConsumerContext for Watch {}
 
-impl ProducerContext for Watch {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        if let Err((failed, _)) = result {
-            tracing::debug!(error = %failed, "a record was not delivered");
-            if failed.rdkafka_error_code().is_some_and(error::is_refusal) {
+impl Reports for Watch {
+    fn report(&self, _: usize, written: Result<u64, RDKafkaErrorCode>) {
+        if let Err(code) = written {
+            tracing::debug!(%code, "a record was not delivered");
+            if error::is_refusal(code) {
                 self.refused.store(true, Ordering::SeqCst);
             }
             self.failed.store(true, Ordering::SeqCst);

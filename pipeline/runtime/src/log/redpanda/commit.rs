@@ -8,10 +8,9 @@
 //! ```text
 //! begin ─▶ produce ─▶ offsets ─▶ drain ─▶ commit ─▶ Committed
 //!             └──────────┴─────────┴─────────┴────▶ abort ─▶ Aborted
-//!                                  in time neither nor ────▶ Unknown
+//!                                         timed out ──────▶ Unknown
 //! ```
 
-use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -19,28 +18,20 @@ use std::time::{Duration, Instant};
 
 use bellhop_core::outcome::Answer;
 use bellhop_core::partition::partition_of;
-use bellhop_core::record::Records;
+use bellhop_core::record::{Header, Records};
 use bellhop_core::task::{CORRELATION_ID, Progress};
-use compact_str::CompactString;
 use rdkafka::error::RDKafkaErrorCode as Code;
-use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, PurgeConfig};
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use rdkafka::{Offset, TopicPartitionList};
 
-use super::client::{Bell, Watch};
+use super::client::Bell;
 use super::config::{Config, Guarantee, Sabotage};
 use super::error;
 use super::group::Marker;
-use super::native::{GroupMetadata, Single, TopicHandle, TransactionError, send_offsets};
+use super::native::{GroupMetadata, Single, TransactionError, send_offsets};
 use super::note::Note;
 use super::source::Committed;
+use super::transactional::{TransactionalProducer, ids};
 use crate::log::{Ended, Error, ErrorKind, Timestamps, Topic, Transaction};
-
-/// How long a topic of replies that is not there is not looked for again.
-const MISSING_FOR: Duration = Duration::from_secs(10);
-
-/// How long records that are on their way are waited for before a transaction is aborted.
-const ON_ITS_WAY: Duration = Duration::from_secs(1);
 
 /// A transaction to commit.
 pub(super) struct Job {
@@ -75,189 +66,12 @@ pub(super) struct Setup {
     pub(super) marker: Marker,
 }
 
-/// The transactional ids of an owner.
-pub(super) fn ids(owner: &str) -> [String; 2] {
-    [format!("{owner}.0"), format!("{owner}.1")]
-}
-
-/// One producer of transactions.
-pub(super) struct Desk {
-    topics: [TopicHandle; 3],
-    /// Topics of replies: whether they are there, and when that was asked.
-    replies: HashMap<CompactString, (bool, Instant)>,
-    producer: BaseProducer<Watch>,
-}
-
-impl Desk {
-    /// Makes a producer and ends whatever was left undecided under its id.
-    pub(super) fn open(config: &Config, id: &str) -> Result<Self, Error> {
-        let desk = Self::make(config, &config.producer(Some(id)), &format!("the producer {id}"))?;
-        let producer = &desk.producer;
-        let until = Instant::now() + config.request_timeout;
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            match producer.init_transactions(left) {
-                Ok(()) => break,
-                Err(e) => {
-                    let retriable = error::transaction(e.clone()).retriable;
-                    if !retriable || Instant::now() > until {
-                        let error = error::of(format!("initialise the transactions of {id}"), e);
-                        return Err(producer.context().explain(error));
-                    }
-                }
-            }
-        }
-        Ok(desk)
-    }
-
-    /// Makes a producer of no transactions.
-    fn open_plain(config: &Config) -> Result<Self, Error> {
-        Self::make(config, &config.plain_producer(), "the producer")
-    }
-
-    fn make(config: &Config, client: &ClientConfig, what: &str) -> Result<Self, Error> {
-        let tried = || format!("make {what}");
-        let producer: BaseProducer<Watch> =
-            client.create_with_context(Watch::default()).map_err(|e| error::of(tried(), e))?;
-        let native = producer.client().native_ptr();
-        let topics = Topic::ALL.map(|topic| TopicHandle::new(native, &config.topic(topic)));
-        let [Some(commands), Some(events), Some(parked)] = topics else {
-            return Err(error::fix(tried(), "librdkafka gives no topic"));
-        };
-        Ok(Self { topics: [commands, events, parked], replies: HashMap::new(), producer })
-    }
-
-    pub(super) fn producer(&self) -> &BaseProducer<Watch> {
-        &self.producer
-    }
-
-    /// Whether a topic is there; asked again after a while when it was not.
-    fn has_topic(&mut self, name: &CompactString) -> bool {
-        if let Some((there, asked)) = self.replies.get(name)
-            && (*there || asked.elapsed() < MISSING_FOR)
-        {
-            return *there;
-        }
-        let found = self.producer.client().fetch_metadata(Some(name), Duration::from_secs(5));
-        let there = found.is_ok_and(|metadata| {
-            let topic = metadata.topics().iter().find(|topic| topic.name() == name);
-            topic.is_some_and(|topic| topic.error().is_none() && !topic.partitions().is_empty())
-        });
-        if !there {
-            tracing::warn!(topic = %name, "replies are not sent: the topic is missing, or may not be described");
-        }
-        self.replies.insert(name.clone(), (there, Instant::now()));
-        there
-    }
-
-    fn produce<'a>(
-        &mut self,
-        topic: Topic,
-        records: impl Iterator<Item = (u32, &'a [u8], &'a [u8])>,
-    ) -> Result<(), (Code, usize)> {
-        let Self { topics, producer, .. } = self;
-        let until = Instant::now() + Duration::from_secs(30);
-        let full = || {
-            producer.poll(Duration::from_millis(1));
-            Instant::now() < until
-        };
-        topics[topic as usize].produce(records, full)
-    }
-
-    fn produce_singly<'a>(
-        &mut self,
-        topic: Topic,
-        records: impl Iterator<Item = Single<'a>>,
-    ) -> Result<(), (Code, usize)> {
-        let Self { topics, producer, .. } = self;
-        let native = producer.client().native_ptr();
-        let until = Instant::now() + Duration::from_secs(30);
-        let full = || {
-            producer.poll(Duration::from_millis(1));
-            Instant::now() < until
-        };
-        let topic = &mut topics[topic as usize];
-        for record in records {
-            topic.produce_single(native, &record, full)?;
-        }
-        Ok(())
-    }
-
-    /// Waits until all is delivered, or failed; false when the time is over.
-    ///
-    /// While anything is in flight `commit_transaction` takes at least 100 ms, so it comes after.
-    fn drain(&self, until: Instant) -> bool {
-        let mut before = i32::MAX;
-        loop {
-            self.producer.poll(Duration::ZERO);
-            let now = self.producer.in_flight_count();
-            if now == 0 {
-                return true;
-            }
-            if now >= before {
-                if Instant::now() > until {
-                    return false;
-                }
-                // What is left takes as long as there is of it; to look more often costs more.
-                let pause = u64::from(now.unsigned_abs() / 4).clamp(50, 1_000);
-                std::thread::sleep(Duration::from_micros(pause));
-            }
-            before = now;
-        }
-    }
-
-    /// Aborts; `None` when nobody knows whether it did.
-    pub(super) fn abort(&self, most: Duration) -> Result<Option<()>, TransactionError> {
-        let until = Instant::now() + most;
-        // What is not sent yet never will be; what is on its way is waited for: purged in flight, it
-        // would leave librdkafka waiting, and hold up the producer's next transaction for all of
-        // its time.
-        self.producer.purge(PurgeConfig::default().queue());
-        if !self.drain(Instant::now() + ON_ITS_WAY) {
-            self.producer.purge(PurgeConfig::default().queue().inflight());
-        }
-        loop {
-            // The abort waits for reports that only this thread takes, so it is asked in steps.
-            self.drain(Instant::now() + Duration::from_millis(20));
-            match self.producer.abort_transaction(Duration::from_millis(200)) {
-                Ok(()) => return Ok(Some(())),
-                Err(e) => {
-                    let error = error::transaction(e);
-                    if error.fatal {
-                        return Err(error);
-                    }
-                    if Instant::now() > until {
-                        tracing::warn!(error = error.text, "an abort is not confirmed");
-                        return Ok(None);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Commits what was produced; the caller has drained it.
-    pub(super) fn commit(&self, until: Instant) -> Result<(), TransactionError> {
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            match self.producer.commit_transaction(left.max(Duration::from_millis(100))) {
-                Ok(()) => return Ok(()),
-                Err(e) => {
-                    let error = error::transaction(e);
-                    if error.fatal || error.abort || !error.retriable || Instant::now() > until {
-                        return Err(error);
-                    }
-                }
-            }
-        }
-    }
-}
-
 impl Committer {
     /// Makes the producers, which ends what was left undecided under their ids.
     pub(super) fn start(setup: Setup) -> Result<Self, Error> {
-        let desks = match setup.config.guarantee {
+        let producers = match setup.config.guarantee {
             Guarantee::ExactlyOnce => open_both(&setup)?,
-            Guarantee::AtLeastOnce => vec![Desk::open_plain(&setup.config)?],
+            Guarantee::AtLeastOnce => vec![TransactionalProducer::open_plain(&setup.config)?],
         };
         let patience = setup.config.transaction_timeout * 3 / 2;
         let (jobs, work) = channel();
@@ -265,7 +79,7 @@ impl Committer {
         let told = done.clone();
         let thread = std::thread::Builder::new()
             .name("bellhop-commit".to_owned())
-            .spawn(move || run(setup, desks, &work, &told))
+            .spawn(move || run(setup, producers, &work, &told))
             .map_err(|error| Error::no_thread("start the thread that commits", error))?;
         let (jobs, thread, since) = (Some(jobs), Some(thread), Instant::now());
         Ok(Self { jobs, done, thread, under_way: false, since, patience })
@@ -356,11 +170,11 @@ impl Drop for Committer {
     }
 }
 
-fn open_both(setup: &Setup) -> Result<Vec<Desk>, Error> {
+fn open_both(setup: &Setup) -> Result<Vec<TransactionalProducer>, Error> {
     let [first, second] = ids(&setup.owner);
     let opened = std::thread::scope(|scope| {
-        let first = scope.spawn(|| Desk::open(&setup.config, &first));
-        let second = Desk::open(&setup.config, &second);
+        let first = scope.spawn(|| TransactionalProducer::open(&setup.config, &first));
+        let second = TransactionalProducer::open(&setup.config, &second);
         (first.join(), second)
     });
     let (Ok(first), second) = opened else {
@@ -369,10 +183,15 @@ fn open_both(setup: &Setup) -> Result<Vec<Desk>, Error> {
     Ok(vec![first?, second?])
 }
 
-fn run(setup: Setup, mut desks: Vec<Desk>, work: &Receiver<Job>, done: &Mutex<Option<Done>>) {
+fn run(
+    setup: Setup,
+    mut producers: Vec<TransactionalProducer>,
+    work: &Receiver<Job>,
+    done: &Mutex<Option<Done>>,
+) {
     while let Ok(Job { transaction, member }) = work.recv() {
-        let Some(desk) = desks.first_mut() else { return };
-        let mut turn = Turn { setup: &setup, desk };
+        let Some(producer) = producers.first_mut() else { return };
+        let mut turn = Turn { setup: &setup, producer };
         let ended = match setup.config.guarantee {
             Guarantee::ExactlyOnce => turn.commit(&transaction, &member),
             Guarantee::AtLeastOnce => turn.deliver(&transaction),
@@ -380,14 +199,14 @@ fn run(setup: Setup, mut desks: Vec<Desk>, work: &Receiver<Job>, done: &Mutex<Op
         let ended = ended.map(|ended| (transaction, ended));
         *done.lock().unwrap_or_else(PoisonError::into_inner) = Some(ended);
         setup.bell.ring();
-        desks.rotate_left(1);
+        producers.rotate_left(1);
     }
 }
 
 /// One transaction of one producer.
 struct Turn<'a> {
     setup: &'a Setup,
-    desk: &'a mut Desk,
+    producer: &'a mut TransactionalProducer,
 }
 
 impl Turn<'_> {
@@ -396,10 +215,22 @@ impl Turn<'_> {
         transaction: &Transaction,
         member: &GroupMetadata,
     ) -> Result<Ended, Error> {
+        if self.setup.config.sabotage != Some(Sabotage::LateRequests)
+            && let Err(error) = self.producer.refuse_late_requests(&self.setup.config)
+        {
+            return match error.kind {
+                ErrorKind::Retry => {
+                    let error: &dyn std::error::Error = &error;
+                    tracing::warn!(error, "a transaction is not begun");
+                    Ok(Ended::Aborted)
+                }
+                ErrorKind::Fenced | ErrorKind::Corrupt | ErrorKind::FixInput => Err(error),
+            };
+        }
         let most = self.setup.config.transaction_timeout;
         let until = Instant::now() + most;
-        if let Err(e) = self.desk.producer().begin_transaction() {
-            return self.failed("begin a transaction", error::transaction(e));
+        if let Err(failed) = self.producer.producer().begin_transaction() {
+            return self.failed("begin a transaction", failed);
         }
         if let Err(ended) = self.produce(transaction) {
             return ended;
@@ -413,10 +244,10 @@ impl Turn<'_> {
         if let Err(failed) = sent {
             return self.failed("add the offsets to a transaction", failed);
         }
-        if !self.desk.drain(until) {
+        if !self.producer.drain(until) {
             return self.abort("deliver the records of a transaction", "no answer in time");
         }
-        match self.desk.commit(until + most) {
+        match self.producer.commit(until + most) {
             Ok(()) => Ok(Ended::Committed),
             Err(failed) if !failed.fatal && !failed.abort => {
                 tracing::warn!(cause = failed.text, "a commit is not confirmed");
@@ -433,18 +264,18 @@ impl Turn<'_> {
         if let Err(ended) = self.produce(transaction) {
             return ended;
         }
-        let drained = self.desk.drain(until);
-        let client = self.desk.producer().client();
+        let drained = self.producer.drain(until);
+        let client = self.producer.producer().client();
         if let Some((code, text)) = client.fatal_error() {
             let error = error::of_code("deliver the records of a batch", code, &text);
             if error.kind == ErrorKind::FixInput {
                 return Err(error);
             }
         }
-        if !drained || self.desk.producer().context().has_failed() {
+        if !drained || self.producer.producer().context().has_failed() {
             tracing::warn!("a batch is not delivered: it is sent again");
-            self.desk.producer().purge(PurgeConfig::default().queue().inflight());
-            let refused = self.desk.producer().context().take_refused();
+            self.producer.producer().purge_all();
+            let refused = self.producer.producer().context().take_refused();
             return Ok(if refused { Ended::Refused } else { Ended::Unknown });
         }
         let marks: Vec<_> = transaction
@@ -481,12 +312,12 @@ impl Turn<'_> {
         member: &GroupMetadata,
         until: Instant,
     ) -> Result<(), TransactionError> {
-        let native = self.desk.producer().client().native_ptr();
+        let native = self.producer.producer().native();
         let config = &self.setup.config;
         let nobody = match config.sabotage {
             Some(Sabotage::NoGroupMetadata) => GroupMetadata::unguarded(&config.group),
             Some(Sabotage::OffsetsOutside) => return self.send_outside(offsets, member),
-            Some(Sabotage::ReadUncommitted) | None => None,
+            Some(Sabotage::ReadUncommitted | Sabotage::LateRequests) | None => None,
         };
         let member = nobody.as_ref().unwrap_or(member);
         loop {
@@ -515,10 +346,11 @@ impl Turn<'_> {
             retriable: false,
             abort: true,
         };
-        let desk = Desk::open(config, &id).map_err(|e| failed(Code::Fail, &e.tried))?;
-        desk.producer().begin_transaction().map_err(error::transaction)?;
-        send_offsets(desk.producer().client().native_ptr(), offsets, member, most)?;
-        desk.commit(Instant::now() + most)
+        let producer =
+            TransactionalProducer::open(config, &id).map_err(|e| failed(Code::Fail, &e.tried))?;
+        producer.producer().begin_transaction()?;
+        send_offsets(producer.producer().native(), offsets, member, most)?;
+        producer.commit(Instant::now() + most)
     }
 
     /// Hands all records over; gives how the transaction has ended if one cannot be.
@@ -547,47 +379,31 @@ impl Turn<'_> {
     ) -> Result<(), Result<Ended, Error>> {
         let timed = topic == Topic::Commands && self.setup.timestamps == Timestamps::Create;
         let given = if timed || records.has_headers() {
-            self.desk.produce_singly(
+            self.producer.produce_singly(
                 topic,
                 records.iter().map(|it| Single {
-                    partition: home(it.key),
-                    key: it.key,
+                    partition: Some(home(it.key)),
+                    key: (!it.key.is_empty()).then_some(it.key),
                     value: it.value,
-                    headers: it.headers,
+                    headers: it.headers.iter(),
                     timestamp: timed.then_some(it.timestamp),
+                    tag: 0,
                 }),
             )
         } else {
-            self.desk.produce(topic, records.iter().map(|it| (home(it.key), it.key, it.value)))
+            self.producer.produce(topic, records.iter().map(|it| (home(it.key), it.key, it.value)))
         };
         given.map_err(|(code, bytes)| self.refused(topic, code, bytes))
     }
 
     /// Sends a reply, if its topic is there: one that is not must not stop the commands behind it.
     fn reply(&mut self, answer: &Answer) -> Result<(), Result<Ended, Error>> {
-        if !self.desk.has_topic(&answer.topic) {
-            return Ok(());
-        }
-        let mut record = BaseRecord::<[u8], [u8]>::to(&answer.topic).payload(&answer.value);
-        if let Some(key) = &answer.key {
-            record = record.key(key);
-        }
         let correlation = answer.correlation_id.as_deref();
-        let correlation = correlation.map(|value| (CORRELATION_ID, value));
-        let others = answer.headers();
-        let all = correlation.into_iter().chain(others.iter().map(|it| (it.name, it.value)));
-        let headers = all.fold(None::<OwnedHeaders>, |headers, (key, value)| {
-            Some(headers.unwrap_or_default().insert(Header { key, value: Some(value) }))
-        });
-        if let Some(headers) = headers {
-            record = record.headers(headers);
-        }
-        match self.desk.producer().send(record) {
-            Ok(()) => Ok(()),
-            Err((e, _)) => {
-                let code = e.rdkafka_error_code().unwrap_or(Code::Fail);
-                Err(self.refused(Topic::Events, code, answer.value.len()))
-            }
+        let correlation = correlation.map(|value| Header { name: CORRELATION_ID, value });
+        let headers = correlation.into_iter().chain(answer.headers().iter());
+        match self.producer.reply(&answer.topic, answer.key.as_deref(), &answer.value, headers) {
+            Ok(_) => Ok(()),
+            Err((code, bytes)) => Err(self.refused(Topic::Events, code, bytes)),
         }
     }
 
@@ -603,7 +419,7 @@ impl Turn<'_> {
                     ended @ (Ended::Committed | Ended::Refused | Ended::Unknown) => Ok(ended),
                 };
             }
-            let aborted = self.desk.abort(self.setup.config.transaction_timeout);
+            let aborted = self.producer.abort(self.setup.config.transaction_timeout);
             tracing::debug!(?aborted, "a record was refused");
         }
         Err(error::of_code(format!("produce a record of {bytes} bytes to {name}"), code, ""))
@@ -629,8 +445,8 @@ impl Turn<'_> {
 
     fn abort(&self, tried: &str, cause: &str) -> Result<Ended, Error> {
         tracing::debug!(tried, cause, "abort");
-        match self.desk.abort(self.setup.config.transaction_timeout) {
-            Ok(Some(())) if self.desk.producer().context().take_refused() => Ok(Ended::Refused),
+        match self.producer.abort(self.setup.config.transaction_timeout) {
+            Ok(Some(())) if self.producer.producer().context().take_refused() => Ok(Ended::Refused),
             Ok(Some(())) => Ok(Ended::Aborted),
             Ok(None) => Ok(Ended::Unknown),
             Err(failed) if error::kind_of(failed.code) == ErrorKind::Fenced => {

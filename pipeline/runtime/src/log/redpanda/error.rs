@@ -123,27 +123,14 @@ pub(super) fn of(tried: impl Into<String>, error: KafkaError) -> Error {
     of_code(tried, code.unwrap_or(Code::Fail), &error.to_string())
 }
 
-/// The parts of an error of a transaction.
+/// The parts of an error that comes before a call on a transaction.
 pub(super) fn transaction(error: KafkaError) -> TransactionError {
-    match error {
-        KafkaError::Transaction(error) => TransactionError {
-            code: error.code(),
-            text: error.string(),
-            fatal: error.is_fatal(),
-            retriable: error.is_retriable(),
-            abort: error.txn_requires_abort(),
-        },
-        other => {
-            let code = other.rdkafka_error_code().unwrap_or(Code::Fail);
-            let timed_out = matches!(code, Code::OperationTimedOut | Code::RequestTimedOut);
-            TransactionError {
-                code,
-                text: other.to_string(),
-                fatal: false,
-                retriable: timed_out,
-                abort: false,
-            }
-        }
+    TransactionError {
+        code: error.rdkafka_error_code().unwrap_or(Code::Fail),
+        text: error.to_string(),
+        fatal: false,
+        retriable: false,
+        abort: false,
     }
 }
 

@@ -14,13 +14,13 @@ use bellhop_core::engine::{EngineRecord, FORMAT_VERSION, Genesis, KEY_RULE, engi
 use bellhop_core::history::History;
 use bellhop_core::message::{LogId, Meta};
 use bellhop_core::record::unframe;
-use rdkafka::producer::{BaseRecord, Producer as _};
 
-use super::commit::Desk;
 use super::config::Config;
 use super::error;
+use super::native::TransactionError;
 use super::source::Source;
 use super::topics::{Admin, breaking};
+use super::transactional::TransactionalProducer;
 use crate::log::{Error, ErrorKind, Identity, Topic};
 use crate::registry::Registry;
 
@@ -196,7 +196,7 @@ impl Finder<'_> {
     fn make(&self, source: &mut Source, log_id: LogId) -> Result<(), Error> {
         let name = self.config.topic(Topic::Events);
         let id = format!("{name}.genesis");
-        let desk = Desk::open(self.config, &id)?;
+        let mut producer = TransactionalProducer::open(self.config, &id)?;
         // From here on nobody else's can be committed; one that was is visible, or waited for.
         for partition in 0..self.partitions {
             source.wait_stable(partition)?;
@@ -215,18 +215,15 @@ impl Finder<'_> {
         let mut value = Vec::new();
         genesis.write(self.registry.id_of(Genesis::NAME, &schema)?, &mut value);
         let tried = || format!("write the genesis of {name}");
-        let failed = |e| error::of(tried(), e);
-        let producer = desk.producer();
-        producer.begin_transaction().map_err(failed)?;
-        for partition in 0..self.partitions {
-            let record = BaseRecord::<[u8], [u8]>::to(&name)
-                .partition(partition.cast_signed())
-                .payload(&value);
-            producer.send(record).map_err(|(e, _)| failed(e))?;
+        let failed = |e: TransactionError| error::of_code(tried(), e.code, &e.text);
+        let until = Instant::now() + self.config.request_timeout;
+        producer.producer().begin_transaction().map_err(failed)?;
+        let all = (0..self.partitions).map(|partition| (partition, &[][..], &value[..]));
+        producer.produce(Topic::Events, all).map_err(|(e, _)| error::of_code(tried(), e, ""))?;
+        if !producer.drain(until) {
+            return Err(error::retry(tried(), "the brokers did not take it in time"));
         }
-        producer.flush(self.config.request_timeout).map_err(failed)?;
-        desk.commit(Instant::now() + self.config.request_timeout)
-            .map_err(|e| error::of_code(tried(), e.code, &e.text))?;
+        producer.commit(until).map_err(failed)?;
         for partition in 0..self.partitions {
             source.wait_stable(partition)?;
         }

@@ -13,15 +13,16 @@ use std::time::{Duration, Instant};
 use bellhop_core::message::Timestamp;
 use bellhop_core::task::Progress;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 
 use super::client::Watch;
-use super::commit::{Committer, Desk, Job, Setup, ids, marked};
+use super::commit::{Committer, Job, Setup, marked};
 use super::config::Guarantee;
 use super::error;
 use super::group::Group;
+use super::native::{Producer, Single, TopicHandle};
 use super::note::Note;
 use super::source::{Committed, View};
+use super::transactional::{TransactionalProducer, ids};
 use super::{Number, Shared};
 use crate::log::{
     Each, Ended, Error, ErrorKind, Identity, Log, Lookup, Polled, Reader, Topic, Transaction,
@@ -55,7 +56,7 @@ pub struct Member {
     submitted: Vec<u32>,
     /// Nobody knows how the last transaction ended.
     uncertain: bool,
-    ticks: Option<BaseProducer<Watch>>,
+    ticks: Option<(TopicHandle, Producer<Watch>)>,
     group: Group,
     /// Its number among the static members of this process.
     number: Number,
@@ -154,8 +155,8 @@ impl Member {
         let config = &self.shared.config;
         let [first, second] = ids(former);
         let ended = std::thread::scope(|scope| {
-            let first = scope.spawn(|| Desk::open(config, &first).map(drop));
-            let second = Desk::open(config, &second).map(drop);
+            let first = scope.spawn(|| TransactionalProducer::open(config, &first).map(drop));
+            let second = TransactionalProducer::open(config, &second).map(drop);
             (first.join(), second)
         });
         let (Ok(first), second) = ended else {
@@ -261,15 +262,19 @@ impl Member {
         self.known.retain(|partition, _| !partitions.contains(partition));
     }
 
-    fn tick_producer(&mut self) -> Result<&BaseProducer<Watch>, Error> {
+    fn tick_producer(&mut self) -> Result<&(TopicHandle, Producer<Watch>), Error> {
+        let tried = "make the producer of ticks";
         if self.ticks.is_none() {
-            let producer = self.shared.config.producer(None);
-            let producer = producer.create_with_context(Watch::default());
-            self.ticks = Some(producer.map_err(|e| error::of("make the producer of ticks", e))?);
+            let config = &self.shared.config;
+            let producer = Producer::new(&config.producer(None), Watch::default());
+            let producer = producer.map_err(|e| error::of(tried, e))?;
+            let topic = TopicHandle::new(producer.native(), &config.topic(Topic::Commands));
+            let topic = topic.ok_or_else(|| error::fix(tried, "librdkafka gives no topic"))?;
+            self.ticks = Some((topic, producer));
         }
         match &self.ticks {
             Some(ticks) => Ok(ticks),
-            None => Err(error::fix("make the producer of ticks", "there is none")),
+            None => Err(error::fix(tried, "there is none")),
         }
     }
 }
@@ -459,18 +464,15 @@ impl Log for Member {
     }
 
     fn append_tick(&mut self, partition: u32, value: &[u8]) -> Result<(), Error> {
-        let topic = self.shared.config.topic(Topic::Commands);
-        let ticks = self.tick_producer()?;
+        let name = self.shared.config.topic(Topic::Commands);
+        let (topic, producer) = self.tick_producer()?;
         // Errors of former ticks; a tick that is lost is sent again when its time has come.
-        ticks.poll(Duration::ZERO);
-        let record =
-            BaseRecord::<[u8], [u8]>::to(&topic).partition(partition.cast_signed()).payload(value);
-        match ticks.send(record) {
-            Ok(()) => Ok(()),
-            Err((e, _)) => {
-                Err(error::of(format!("append a tick to {topic}, partition {partition}"), e))
-            }
-        }
+        producer.poll(Duration::ZERO);
+        let (home, headers) = (Some(partition), std::iter::empty());
+        let tick = Single { partition: home, key: None, value, headers, timestamp: None, tag: 0 };
+        topic.produce_single(producer.native(), &tick, || false).map_err(|(code, _)| {
+            error::of_code(format!("append a tick to {name}, partition {partition}"), code, "")
+        })
     }
 }
 
@@ -483,8 +485,8 @@ impl Drop for Member {
             let owned: Vec<u32> = self.group.owned().collect();
             self.disclaim_or_say(&owned);
         }
-        if let Some(ticks) = &self.ticks
-            && ticks.flush(Duration::from_millis(200)).is_err()
+        if let Some((_, ticks)) = &self.ticks
+            && !ticks.flush(Duration::from_millis(200))
         {
             tracing::debug!("ticks were not sent");
         }

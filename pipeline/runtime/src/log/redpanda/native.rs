@@ -1,5 +1,6 @@
 //! The calls of librdkafka that `rdkafka` does not wrap: records taken and given by the batch, the
-//! queues they come from, and whose member a transaction's offsets are.
+//! queues they come from, whose member a transaction's offsets are, and producers that know what was
+//! not answered.
 //!
 //! The safe interface allocates, and takes a lock, for each record.
 //!
@@ -9,6 +10,8 @@
 
 #![allow(unsafe_code, reason = "calls into librdkafka, each with its safety comment")]
 
+mod producer;
+
 use std::borrow::Cow;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::mem;
@@ -17,7 +20,7 @@ use std::slice;
 use std::time::Duration;
 
 use bellhop_core::message::Timestamp;
-use bellhop_core::record::{Header, PackedHeaders, Record};
+use bellhop_core::record::{Header, Record};
 use rdkafka::TopicPartitionList;
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka_sys as sys;
@@ -26,8 +29,13 @@ use sys::rd_kafka_resp_err_t::{
     RD_KAFKA_RESP_ERR_NO_ERROR as NO_ERROR,
 };
 
+pub(super) use self::producer::{Producer, Reports};
+
 /// Room for as many headers as are written with an event; more make it grow.
 const HEADERS_USUAL: usize = 9;
+
+/// `RD_KAFKA_PARTITION_UA`: the partitioner chooses.
+const ANY_PARTITION: i32 = -1;
 
 /// A client: what `Client::native_ptr` gives.
 pub(super) type Native = *mut sys::rd_kafka_t;
@@ -282,13 +290,16 @@ impl TopicHandle {
 }
 
 /// A record that the batch call cannot take: with headers, or with a time of its own.
-pub(super) struct Single<'a> {
-    pub(super) partition: u32,
-    pub(super) key: &'a [u8],
+pub(super) struct Single<'a, H> {
+    /// By its key, if none.
+    pub(super) partition: Option<u32>,
+    pub(super) key: Option<&'a [u8]>,
     pub(super) value: &'a [u8],
-    pub(super) headers: PackedHeaders<'a>,
+    pub(super) headers: H,
     /// The producer's own clock, if none.
     pub(super) timestamp: Option<Timestamp>,
+    /// What its report names it by.
+    pub(super) tag: usize,
 }
 
 impl TopicHandle {
@@ -297,15 +308,19 @@ impl TopicHandle {
     ///
     /// # Errors
     /// The first error but a full queue, and the bytes of the record.
-    pub(super) fn produce_single(
-        &mut self,
+    pub(super) fn produce_single<'a, H>(
+        &self,
         client: Native,
-        record: &Single<'_>,
+        record: &Single<'a, H>,
         mut full: impl FnMut() -> bool,
-    ) -> Result<(), (RDKafkaErrorCode, usize)> {
-        let failed = |code| Err((code, record.value.len() + record.key.len()));
+    ) -> Result<(), (RDKafkaErrorCode, usize)>
+    where
+        H: Iterator<Item = Header<'a>> + Clone,
+    {
+        let key_bytes = record.key.map_or(0, <[u8]>::len);
+        let failed = |code| Err((code, record.value.len() + key_bytes));
         loop {
-            let Some(headers) = OwnHeaders::new(record.headers) else {
+            let Some(headers) = OwnHeaders::new(record.headers.clone()) else {
                 return failed(RDKafkaErrorCode::InvalidArgument);
             };
             let code = self.offer(client, record, headers);
@@ -318,15 +333,16 @@ impl TopicHandle {
         }
     }
 
-    fn offer(
-        &mut self,
+    fn offer<H>(
+        &self,
         client: Native,
-        record: &Single<'_>,
+        record: &Single<'_, H>,
         headers: OwnHeaders,
     ) -> sys::rd_kafka_resp_err_t {
         use sys::rd_kafka_vtype_t as is;
-        let Single { partition, key, value, timestamp, .. } = *record;
-        let key_ptr = if key.is_empty() { ptr::null() } else { key.as_ptr() };
+        let Single { partition, key, value, timestamp, tag, .. } = *record;
+        let key_ptr = key.map_or(ptr::null(), <[u8]>::as_ptr);
+        let key_bytes = key.map_or(0, <[u8]>::len);
         let millis = timestamp.map_or(0, |time| time.0.div_euclid(1_000));
         // SAFETY: each value has the type of its tag, as `rdkafka.h` lists them; key and value are
         // copied; the headers are librdkafka's if it takes the record.
@@ -336,7 +352,7 @@ impl TopicHandle {
                 is::RD_KAFKA_VTYPE_RKT,
                 self.ptr.as_ptr(),
                 is::RD_KAFKA_VTYPE_PARTITION,
-                partition.cast_signed(),
+                partition.map_or(ANY_PARTITION, u32::cast_signed),
                 is::RD_KAFKA_VTYPE_MSGFLAGS,
                 sys::RD_KAFKA_MSG_F_COPY as c_int,
                 is::RD_KAFKA_VTYPE_VALUE,
@@ -344,7 +360,9 @@ impl TopicHandle {
                 value.len(),
                 is::RD_KAFKA_VTYPE_KEY,
                 key_ptr.cast::<c_void>(),
-                key.len(),
+                key_bytes,
+                is::RD_KAFKA_VTYPE_OPAQUE,
+                ptr::without_provenance_mut::<c_void>(tag),
                 is::RD_KAFKA_VTYPE_TIMESTAMP,
                 millis,
                 is::RD_KAFKA_VTYPE_HEADERS,
@@ -363,13 +381,14 @@ impl TopicHandle {
 struct OwnHeaders(*mut sys::rd_kafka_headers_t);
 
 impl OwnHeaders {
-    fn new(headers: PackedHeaders<'_>) -> Option<Self> {
-        if headers.is_empty() {
+    fn new<'a>(headers: impl Iterator<Item = Header<'a>>) -> Option<Self> {
+        let mut headers = headers.peekable();
+        if headers.peek().is_none() {
             return Some(Self(ptr::null_mut()));
         }
         // SAFETY: no pointer is given.
         let own = Self(unsafe { sys::rd_kafka_headers_new(HEADERS_USUAL) });
-        let added = headers.iter().all(|Header { name, value }| {
+        let added = headers.all(|Header { name, value }| {
             // SAFETY: names and values have their lengths beside them, and are copied.
             let code = unsafe {
                 sys::rd_kafka_header_add(
@@ -457,24 +476,16 @@ pub(super) struct TransactionError {
     pub(super) abort: bool,
 }
 
-/// Adds offsets to a transaction, if the member still is what `member` says.
-pub(super) fn send_offsets(
-    producer: Native,
-    offsets: &TopicPartitionList,
-    member: &GroupMetadata,
-    wait: Duration,
-) -> Result<(), TransactionError> {
-    // SAFETY: all are alive during the call; the error is ours.
+/// What a call on a transaction gave.
+///
+/// # Safety
+/// The error is null, or the caller's to give up.
+unsafe fn outcome(error: *mut sys::rd_kafka_error_t) -> Result<(), TransactionError> {
+    if error.is_null() {
+        return Ok(());
+    }
+    // SAFETY: as the caller says.
     unsafe {
-        let error = sys::rd_kafka_send_offsets_to_transaction(
-            producer,
-            offsets.ptr(),
-            member.0.as_ptr(),
-            millis(wait),
-        );
-        if error.is_null() {
-            return Ok(());
-        }
         let text = CStr::from_ptr(sys::rd_kafka_error_string(error));
         let failed = TransactionError {
             code: sys::rd_kafka_error_code(error).into(),
@@ -485,5 +496,23 @@ pub(super) fn send_offsets(
         };
         sys::rd_kafka_error_destroy(error);
         Err(failed)
+    }
+}
+
+/// Adds offsets to a transaction, if the member still is what `member` says.
+pub(super) fn send_offsets(
+    producer: Native,
+    offsets: &TopicPartitionList,
+    member: &GroupMetadata,
+    wait: Duration,
+) -> Result<(), TransactionError> {
+    // SAFETY: all are alive during the call; the error is ours.
+    unsafe {
+        outcome(sys::rd_kafka_send_offsets_to_transaction(
+            producer,
+            offsets.ptr(),
+            member.0.as_ptr(),
+            millis(wait),
+        ))
     }
 }

@@ -5,23 +5,22 @@
 //! forget it with the offsets of any group that is not used (`offsets.retention.minutes`, a week).
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bellhop_core::message::Position;
 use bellhop_core::partition::partition_of;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
-use rdkafka::message::{Header as KafkaHeader, Message as _, OwnedHeaders};
-use rdkafka::producer::{
-    BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext, PurgeConfig,
-};
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
 use super::Shared;
 use super::client::{Watch, list, log};
 use super::error;
-use super::native::{GroupMetadata, send_offsets};
+use super::native::{
+    GroupMetadata, Producer as Native, Reports, Single, TopicHandle, TransactionError, send_offsets,
+};
+use super::transactional::{has_room, initialise};
 use crate::log::{Bookmark, Command, Error, Producer, Timestamps, Topic};
 
 /// Where each record of the transaction under way went.
@@ -52,28 +51,28 @@ impl ClientContext for Receipts {
     }
 }
 
-impl ProducerContext for Receipts {
-    type DeliveryOpaque = usize;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, index: usize) {
-        let told = match result {
-            Ok(message) => Ok(message.offset().max(0).cast_unsigned()),
-            Err((error, _)) => Err(error.rdkafka_error_code().unwrap_or(Code::Fail)),
-        };
+impl Reports for Receipts {
+    fn report(&self, index: usize, written: Result<u64, Code>) {
         let mut offsets = self.offsets.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(slot) = offsets.get_mut(index) {
-            *slot = Some(told);
+            *slot = Some(written);
         }
     }
+}
+
+/// A producer of commands.
+struct Outlet {
+    commands: TopicHandle,
+    producer: Native<Receipts>,
 }
 
 /// Sends commands to a cluster.
 pub struct Sender {
     shared: Arc<Shared>,
     /// Of single commands.
-    plain: Option<BaseProducer<Receipts>>,
+    plain: Option<Outlet>,
     /// Of transactions, and the name of its bookmark.
-    transactions: Option<(Option<String>, BaseProducer<Receipts>)>,
+    transactions: Option<(Option<String>, Outlet)>,
 }
 
 impl Sender {
@@ -85,35 +84,39 @@ impl Sender {
         format!("{}.bookmark.{name}", self.shared.config.prefix)
     }
 
-    fn make(&self, id: Option<&str>) -> Result<BaseProducer<Receipts>, Error> {
+    fn make(&self, id: Option<&str>) -> Result<Outlet, Error> {
         let tried = "make a producer of commands";
-        let mut config = self.shared.config.producer(id);
+        let shared = &self.shared.config;
+        let mut config = shared.producer(id);
         config.set("delivery.report.only.error", "false");
-        let made = config.create_with_context(Receipts::default());
-        let producer: BaseProducer<Receipts> = made.map_err(|e| error::of(tried, e))?;
+        let made = Native::new(&config, Receipts::default());
+        let producer = made.map_err(|e| error::of(tried, e))?;
         if let Some(id) = id {
-            producer
-                .init_transactions(self.shared.config.request_timeout)
-                .map_err(|e| error::of(format!("initialise the transactions of {id}"), e))?;
+            initialise(&producer, id, shared.request_timeout)?;
         }
-        Ok(producer)
+        let commands = TopicHandle::new(producer.native(), &shared.topic(Topic::Commands));
+        let commands = commands.ok_or_else(|| error::fix(tried, "librdkafka gives no topic"))?;
+        Ok(Outlet { commands, producer })
     }
 
     /// The producer of transactions under a bookmark: two of one name fence each other, so that no
-    /// source is sent twice at once.
-    fn transactions(&mut self, name: Option<&str>) -> Result<&BaseProducer<Receipts>, Error> {
-        let made = self.transactions.as_ref().is_some_and(|(of, _)| of.as_deref() == name);
+    /// source is sent twice at once. It is made anew when one of its requests may come late.
+    fn transactions(&mut self, name: Option<&str>) -> Result<&Outlet, Error> {
+        let made = self
+            .transactions
+            .as_ref()
+            .is_some_and(|(of, outlet)| of.as_deref() == name && !outlet.producer.has_unanswered());
         if !made {
             self.transactions = None;
             let id = match name {
                 Some(name) => self.group_of(name),
                 None => format!("{}.sender.{}", self.shared.config.prefix, self.shared.unique()),
             };
-            let producer = self.make(Some(&id))?;
-            self.transactions = Some((name.map(str::to_owned), producer));
+            let outlet = self.make(Some(&id))?;
+            self.transactions = Some((name.map(str::to_owned), outlet));
         }
         match &self.transactions {
-            Some((_, producer)) => Ok(producer),
+            Some((_, outlet)) => Ok(outlet),
             None => Err(error::fix("make a producer of commands", "there is none")),
         }
     }
@@ -122,70 +125,44 @@ impl Sender {
         if self.plain.is_none() {
             self.plain = Some(self.make(None)?);
         }
-        let Some(producer) = &self.plain else { return Ok(Vec::new()) };
-        let partitions = hand_over(&self.shared, producer, &[*command])?;
-        wait(producer, self.shared.config.transaction_timeout * 2);
-        positions(producer, &partitions)
+        let Some(outlet) = &self.plain else { return Ok(Vec::new()) };
+        let partitions = hand_over(&self.shared, outlet, &[*command])?;
+        outlet.producer.flush(self.shared.config.transaction_timeout * 2);
+        positions(&outlet.producer, &partitions)
     }
 }
 
 /// Gives commands to a producer; gives the partition of each.
 fn hand_over(
     shared: &Shared,
-    producer: &BaseProducer<Receipts>,
+    Outlet { commands: topic, producer }: &Outlet,
     commands: &[Command<'_>],
 ) -> Result<Vec<u32>, Error> {
-    let topic = shared.config.topic(Topic::Commands);
     producer.context().expect(commands.len());
+    let timed = shared.identity.timestamps == Timestamps::Create;
     let mut partitions = Vec::with_capacity(commands.len());
-    for (index, command) in commands.iter().enumerate() {
-        let partition = partition_of(command.key, shared.identity.partitions);
+    for (tag, command) in commands.iter().enumerate() {
+        let Command { key, value, timestamp, headers } = *command;
+        let partition = partition_of(key, shared.identity.partitions);
         partitions.push(partition);
-        let make = || {
-            let mut record = BaseRecord::<[u8], [u8], usize>::with_opaque_to(&topic, index)
-                .partition(partition.cast_signed())
-                .key(command.key)
-                .payload(command.value);
-            if shared.identity.timestamps == Timestamps::Create {
-                record = record.timestamp(command.timestamp.0.div_euclid(1_000));
-            }
-            if !command.headers.is_empty() {
-                let mut headers = OwnedHeaders::new_with_capacity(command.headers.len());
-                for header in command.headers {
-                    headers =
-                        headers.insert(KafkaHeader { key: header.name, value: Some(header.value) });
-                }
-                record = record.headers(headers);
-            }
-            record
+        let record = Single {
+            partition: Some(partition),
+            key: Some(key),
+            value,
+            headers: headers.iter().copied(),
+            timestamp: timed.then_some(timestamp),
+            tag,
         };
-        let until = Instant::now() + shared.config.transaction_timeout;
-        let mut record = make();
-        while let Err((e, refused)) = producer.send(record) {
-            let code = e.rdkafka_error_code().unwrap_or(Code::Fail);
-            if code != Code::QueueFull || Instant::now() > until {
-                let tried = format!("send a command of {} bytes to {topic}", command.value.len());
-                return Err(error::of_code(tried, code, &e.to_string()));
-            }
-            producer.poll(Duration::from_millis(1));
-            record = refused;
-        }
+        let sent = topic.produce_single(producer.native(), &record, has_room(producer));
+        sent.map_err(|(code, bytes)| {
+            let topic = shared.config.topic(Topic::Commands);
+            error::of_code(format!("send a command of {bytes} bytes to {topic}"), code, "")
+        })?;
     }
     Ok(partitions)
 }
 
-/// Waits until every record is delivered or failed.
-fn wait(producer: &BaseProducer<Receipts>, most: Duration) {
-    let until = Instant::now() + most;
-    while producer.in_flight_count() > 0 && Instant::now() < until {
-        producer.poll(Duration::from_millis(10));
-    }
-}
-
-fn positions(
-    producer: &BaseProducer<Receipts>,
-    partitions: &[u32],
-) -> Result<Vec<Position>, Error> {
+fn positions(producer: &Native<Receipts>, partitions: &[u32]) -> Result<Vec<Position>, Error> {
     let receipts = producer.context().take();
     let tried = || format!("send {} commands", partitions.len());
     partitions
@@ -213,12 +190,14 @@ impl Producer for Sender {
         let shared = self.shared.clone();
         let group = bookmark.map(|bookmark| (self.group_of(bookmark.name), bookmark.next));
         let most = shared.config.transaction_timeout;
-        let producer = self.transactions(bookmark.map(|bookmark| bookmark.name))?;
+        let outlet = self.transactions(bookmark.map(|bookmark| bookmark.name))?;
+        let producer = &outlet.producer;
         let tried = || format!("send {} commands in one transaction", commands.len());
         let sent = (|| {
-            producer.begin_transaction().map_err(|e| error::of(tried(), e))?;
-            let partitions = hand_over(&shared, producer, commands)?;
-            wait(producer, most);
+            let failed = |e: TransactionError| error::of_code(tried(), e.code, &e.text);
+            producer.begin_transaction().map_err(failed)?;
+            let partitions = hand_over(&shared, outlet, commands)?;
+            producer.flush(most);
             let positions = positions(producer, &partitions)?;
             if let Some((group, next)) = &group {
                 let mut mark = TopicPartitionList::new();
@@ -227,20 +206,19 @@ impl Producer for Sender {
                 mark.add_partition_offset(&topic, 0, offset).map_err(|e| error::of(tried(), e))?;
                 let member = GroupMetadata::unguarded(group)
                     .ok_or_else(|| error::fix(tried(), "the bookmark's name holds a zero byte"))?;
-                let native = producer.client().native_ptr();
-                send_offsets(native, &mark, &member, most)
+                send_offsets(producer.native(), &mark, &member, most)
                     .map_err(|e| error::of_code("move a bookmark", e.code, &e.text))?;
             }
-            producer.commit_transaction(most).map_err(|e| error::of(tried(), e))?;
+            producer.commit_transaction(most).map_err(failed)?;
             Ok(positions)
         })();
         if sent.is_err() {
             // What became of it shows in the bookmark; the next call begins with a new producer,
             // which ends what this one left.
-            producer.purge(PurgeConfig::default().queue().inflight());
+            producer.purge_all();
             producer.poll(Duration::ZERO);
             if let Err(error) = producer.abort_transaction(Duration::from_secs(1)) {
-                tracing::debug!(%error, "abort");
+                tracing::debug!(error = error.text, "abort");
             }
             self.transactions = None;
         }
