@@ -159,6 +159,11 @@ impl Shared {
         Uuid::new_v4().simple().to_string()
     }
 
+    /// What the transactional ids of a member begin with: a name that nobody had before.
+    fn owner(&self) -> String {
+        format!("{}.{}", self.config.group, self.unique())
+    }
+
     fn number(&self) -> Number {
         let mut taken = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
         let number = (0..).find(|number| !taken.contains(number)).unwrap_or(u32::MAX);

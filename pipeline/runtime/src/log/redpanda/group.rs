@@ -10,6 +10,10 @@
 //!    ([`Group::metadata`]) never belongs to a generation in which a partition was lost unheard.
 //! 2. The metadata of a consumer that is not a member (generation -1) is never used: brokers take
 //!    it from everybody.
+//! 3. Partitions are held under one name of the member. While an answer is owed, librdkafka does not
+//!    look whether the session is over, and a broker that does not know the member any more only
+//!    makes it forget its name: the next one is another member's, and what is held under the former
+//!    is another's. So a name that has changed ends the membership, and is never used.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
@@ -161,6 +165,8 @@ pub(super) struct Group {
     let_in: bool,
     /// When a refusal was last spoken of.
     said: Option<Instant>,
+    /// The member's name under which partitions are held.
+    held_as: Option<String>,
     /// Something of the group may have changed since the metadata was taken.
     stale: bool,
     pub(super) bell: Arc<Bell>,
@@ -199,6 +205,7 @@ impl Group {
             broken: Vec::new(),
             let_in: false,
             said: None,
+            held_as: None,
             stale: true,
             bell,
             records,
@@ -238,6 +245,11 @@ impl Group {
         Ok(())
     }
 
+    /// The member's name as it is now; empty while it has none.
+    pub(super) fn member_id(&self) -> Option<String> {
+        GroupMetadata::of(self.consumer.client().native_ptr()).map(|now| now.member_id())
+    }
+
     /// The metadata is taken anew by the next poll.
     pub(super) fn set_stale(&mut self) {
         self.stale = true;
@@ -275,7 +287,7 @@ impl Group {
         loop {
             let change = self.next_change()?;
             if self.stale {
-                self.take_metadata();
+                self.take_metadata()?;
             }
             if let Some(polled) = change {
                 return Ok(polled);
@@ -350,14 +362,45 @@ impl Group {
         Ok(None)
     }
 
-    fn take_metadata(&mut self) {
-        let now = GroupMetadata::of(self.consumer.client().native_ptr());
+    fn take_metadata(&mut self) -> Result<(), Error> {
+        // What was lost comes as a change.
+        if self.is_lost() {
+            return Ok(());
+        }
+        let Some(now) = GroupMetadata::of(self.consumer.client().native_ptr()) else {
+            return Ok(());
+        };
+        self.check_name(&now)?;
         // Not a member at the moment: what was known before is refused by the broker, as it must.
-        if let Some(now) = now.filter(|now| now.generation() >= 0) {
+        if now.generation() >= 0 {
             self.let_in = true;
+            self.held_as = Some(now.member_id());
             self.metadata = Some(Arc::new(now));
             self.stale = false;
         }
+        Ok(())
+    }
+
+    /// # Errors
+    /// [`ErrorKind::Fenced`] when partitions are held under another name than the present one.
+    fn check_name(&self, now: &GroupMetadata) -> Result<(), Error> {
+        let changed = self.held_as.as_ref().is_some_and(|held| *held != now.member_id());
+        if self.owned.is_empty() || !changed {
+            return Ok(());
+        }
+        let tried = format!("keep the partitions of {}", self.topic);
+        let mut error = error::fix(tried, "the group has thrown this member out; join again");
+        error.kind = ErrorKind::Fenced;
+        Err(error)
+    }
+
+    /// Makes sure that all that is held is held under the present name.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Fenced`] when it is not.
+    pub(super) fn check_membership(&mut self) -> Result<(), Error> {
+        self.stale = true;
+        self.take_metadata()
     }
 
     fn take_over(&mut self, partitions: &[u32]) -> Result<(), Error> {
@@ -398,6 +441,7 @@ impl Group {
 
     /// As `Log::release`.
     pub(super) fn release(&mut self, partitions: &[u32]) -> Result<(), Error> {
+        self.check_membership()?;
         let mut given = self.revoking();
         given.retain(|partition| partitions.contains(partition));
         self.owned.retain(|partition, _| !given.contains(partition));
@@ -533,8 +577,17 @@ impl Group {
         failed.map_or(Ok(()), |error| self.refused(error))
     }
 
-    /// Commits offsets of owned partitions, at once, as the member that this is.
+    /// Commits offsets of owned partitions, at once, as the member that holds them.
+    ///
+    /// Brokers look at the member, not at its partitions; and one that is thrown out has no
+    /// generation, which they take from everybody.
     pub(super) fn commit(&self, offsets: &[(u32, Committed)]) -> Result<(), KafkaError> {
+        let now = GroupMetadata::of(self.consumer.client().native_ptr());
+        let held = now.is_some_and(|now| now.generation() >= 0 && self.check_name(&now).is_ok());
+        let owned = offsets.iter().all(|(partition, _)| self.owns(*partition));
+        if !held || !owned || self.is_lost() {
+            return Err(KafkaError::ConsumerCommit(Code::UnknownMemberId));
+        }
         commit(&self.consumer, &self.topic, offsets)
     }
 

@@ -65,7 +65,7 @@ pub struct Member {
 impl Member {
     pub(super) fn join(shared: &Arc<Shared>) -> Result<Self, Error> {
         let config = &shared.config;
-        let owner = format!("{}.{}", config.group, shared.unique());
+        let owner = shared.owner();
         let number = shared.number();
         let instance = number.instance();
         let topic = config.topic(Topic::Commands);
@@ -100,10 +100,11 @@ impl Member {
         Ok(())
     }
 
-    /// Its name in the group, once it has one; a broker forgets it with the session.
+    /// Its name in the group, once it has one; a broker forgets it with the session, and then it
+    /// is empty.
     #[must_use]
     pub fn member_id(&self) -> Option<String> {
-        self.group.metadata().map(|metadata| metadata.member_id())
+        self.group.member_id()
     }
 
     /// Its name as a static member.
@@ -123,17 +124,16 @@ impl Member {
     fn settle(&mut self, partition: u32) -> Result<Option<Progress>, Error> {
         let former = self.view.source.last_committed(partition)?.and_then(|it| it.note().owner);
         tracing::debug!(partition, former, owner = self.owner, "take over");
-        match former {
-            Some(former) if former != self.owner => self.fence(partition, &former)?,
-            // Lost and regained, while this worker's own transaction on it has not ended: nobody
-            // else ends it.
-            Some(_) if self.has_under_way(partition) => {
-                return Err(error::retry(
-                    format!("take over partition {partition}"),
-                    "this worker's own transaction on it has not ended yet",
-                ));
-            }
-            Some(_) | None => {}
+        // Lost and regained, while this worker's own transaction on it has not ended: nobody else
+        // ends it.
+        if self.has_under_way(partition) {
+            return Err(error::retry(
+                format!("take over partition {partition}"),
+                "this worker's own transaction on it has not ended yet",
+            ));
+        }
+        if let Some(former) = former.filter(|former| *former != self.owner) {
+            self.fence(partition, &former)?;
         }
         let committed = self.view.source.stable_offset(Topic::Commands, partition)?;
         self.view.source.wait_stable(partition)?;
@@ -152,6 +152,14 @@ impl Member {
             return Ok(());
         }
         tracing::info!(partition, former, "the former owner is gone: its transactions are ended");
+        self.end_transactions(former)?;
+        self.fenced.insert(former.to_owned());
+        Ok(())
+    }
+
+    /// Ends what is open under the transactional ids of an owner; its producers are refused from
+    /// now on.
+    fn end_transactions(&self, former: &str) -> Result<(), Error> {
         let config = &self.shared.config;
         let [first, second] = ids(former);
         let ended = std::thread::scope(|scope| {
@@ -170,7 +178,6 @@ impl Member {
                 Err(error) => return Err(error),
             }
         }
-        self.fenced.insert(former.to_owned());
         Ok(())
     }
 
@@ -214,7 +221,9 @@ impl Member {
         for partition in partitions {
             let committed = self.view.source.stable_offset(Topic::Commands, *partition)?;
             let Some(Committed { offset, text }) = committed else { continue };
-            let Some(note) = Note::parse(&text).filter(|it| it.owner.as_ref() == Some(&self.owner))
+            // Its own, or of one whose transactions it has ended.
+            let ours = |owner: &String| *owner == self.owner || self.fenced.contains(owner);
+            let Some(note) = Note::parse(&text).filter(|it| it.owner.as_ref().is_some_and(ours))
             else {
                 continue;
             };
@@ -441,8 +450,19 @@ impl Log for Member {
     }
 
     fn recover(&mut self) -> Result<(), Error> {
+        self.group.check_membership()?;
         // The old ones first: they must not be heard any more.
         self.commit = None;
+        // A new name: whoever has fenced the former one has done so for good.
+        let former = std::mem::replace(&mut self.owner, self.shared.owner());
+        if self.shared.config.guarantee == Guarantee::ExactlyOnce {
+            let ended = self.end_transactions(&former);
+            if ended.is_err() {
+                self.owner.clone_from(&former);
+            }
+            self.soften(ended)?;
+            self.fenced.insert(former);
+        }
         let made = self.make_producers();
         self.soften(made)?;
         self.uncertain = false;
@@ -451,6 +471,7 @@ impl Log for Member {
 
     fn release(&mut self, partitions: &[u32]) -> Result<(), Error> {
         if !self.group.is_lost() {
+            self.group.check_membership()?;
             let owned: Vec<u32> =
                 partitions.iter().copied().filter(|it| self.group.owns(*it)).collect();
             self.disclaim_or_say(&owned);

@@ -7,7 +7,7 @@ use super::Shared;
 use super::error;
 use super::group::Group;
 use super::source::{Committed, Source, View};
-use crate::log::{Consumer, Each, Error, ErrorKind, Identity, Lookup, Mark, Polled, Reader, Topic};
+use crate::log::{Consumer, Each, Error, Identity, Lookup, Mark, Polled, Reader, Topic};
 
 /// A member of a group that reads events.
 pub struct Sink {
@@ -24,12 +24,6 @@ impl Sink {
         let marks = Source::new(shared.config.clone(), group);
         let joined = Group::join(&shared.config.member(group, None), &topic)?;
         Ok(Self { view: View::new(shared), marks, group: joined })
-    }
-
-    fn fenced(tried: &str) -> Error {
-        let mut error = error::fix(tried, "a partition is not this consumer's; join again");
-        error.kind = ErrorKind::Fenced;
-        error
     }
 }
 
@@ -85,13 +79,7 @@ impl Consumer for Sink {
 
     fn mark(&mut self, marks: &[(u32, Mark)]) -> Result<(), Error> {
         let tried = "set the marks of a consumer";
-        // Brokers look at the member, not at its partitions; and one that is thrown out has no
-        // generation, which they take from everybody.
         self.group.listen()?;
-        let owned = marks.iter().all(|(partition, _)| self.group.owns(*partition));
-        if !owned || self.group.is_lost() {
-            return Err(Self::fenced(tried));
-        }
         let offsets: Vec<_> = marks
             .iter()
             .map(|(partition, mark)| {
