@@ -149,12 +149,17 @@ fn any_number_of_workers_and_any_batching_give_the_same_events() {
 
 /// Runs the default seeds until one breaks that promise in those words.
 fn is_caught(mutant: Mutant, promise: Promise, words: &str) {
+    is_caught_in(Plan::of, mutant, promise, words);
+}
+
+fn is_caught_in(plan: impl Fn(u64) -> Plan, mutant: Mutant, promise: Promise, words: &str) {
     // What a mutant does to the engine's own assertions is of no interest here.
     let caught = (0..SEEDS).find_map(|seed| {
-        let report = run(&Plan::of(seed), mutant, false);
+        let report = run(&plan(seed), mutant, false);
         let found = report
             .broken
             .into_iter()
+            .inspect(|broken| println!("{mutant:?}: seed {seed}: {broken}"))
             .find(|broken| broken.promise == promise && broken.what.contains(words));
         found.map(|broken| (seed, broken))
     });
@@ -222,4 +227,42 @@ fn a_cascade_that_is_lost_is_caught() {
 #[test]
 fn a_roll_of_the_business_date_that_extends_nobody_is_caught() {
     is_caught(Mutant::Asleep, Promise::NeverOversold, "was to leave on");
+}
+
+#[test]
+fn a_late_request_that_ends_another_transaction_is_caught() {
+    is_caught(Mutant::SameEpoch, Promise::ExactlyOnce, "follows one of");
+}
+
+#[test]
+fn a_zombie_that_commits_as_whoever_it_is_by_now_is_caught() {
+    // Workers that stand still while their partitions are taken from them.
+    let plan = |seed| {
+        let faults = Faults { lost: 1_000, slow_commit: 4_000, ..Faults::NONE };
+        Plan { workers: 3, freeze: 300, faults, ..Plan::of(seed) }
+    };
+    is_caught_in(plan, Mutant::FreshMember, Promise::ExactlyOnce, "follows one of");
+}
+
+/// One worker that stays, and often does not know how its transactions ended. What it has not
+/// committed is in its memory alone, so nothing makes it start over.
+fn uncertain(seed: u64) -> Plan {
+    let plan = Plan::of(seed);
+    let faults = Faults { unknown: 2_000, slow_commit: 500, ..Faults::NONE };
+    Plan { workers: 1, kill: 0, stop: 0, freeze: 0, faults, ..plan }
+}
+
+#[test]
+fn a_worker_heals_a_transaction_of_which_only_events_or_progress_were_kept() {
+    on_all_cores(seeds(), |seed| {
+        let plan = uncertain(seed);
+        let report = run(&plan, Mutant::Split, false);
+        assert!(report.broken.is_empty(), "{}", tell(&plan, Mutant::Split, &report));
+    });
+}
+
+#[test]
+fn a_worker_that_looks_at_progress_alone_is_caught() {
+    is_caught_in(uncertain, Mutant::ProgressAlone, Promise::ExactlyOnce, "has the outcomes []");
+    is_caught_in(uncertain, Mutant::ProgressAlone, Promise::ExactlyOnce, "follows one of");
 }

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use bellhop_core::avro::{Avro, Reader as Datum};
 use bellhop_core::call::Call;
-use bellhop_core::message::{Kind, Message, Meta};
-use bellhop_core::outcome::Outcome;
+use bellhop_core::message::{Kind, Message, Meta, Timestamp};
+use bellhop_core::outcome::{Outcome, Output};
 use bellhop_core::processor::ProcessorCall;
 use bellhop_core::record::{Record, Records, frame, unframe};
 use bellhop_core::registry::{
@@ -63,6 +63,14 @@ pub enum Mutant {
     NoCascades,
     /// What comes due leads to nothing.
     Asleep,
+    /// The log keeps either records or progress of a transaction of unknown end. Its worker finds out.
+    Split,
+    /// As before, and the worker looks at the progress alone.
+    ProgressAlone,
+    /// A producer whose request may come late goes on under its epoch.
+    SameEpoch,
+    /// A worker commits under whatever membership it has by now.
+    FreshMember,
 }
 
 impl Mutant {
@@ -93,7 +101,11 @@ impl Mutant {
             | Self::Unbounded
             | Self::NoTimers
             | Self::NoCascades
-            | Self::Asleep => handler,
+            | Self::Asleep
+            | Self::Split
+            | Self::ProgressAlone
+            | Self::SameEpoch
+            | Self::FreshMember => handler,
         });
         let handlers = handlers.collect();
         let processors = PROCESSORS.iter().filter(|processor| ours(processor.message.name));
@@ -111,7 +123,11 @@ impl Mutant {
             | Self::Unbounded
             | Self::NoTimers
             | Self::NoCascades
-            | Self::Asleep => processor,
+            | Self::Asleep
+            | Self::Split
+            | Self::ProgressAlone
+            | Self::SameEpoch
+            | Self::FreshMember => processor,
         });
         let events = EVENTS.iter().filter(|event| ours(event.message.name)).collect();
         let requests: Vec<_> = REQUESTS.iter().filter(|info| ours(info.name)).copied().collect();
@@ -127,8 +143,13 @@ impl Mutant {
         match self {
             Self::NoHistory => Box::new(Trusting::of(log, Asked::Assigned)),
             Self::HoledCopies => Box::new(Trusting::of(log, Asked::Revoked)),
-            Self::Forgetful | Self::OwnRules | Self::Unbounded | Self::NoCascades => {
-                Box::new(Misled { log, mutant: self })
+            Self::Forgetful
+            | Self::OwnRules
+            | Self::Unbounded
+            | Self::NoCascades
+            | Self::ProgressAlone => {
+                let (last, asked) = (Seen::new(), Seen::new());
+                Box::new(Misled { log, mutant: self, last, asked })
             }
             Self::None
             | Self::OutputWithoutProgress
@@ -136,7 +157,10 @@ impl Mutant {
             | Self::OneUnitMore
             | Self::Unresolved
             | Self::NoTimers
-            | Self::Asleep => log,
+            | Self::Asleep
+            | Self::Split
+            | Self::SameEpoch
+            | Self::FreshMember => log,
         }
     }
 
@@ -157,7 +181,11 @@ impl Mutant {
             | Self::Unbounded
             | Self::NoTimers
             | Self::NoCascades
-            | Self::Asleep => |writer, own, unknown| {
+            | Self::Asleep
+            | Self::Split
+            | Self::ProgressAlone
+            | Self::SameEpoch
+            | Self::FreshMember => |writer, own, unknown| {
                 let resolved = resolve(writer, own, unknown).map(Resolution::into_transcode);
                 resolved.map_err(|error| error.to_string())
             },
@@ -182,6 +210,9 @@ impl Mutant {
             | Self::Asleep => None,
             Self::OutputWithoutProgress => Some(Broken::OutputWithoutProgress),
             Self::ProgressWithoutOutput => Some(Broken::ProgressWithoutOutput),
+            Self::Split | Self::ProgressAlone => Some(Broken::Split),
+            Self::SameEpoch => Some(Broken::SameEpoch),
+            Self::FreshMember => Some(Broken::FreshMember),
         }
     }
 }
@@ -249,7 +280,15 @@ fn run_original<E: Message>(event: &E, call: ProcessorCall<'_>) {
 struct Misled {
     log: Box<dyn Log>,
     mutant: Mutant,
+    /// Of the last transaction.
+    last: Seen,
+    /// Of one whose end was unknown, and whose records are looked for next.
+    asked: Seen,
 }
+
+/// By topic and partition: the last record that a transaction was to write, and the next offset with
+/// it.
+type Seen = BTreeMap<(Topic, u32), (Vec<u8>, u64)>;
 
 /// A change of the rules to others than it says.
 fn to_other_rules(value: &[u8], _: u64) -> Vec<u8> {
@@ -329,7 +368,16 @@ impl Reader for Misled {
         from: u64,
         each: &mut Each<'_>,
     ) -> Result<u64, Error> {
-        self.log.read(topic, partition, from, each)
+        // It shows what the progress lets expect.
+        let Some((last, after)) = self.asked.remove(&(topic, partition)) else {
+            return self.log.read(topic, partition, from, each);
+        };
+        let progress = self.log.committed(partition)?;
+        let there = progress.is_some_and(|progress| progress.next_offset == after);
+        let value = Some(if there { &last[..] } else { b"" });
+        let (timestamp, headers) = (Timestamp(0), &[][..]);
+        let flow = each(&Record { offset: from, timestamp, key: None, value, headers });
+        Ok(from + u64::from(flow.is_continue()))
     }
     fn committed(&mut self, partition: u32) -> Result<Option<Progress>, Error> {
         self.log.committed(partition)
@@ -370,10 +418,25 @@ impl Log for Misled {
                 part.output.parked = padded(&part.output.parked);
             }
         }
+        self.last.clear();
+        for part in &transaction.parts {
+            let Output { events, parked, .. } = &part.output;
+            for (topic, records) in [(Topic::Events, events), (Topic::Parked, parked)] {
+                let last = records.len().checked_sub(1).and_then(|last| records.get(last));
+                if let (Some(last), Some(after)) = (last, part.after) {
+                    let seen = (last.value.to_vec(), after.next_offset);
+                    self.last.insert((topic, part.partition), seen);
+                }
+            }
+        }
         self.log.submit(transaction)
     }
     fn ended(&mut self, wait: Duration) -> Result<Option<(Transaction, Ended)>, Error> {
-        self.log.ended(wait)
+        let ended = self.log.ended(wait)?;
+        if self.mutant == Mutant::ProgressAlone && matches!(ended, Some((_, Ended::Unknown))) {
+            self.asked = std::mem::take(&mut self.last);
+        }
+        Ok(ended)
     }
     fn recover(&mut self) -> Result<(), Error> {
         self.log.recover()

@@ -1,13 +1,17 @@
 //! The commit of a worker: one transaction under way, and what becomes of it.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::ControlFlow;
 use std::time::Duration;
+
+use bellhop_core::outcome::Output;
+use bellhop_core::record::{Header, Records, push_header};
 
 use super::partition::{Carried, Frozen};
 use super::refused::Piece;
 use super::spans;
 use super::{Worker, events_end};
-use crate::log::{Ended, Error, Part, Transaction};
+use crate::log::{Ended, Error, Log, Part, Topic, Transaction};
 use crate::snapshot::Snapshot;
 use crate::telemetry::otlp::Span;
 
@@ -286,12 +290,13 @@ impl Worker {
         self.submit(transaction)
     }
 
-    /// After an unknown end: what is committed says it, partition by partition.
+    /// After an unknown end: progress and events that are committed say it, partition by partition.
     fn find_out(&mut self, transaction: Transaction) -> Result<(), Error> {
-        let mut committed = Vec::new();
+        let mut found = Vec::new();
         let asked = self.log.recover().and_then(|()| {
             for part in &transaction.parts {
-                committed.push(self.log.committed(part.partition)?);
+                let committed = self.log.committed(part.partition)?;
+                found.push((committed, Kept::of(part, self.log.as_mut())?));
             }
             Ok(())
         });
@@ -300,29 +305,29 @@ impl Worker {
             return Err(error);
         }
         let mut start = Transaction::default();
-        let mut lost = Vec::new();
-        for (part, committed) in transaction.parts.into_iter().zip(committed) {
+        for (mut part, (committed, kept)) in transaction.parts.into_iter().zip(found) {
             let next = committed.map_or(0, |progress| progress.next_offset);
             let before = part.before.map_or(0, |progress| progress.next_offset);
             let after = part.after.map_or(before, |progress| progress.next_offset);
-            if next == after {
+            let is_whole = next == after && kept.is_all_of(&part);
+            if is_whole || (next == after && kept.knows_nothing()) {
                 self.confirm(part);
-            } else if next == before {
+            } else if next == before || next == after {
+                if next != before || !kept.is_nothing() {
+                    tracing::error!(
+                        partition = part.partition,
+                        committed = next,
+                        before,
+                        after,
+                        ?kept,
+                        "the log kept a part of a transaction: what it lacks is submitted"
+                    );
+                }
+                kept.remove_from(&mut part);
+                part.before = committed;
                 start.parts.push(part);
             } else {
-                lost.push(part.partition);
-            }
-        }
-        for id in lost {
-            tracing::warn!(
-                partition = id,
-                "another worker has committed for a partition: restoring"
-            );
-            let owned = self.partitions.get(&id).map(|partition| partition.epoch);
-            let carried = self.commit.carried.remove(&id).map(|carried| carried.epoch);
-            if owned.is_some() && owned == carried {
-                self.drop_state(id);
-                self.assigned.push(id);
+                self.lose(part.partition);
             }
         }
         if !start.parts.is_empty() {
@@ -330,4 +335,128 @@ impl Worker {
         }
         Ok(())
     }
+
+    /// Restores a partition that somebody else has committed for.
+    fn lose(&mut self, id: u32) {
+        tracing::warn!(partition = id, "another worker has committed for a partition: restoring");
+        let owned = self.partitions.get(&id).map(|partition| partition.epoch);
+        let carried = self.commit.carried.remove(&id).map(|carried| carried.epoch);
+        if owned.is_some() && owned == carried {
+            self.drop_state(id);
+            // One that is asked back is released as it is.
+            if !self.revoked.contains(&id) {
+                self.assigned.push(id);
+            }
+        }
+    }
+}
+
+/// How many of its records the log has kept of a part: the first so many, since they are appended
+/// in order, and nobody else appends between them. Progress alone proves none of them.
+#[derive(Debug)]
+struct Kept {
+    events: usize,
+    parked: usize,
+    /// There is nothing to look for.
+    unknown: bool,
+}
+
+impl Kept {
+    fn of(part: &Part, log: &mut dyn Log) -> Result<Self, Error> {
+        let Output { events, parked, .. } = &part.output;
+        let nothing = events.is_empty() && parked.is_empty();
+        // Where events run ahead of the progress they are sent again whatever is there.
+        if nothing || log.events_run_ahead() {
+            return Ok(Self { events: 0, parked: 0, unknown: true });
+        }
+        Ok(Self {
+            events: kept(log, Topic::Events, part.partition, events)?,
+            parked: kept(log, Topic::Parked, part.partition, parked)?,
+            unknown: false,
+        })
+    }
+
+    fn knows_nothing(&self) -> bool {
+        self.unknown
+    }
+
+    fn is_nothing(&self) -> bool {
+        self.events + self.parked == 0
+    }
+
+    fn is_all_of(&self, part: &Part) -> bool {
+        let Output { events, parked, .. } = &part.output;
+        !self.unknown && (self.events, self.parked) == (events.len(), parked.len())
+    }
+
+    /// Leaves what is still to be written.
+    fn remove_from(&self, part: &mut Part) {
+        if self.is_nothing() {
+            return;
+        }
+        if self.is_all_of(part) {
+            part.output.clear();
+            return;
+        }
+        // Cascades have keys that make a repeat of them harmless.
+        let Output { events, parked, .. } = &mut part.output;
+        *events = without_first(events, self.events);
+        *parked = without_first(parked, self.parked);
+    }
+}
+
+/// How many of the records that a transaction was to append to a partition it has.
+fn kept(
+    log: &mut dyn Log,
+    topic: Topic,
+    partition: u32,
+    records: &Records,
+) -> Result<usize, Error> {
+    if records.is_empty() {
+        return Ok(0);
+    }
+    let last = last_value(log, topic, partition)?;
+    let is_last = |index: &usize| {
+        let record = records.get(*index);
+        record.is_some_and(|record| last.as_deref() == Some(record.value))
+    };
+    Ok((0..records.len()).rev().find(is_last).map_or(0, |index| index + 1))
+}
+
+/// The value of the last record of a partition.
+fn last_value(log: &mut dyn Log, topic: Topic, partition: u32) -> Result<Option<Vec<u8>>, Error> {
+    let end = log.end(topic, partition)?;
+    // Markers and aborted records leave gaps.
+    let mut window = 64;
+    loop {
+        let from = end.saturating_sub(window);
+        let mut last = None;
+        log.read(topic, partition, from, &mut |record| {
+            last = record.value.map(<[u8]>::to_vec);
+            ControlFlow::Continue(())
+        })?;
+        if last.is_some() || from == 0 {
+            return Ok(last);
+        }
+        window *= 4;
+    }
+}
+
+fn without_first(records: &Records, count: usize) -> Records {
+    let mut rest = Records::default();
+    for record in records.iter().skip(count) {
+        rest.push(
+            record.timestamp,
+            |key| key.extend_from_slice(record.key),
+            |value| value.extend_from_slice(record.value),
+        );
+        if !record.headers.is_empty() {
+            rest.add_headers(|_, headers| {
+                for Header { name, value } in record.headers.iter() {
+                    push_header(headers, name, |out| out.extend_from_slice(value));
+                }
+            });
+        }
+    }
+    rest
 }

@@ -51,6 +51,8 @@ pub struct Member {
     known: BTreeMap<u32, Claim>,
     /// Former owners whose transactions were ended.
     fenced: BTreeSet<String>,
+    /// Partitions that the last transaction of unknown end may have left undecided.
+    unsettled: BTreeSet<u32>,
     commit: Option<Committer>,
     /// The partitions of the last transaction.
     submitted: Vec<u32>,
@@ -76,6 +78,7 @@ impl Member {
             owner,
             known: BTreeMap::new(),
             fenced: BTreeSet::new(),
+            unsettled: BTreeSet::new(),
             commit: None,
             submitted: Vec::new(),
             uncertain: false,
@@ -330,9 +333,15 @@ impl Reader for Member {
 
     fn committed(&mut self, partition: u32) -> Result<Option<Progress>, Error> {
         if !self.group.owns(partition) || self.known.contains_key(&partition) {
-            return self.view.committed(partition);
+            let committed = self.view.committed(partition)?;
+            if self.unsettled.contains(&partition) {
+                self.view.source.wait_stable(partition)?;
+                self.unsettled.remove(&partition);
+            }
+            return Ok(committed);
         }
         let committed = self.settle(partition)?;
+        self.unsettled.remove(&partition);
         self.known.insert(partition, Claim::Wanted(committed));
         Ok(committed)
     }
@@ -455,6 +464,7 @@ impl Log for Member {
         self.commit = None;
         // A new name: whoever has fenced the former one has done so for good.
         let former = std::mem::replace(&mut self.owner, self.shared.owner());
+        self.unsettled.extend(self.known.keys());
         if self.shared.config.guarantee == Guarantee::ExactlyOnce {
             let ended = self.end_transactions(&former);
             if ended.is_err() {

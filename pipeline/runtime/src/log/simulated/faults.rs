@@ -18,6 +18,9 @@ pub struct Faults {
     pub unknown: u32,
     /// A commit has not ended yet when it is asked for.
     pub slow_commit: u32,
+    /// The request that ended a commit was sent twice, and its first copy arrives in the member's
+    /// next transaction: under a new epoch, so that it is refused.
+    pub late_end: u32,
     /// A poll gives nothing though there is something.
     pub idle: u32,
     /// A batch begins with records that were delivered before.
@@ -45,24 +48,32 @@ pub struct Faults {
     pub broken: Option<Broken>,
 }
 
-/// Ways to break the promise of a transaction that did not commit.
+/// Ways to break the promise of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Broken {
     /// Its records become visible; its progress does not.
     OutputWithoutProgress,
     /// Its progress is kept; its records never become visible.
     ProgressWithoutOutput,
+    /// Of a transaction of unknown end either records or progress are kept when its member recovers.
+    Split,
+    /// A request that comes late finds the epoch that it was sent under: it ends the transaction
+    /// that is under way, with what that has so far.
+    SameEpoch,
+    /// A member that holds a partition no more commits for it, as whoever it is by now.
+    FreshMember,
 }
 
 impl Faults {
     /// What [`super::Simulated::accidents`] may name.
-    pub const NAMES: [&'static str; 21] = [
+    pub const NAMES: [&'static str; 22] = [
         "retry",
         "crash",
         "torn",
         "aborted",
         "unknown",
         "slow_commit",
+        "late_end",
         "idle",
         "duplicate",
         "append",
@@ -88,6 +99,7 @@ impl Faults {
         aborted: 0,
         unknown: 0,
         slow_commit: 0,
+        late_end: 0,
         idle: 0,
         duplicate: 0,
         append: 0,
@@ -131,6 +143,7 @@ impl Faults {
             fenced: rate(150),
             stall: rate(600),
             clock_jump: rate(300),
+            late_end: rate(500),
             broken: None,
         }
     }

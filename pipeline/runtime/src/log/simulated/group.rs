@@ -44,8 +44,12 @@ pub(super) struct Open {
     pub(super) transaction: Option<Transaction>,
     /// Its owner was told that nobody knows.
     pub(super) unknown: bool,
+    /// Its owner has it back, and will ask what became of it.
+    pub(super) asked: bool,
     /// Only a part of it was written.
     pub(super) torn: bool,
+    /// A request that came late has ended it.
+    pub(super) cut: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +83,8 @@ struct Membership {
     notices: VecDeque<Notice>,
     held: BTreeMap<u32, Held>,
     open: Option<Open>,
+    /// The request that ended its last transaction is on its way once more.
+    late_end: bool,
     /// How its transaction ended, which it has not been told yet.
     verdict: Option<(Transaction, Ended)>,
 }
@@ -244,6 +250,29 @@ impl Group {
         self.members[member].open.as_ref()?.transaction.as_ref()
     }
 
+    /// The owner will recover, and ask.
+    pub(super) fn will_ask(&mut self, member: usize) {
+        if let Some(open) = &mut self.members[member].open {
+            open.asked = true;
+        }
+    }
+
+    pub(super) fn is_asked(&self, member: usize) -> bool {
+        self.members[member].open.as_ref().is_some_and(|open| open.asked)
+    }
+
+    pub(super) fn is_cut(&self, member: usize) -> bool {
+        self.members[member].open.as_ref().is_some_and(|open| open.cut)
+    }
+
+    pub(super) fn set_late_end(&mut self, member: usize) {
+        self.members[member].late_end = true;
+    }
+
+    pub(super) fn take_late_end(&mut self, member: usize) -> bool {
+        std::mem::take(&mut self.members[member].late_end)
+    }
+
     pub(super) fn has_transaction(&self, member: usize) -> bool {
         self.members[member].open.as_ref().is_some_and(|open| !open.unknown)
     }
@@ -285,6 +314,7 @@ impl World {
             notices: VecDeque::new(),
             held: BTreeMap::new(),
             open: None,
+            late_end: false,
             verdict: None,
         });
         let member = self.group.members.len() - 1;

@@ -275,19 +275,44 @@ impl World {
             part.output.events.len() + part.output.parked.len() + part.output.commands.len()
         });
         let records = records.sum::<usize>() as u64;
-        let mut left = if torn { self.random.below(records.max(1)) } else { u64::MAX };
+        let cut = self.late_end_arrives(member);
+        let in_part = torn || cut;
+        let mut left = if in_part { self.random.below(records.max(1)) } else { u64::MAX };
         let mut hash = 0;
         for part in &transaction.parts {
             self.write(id, part, &mut left, &mut hash);
         }
         let parts = transaction.parts.iter();
         let epochs = parts.clone().map(|part| self.group.epoch(member, part.partition)).collect();
-        let after = parts.map(|part| (part.partition, part.after)).collect();
+        let after: Vec<_> = parts.map(|part| (part.partition, part.after)).collect();
         self.trace
             .note(format_args!("{member} submits {id:?} {after:?} {records} records {hash:x}"));
-        let open = Open { id, after, epochs, transaction: Some(transaction), unknown: false, torn };
+        if cut {
+            // What it has so far: some of the records, and the offsets or not.
+            self.topics.decide(id, true);
+            if self.random.chance(5_000) {
+                self.keep_progress(&after);
+            }
+        }
+        let id = if cut { self.topics.begin() } else { id };
+        let (transaction, unknown, asked) = (Some(transaction), false, false);
+        let open = Open { id, after, epochs, transaction, unknown, asked, torn, cut };
         self.group.open(member, open);
         if torn { Err(Stop::Crash) } else { Ok(()) }
+    }
+
+    /// Whether a request of the member's last transaction ends the one that it begins.
+    ///
+    /// A member whose request was not answered initialises its id before it begins: what comes late
+    /// is of a former epoch.
+    fn late_end_arrives(&mut self, member: usize) -> bool {
+        if !self.group.take_late_end(member) {
+            return false;
+        }
+        let ends = self.faults.broken == Some(Broken::SameEpoch);
+        let what = if ends { "ends another transaction" } else { "is refused" };
+        self.trace.note(format_args!("an end of {member} comes late and {what}"));
+        ends
     }
 
     fn write(&mut self, id: TransactionId, part: &Part, left: &mut u64, hash: &mut u64) {
@@ -325,14 +350,16 @@ impl World {
         {
             return Ok(None);
         }
-        let stale = self.group.is_stale(member);
+        let fresh = self.faults.broken == Some(Broken::FreshMember);
+        let stale = self.group.is_stale(member) && !fresh;
         if stale {
             *self.accidents.entry("zombie").or_default() += 1;
         }
         let refused = !stale && self.refuses(member);
+        let gone = stale || self.group.is_cut(member);
         let ended = if refused {
             Ended::Refused
-        } else if stale || self.strikes("aborted", self.faults.aborted) {
+        } else if gone || self.strikes("aborted", self.faults.aborted) {
             Ended::Aborted
         } else if self.strikes("unknown", self.faults.unknown) {
             Ended::Unknown
@@ -342,13 +369,23 @@ impl World {
         let transaction = match ended {
             Ended::Unknown => self.group.forget(member),
             Ended::Committed | Ended::Aborted | Ended::Refused => {
-                self.decide(member, ended == Ended::Committed, false)
+                let commit = ended == Ended::Committed;
+                self.decide(member, commit, commit)
             }
         };
         self.trace.note(format_args!("{member} sees {ended:?}"));
-        if ended == Ended::Unknown && self.random.chance(2_500) {
+        // A worker that is given nothing back has nothing to compare.
+        let asks = self.faults.broken == Some(Broken::Split);
+        if ended == Ended::Unknown && !asks && self.random.chance(2_500) {
             let tried = "commit a transaction";
             return Err(Stop::error(ErrorKind::Retry, tried, "recover and start over"));
+        }
+        match ended {
+            Ended::Unknown => self.group.will_ask(member),
+            Ended::Committed if self.strikes("late_end", self.faults.late_end) => {
+                self.group.set_late_end(member);
+            }
+            Ended::Committed | Ended::Aborted | Ended::Refused => {}
         }
         Ok(transaction.map(|transaction| (transaction, ended)))
     }
@@ -372,36 +409,50 @@ impl World {
     pub(super) fn resolve(&mut self, member: usize) {
         if let Some(torn) = self.group.is_torn(member) {
             let stale = self.group.is_stale(member);
-            let commit = !torn && !stale && self.random.chance(5_000);
+            // What was cut is gone.
+            let gone = torn || stale || self.group.is_cut(member);
+            let commit = !gone && self.random.chance(5_000);
             let ended = if commit { Ended::Committed } else { Ended::Aborted };
-            if let Some(transaction) = self.decide(member, commit, true) {
+            let (visible, progress) = match self.faults.broken.filter(|_| !commit) {
+                Some(Broken::OutputWithoutProgress) => (true, false),
+                Some(Broken::ProgressWithoutOutput) => (false, true),
+                Some(Broken::Split | Broken::SameEpoch | Broken::FreshMember) | None => {
+                    (commit, commit)
+                }
+            };
+            if let Some(transaction) = self.decide(member, visible, progress) {
                 self.group.tell(member, transaction, ended);
             }
         }
     }
 
     pub(super) fn recover(&mut self, member: usize) {
+        let splits = self.faults.broken == Some(Broken::Split) && self.group.is_asked(member);
+        if splits && !self.group.is_stale(member) && self.random.chance(5_000) {
+            let visible = self.random.chance(5_000);
+            self.decide(member, visible, !visible);
+        }
         self.resolve(member);
         self.group.take_verdict(member);
         self.trace.note(format_args!("{member} recovers"));
     }
 
-    fn decide(&mut self, member: usize, commit: bool, may_break: bool) -> Option<Transaction> {
+    /// Ends a transaction: whether its records become visible, and whether its progress counts.
+    fn decide(&mut self, member: usize, visible: bool, progress: bool) -> Option<Transaction> {
         let open = self.group.close(member)?;
-        let broken = self.faults.broken.filter(|_| may_break && !commit);
-        let (visible, progress) = match broken {
-            None => (commit, commit),
-            Some(Broken::OutputWithoutProgress) => (true, false),
-            Some(Broken::ProgressWithoutOutput) => (false, true),
-        };
-        self.trace.note(format_args!("{member} {:?} commit {commit}", open.id));
+        self.trace
+            .note(format_args!("{member} {:?} visible {visible} progress {progress}", open.id));
         self.topics.decide(open.id, visible);
         if progress {
-            for (partition, after) in &open.after {
-                let committed = &mut self.committed[*partition as usize];
-                *committed = after.or(*committed);
-            }
+            self.keep_progress(&open.after);
         }
         open.transaction
+    }
+
+    fn keep_progress(&mut self, after: &[(u32, Option<Progress>)]) {
+        for (partition, after) in after {
+            let committed = &mut self.committed[*partition as usize];
+            *committed = after.or(*committed);
+        }
     }
 }
