@@ -1,5 +1,7 @@
 //! Workers that come and go in order.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bellhop_core::record::Header;
@@ -7,7 +9,7 @@ use bellhop_runtime::log::{Command, Log, Polled, Producer, Reader};
 use bellhop_tests::hands::counter_in;
 use bellhop_tests::toy::Add;
 
-use crate::house::{House, LONG, PARTITIONS, Running, shared, worker};
+use crate::house::{House, LONG, PARTITIONS, Running, shared, worker, worker_observed};
 
 #[test]
 fn workers_that_come_and_go_at_load_decide_every_command_once() {
@@ -75,6 +77,57 @@ fn partitions_are_handed_over_at_load() {
     eprintln!("handed over {} ms after the member joined", joined.elapsed().as_millis());
     drop(second);
     house.wait_decided();
+    first.stop();
+    house.check();
+}
+
+/// A rebalance stops all partitions of a member until it has answered. How long those that stay
+/// stand still is printed.
+#[test]
+fn partitions_that_stay_go_on_while_others_are_handed_over() {
+    let cluster = shared();
+    let mut house = House::new(&cluster);
+    let outcomes = Arc::new(Mutex::new(BTreeMap::<u32, Vec<Instant>>::new()));
+    let told = outcomes.clone();
+    let observer = move |partition, _, _| {
+        told.lock().unwrap().entry(partition).or_default().push(Instant::now());
+    };
+    let first = Running::of(worker_observed(&house.log, Box::new(observer)));
+    house.send(1_000);
+    house.wait_decided();
+    for _ in 0..3 {
+        let mut second = house.log.join().unwrap();
+        let joined = Instant::now();
+        let mut owned = Vec::new();
+        while owned.len() < 2 {
+            assert!(joined.elapsed() < LONG, "owns {owned:?}");
+            house.send(50);
+            if let Polled::Assigned(partitions) = second.poll(0, Duration::from_millis(1)).unwrap()
+            {
+                owned.extend(partitions);
+            }
+        }
+        let handed = Instant::now();
+        while handed.elapsed() < Duration::from_millis(500) {
+            house.send(50);
+        }
+        let mut longest = Duration::ZERO;
+        for (_, told) in outcomes.lock().unwrap().iter().filter(|(id, _)| !owned.contains(id)) {
+            let during = told.iter().copied().filter(|told| *told >= joined);
+            let all: Vec<_> = [joined].into_iter().chain(during).chain([Instant::now()]).collect();
+            let pauses = all.windows(2).map(|pair| pair[1] - pair[0]);
+            longest = longest.max(pauses.max().unwrap_or_default());
+        }
+        eprintln!(
+            "handed over {} ms after the member joined; those that stay stood still for {} ms",
+            (handed - joined).as_millis(),
+            longest.as_millis()
+        );
+        // A rebalance that is not answered ends with the session.
+        assert!(longest < house.config.session_timeout, "{longest:?}");
+        drop(second);
+        house.wait_decided();
+    }
     first.stop();
     house.check();
 }
