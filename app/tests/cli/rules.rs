@@ -27,12 +27,18 @@ fn a_log_follows_its_own_rules_until_a_command_changes_them() {
 
     let changed = with_hours("336", &["rules", "--data", data], "").ok();
     assert!(changed.contains("will remember keys for 336 hours"), "{changed}");
-    run("336", "").ok();
+    // The change stands before this command in its partition.
+    assert!(run("336", HOTEL).ok().contains("repeated"));
     let same = run("336", "");
     assert!(!same.stderr.contains(differs), "{same:#?}");
     same.ok();
     let events = with_hours("1", &["events", "--data", data], "").ok();
-    assert!(events.contains("keys are remembered for 336 hours"), "{events}");
+    let changed = events.lines().filter(|line| line.contains(r#""type":"log.rules_changed""#));
+    let after = r#""after":{"idempotency_hours":336,"#;
+    assert!(
+        changed.clone().count() > 0 && changed.clone().all(|it| it.contains(after)),
+        "{events}"
+    );
     // The fold of the events has the rules as well, whoever folds.
     with_hours("1", &["verify", "--data", data], "").ok();
 }
