@@ -106,7 +106,7 @@ impl Plan {
             commands: random.between(100, 600) as usize,
             preload: false,
             start: STARTS[(seed % 4) as usize],
-            pace: if seed % 5 == 4 { 12 } else { 1 },
+            pace: if seed % 3 == 1 { 24 } else { 1 },
             timestamps,
             // One run in ten has a calm log: what breaks there is no accident's fault.
             faults: if random.chance(1_000) { Faults::NONE } else { Faults::swarm(&mut random) },
