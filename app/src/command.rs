@@ -1,7 +1,7 @@
 //! A command of any type, with its envelope: what `run` reads as JSON and `replay` makes of rows.
 
 use anyhow::{Result, anyhow};
-use bellhop_core::avro::Avro;
+use bellhop_core::avro::{Avro as _, Reader};
 use bellhop_core::message::{Message, Meta};
 use bellhop_core::record::frame;
 use bellhop_core::topology::Wire;
@@ -37,6 +37,34 @@ macro_rules! any_command {
                         Self::TYPES.join(", ")
                     )),
                 }
+            }
+
+            /// Reads what stands behind the frame of a record of the schema `name`.
+            ///
+            /// # Errors
+            /// When it is not a command of this program, or the bytes are not what the schema says.
+            pub(crate) fn decode(name: &str, datum: &[u8]) -> Result<(Meta, Self)> {
+                let mut reader = Reader::new(datum);
+                let meta = Meta::decode(&mut reader)?;
+                let command = match name {
+                    $($name::NAME => $name::decode(&mut reader).map(Self::$name)?,)*
+                    _ => return Err(anyhow!("{name} is not a command of this program")),
+                };
+                reader.finish()?;
+                Ok((meta, command))
+            }
+
+            /// Its fields with its type, as [`AnyCommand::from_json`] takes them.
+            ///
+            /// # Errors
+            /// Never: every command is an object.
+            pub(crate) fn to_json(&self) -> Result<Map<String, Value>> {
+                let fields = match self { $(Self::$name(command) => serde_json::to_value(command)?,)* };
+                let Value::Object(fields) = fields else { return Err(anyhow!("not an object")) };
+                let mut line = Map::new();
+                line.insert("type".to_owned(), self.type_name().into());
+                line.extend(fields);
+                Ok(line)
             }
 
             /// The property that it is about.

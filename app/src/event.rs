@@ -2,7 +2,9 @@
 
 use anyhow::{Context as _, Result, bail};
 use bellhop_core::avro::{Avro as _, Reader};
-use bellhop_core::engine::{CommandAcknowledged, CommandConflicted, EngineRecord as _, Genesis};
+use bellhop_core::engine::{
+    CommandAcknowledged, CommandConflicted, EngineRecord as _, Genesis, ParkedResolved, Resolution,
+};
 use bellhop_core::message::{Message as _, Meta};
 use bellhop_core::rules::{Rules, RulesChanged};
 use bellhop_schemas::command::Acceptance;
@@ -82,6 +84,7 @@ any_event!(
     CommandConflicted,
     CommandAcknowledged,
     RulesChanged,
+    ParkedResolved,
 );
 
 impl AnyEvent {
@@ -104,7 +107,8 @@ impl AnyEvent {
             | Self::Genesis(_)
             | Self::CommandConflicted(_)
             | Self::CommandAcknowledged(_)
-            | Self::RulesChanged(_) => None,
+            | Self::RulesChanged(_)
+            | Self::ParkedResolved(_) => None,
         }
     }
 
@@ -127,7 +131,8 @@ impl AnyEvent {
             | Self::Genesis(_)
             | Self::CommandConflicted(_)
             | Self::CommandAcknowledged(_)
-            | Self::RulesChanged(_) => None,
+            | Self::RulesChanged(_)
+            | Self::ParkedResolved(_) => None,
         }
     }
 
@@ -150,7 +155,8 @@ impl AnyEvent {
             | Self::Genesis(_)
             | Self::CommandConflicted(_)
             | Self::CommandAcknowledged(_)
-            | Self::RulesChanged(_) => None,
+            | Self::RulesChanged(_)
+            | Self::ParkedResolved(_) => None,
         }
     }
 
@@ -254,6 +260,17 @@ impl AnyEvent {
             }
             Self::CommandAcknowledged(event) => {
                 words.push(format!("{} changed nothing", event.command))
+            }
+            Self::ParkedResolved(event) => {
+                let what = match event.resolution {
+                    Resolution::Released => "released",
+                    Resolution::Edited => "released, edited,",
+                    Resolution::Skipped => "skipped",
+                };
+                words.push(format!(
+                    "the parked command at offset {} was {what} by {}: {}",
+                    event.offset, event.by, event.why
+                ));
             }
         }
         words

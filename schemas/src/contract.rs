@@ -55,8 +55,10 @@ pub const MESSAGES: &[File] = files![
     "engine/command_conflicted.avsc",
     "engine/genesis.avsc",
     "engine/parked.avsc",
+    "engine/parked_resolved.avsc",
     "engine/reply.avsc",
     "engine/rules_changed.avsc",
+    "engine/resolve_parked.avsc",
     "engine/tick.avsc",
 ];
 
@@ -65,8 +67,10 @@ pub const PARTS: &[File] = files![
     "engine/meta.avsc",
     "engine/parked_header.avsc",
     "engine/parked_kind.avsc",
+    "engine/release.avsc",
     "engine/reply_outcome.avsc",
     "engine/rules.avsc",
+    "engine/resolution.avsc",
     "engine/source.avsc",
     "type/acceptance.avsc",
     "type/alternative.avsc",

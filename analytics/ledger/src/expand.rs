@@ -4,7 +4,7 @@
 
 use bellhop_core::avro::{Avro, Reader};
 use bellhop_core::engine::{
-    CommandAcknowledged, CommandConflicted, EngineRecord, Genesis, engine_schema,
+    CommandAcknowledged, CommandConflicted, EngineRecord, Genesis, ParkedResolved, engine_schema,
 };
 use bellhop_core::message::{Message, Meta, Position, Timestamp, wire_schema};
 use bellhop_core::rules::RulesChanged;
@@ -73,7 +73,8 @@ known!(
     Genesis,
     CommandConflicted,
     CommandAcknowledged,
-    RulesChanged
+    RulesChanged,
+    ParkedResolved
 );
 
 /// Expands events; keeps nothing but a buffer.
@@ -122,6 +123,7 @@ impl Expander {
             CommandConflicted::NAME => self.engine::<CommandConflicted>(&of, datum, to),
             RulesChanged::NAME => self.engine::<RulesChanged>(&of, datum, to),
             CommandAcknowledged::NAME => self.engine::<CommandAcknowledged>(&of, datum, to),
+            ParkedResolved::NAME => self.engine::<ParkedResolved>(&of, datum, to),
             unknown => {
                 events::event(to, at, unknown, meta, About::default());
                 Ok(())

@@ -271,21 +271,44 @@ impl Call<'_> {
         payload_hash: PayloadHash,
         depth: u8,
     ) -> Meta {
+        let Parts { commands_topic, version, .. } = self.parts;
+        let stamp = Stamp { position: self.position, now: self.now, commands_topic, version };
+        stamp.of(meta, key, payload_hash.0, depth)
+    }
+}
+
+/// Where and when a decision is made, and by which version.
+pub(crate) struct Stamp<'a> {
+    pub(crate) position: Position,
+    pub(crate) now: Timestamp,
+    pub(crate) commands_topic: &'a CompactString,
+    pub(crate) version: &'a CompactString,
+}
+
+impl Stamp<'_> {
+    /// The metadata of what a command leads to; its message has index 0 and no id yet.
+    pub(crate) fn of(
+        &self,
+        command: &Meta,
+        idempotency_key: Option<CompactString>,
+        payload_hash: u64,
+        depth: u8,
+    ) -> Meta {
         Meta {
             message_id: Uuid::nil(),
             idempotency_key: None,
-            correlation_id: Some(meta.correlation_id.unwrap_or(meta.message_id)),
-            causation_id: Some(meta.message_id),
+            correlation_id: Some(command.correlation_id.unwrap_or(command.message_id)),
+            causation_id: Some(command.message_id),
             occurred_at: self.now,
             source: Some(Source {
-                topic: self.parts.commands_topic.clone(),
+                topic: self.commands_topic.clone(),
                 partition: self.position.partition,
                 offset: self.position.offset.cast_signed(),
                 index: 0,
                 depth,
-                idempotency_key: key,
-                payload_hash: payload_hash.0.cast_signed(),
-                decided_by: self.parts.version.clone(),
+                idempotency_key,
+                payload_hash: payload_hash.cast_signed(),
+                decided_by: self.version.clone(),
             }),
         }
     }

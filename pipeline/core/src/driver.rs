@@ -8,7 +8,7 @@ use compact_str::CompactString;
 use uuid::Uuid;
 
 use crate::avro::{Avro, Reader};
-use crate::engine::Parked;
+use crate::engine::{EngineRecord as _, Parked};
 use crate::headers::Written;
 use crate::message::{LogId, Message, MessageKey, Meta, Timestamp};
 use crate::outcome::{Answer, Outcome, Output};
@@ -219,8 +219,11 @@ impl Driver {
             messages.collect()
         };
         let output = std::mem::take(self.task.output());
-        let parked = output.parked.get(0).map(|parked| {
-            let (_, datum) = unframe(parked.value).unwrap_or_default();
+        let parked = output.parked.iter().find_map(|parked| {
+            let (id, datum) = unframe(parked.value).unwrap_or_default();
+            (self.wire.name_of(id) == Some(Parked::NAME)).then_some(datum)
+        });
+        let parked = parked.map(|datum| {
             Parked::decode(&mut Reader::new(datum)).unwrap_or_else(|error| panic!("{error}"))
         });
         let sent = Sent {

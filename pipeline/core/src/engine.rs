@@ -5,9 +5,10 @@ use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::avro::{Avro, Bytes};
+use crate::avro::{Avro, Bytes, Reader};
+use crate::limits::HEADER_LENGTHS_BYTES;
 use crate::message::{Meta, Timestamp};
-use crate::record::frame;
+use crate::record::{frame, unframe};
 use crate::rules::{ChangeRules, Rules, RulesChanged};
 
 /// Version of everything on the wire that is not a message schema: ids, keys, genesis.
@@ -51,6 +52,19 @@ impl EngineRecord for Genesis {
 }
 
 impl Genesis {
+    /// Reads the record as it lies in a log, whatever id its schema has; `None` when the bytes are
+    /// something else.
+    #[must_use]
+    pub fn read(value: &[u8]) -> Option<(u32, Self)> {
+        let (schema_id, datum) = unframe(value)?;
+        let mut reader = Reader::new(datum);
+        let meta = Meta::decode(&mut reader).ok()?;
+        let genesis = Self::decode(&mut reader).ok()?;
+        reader.finish().ok()?;
+        // The id of the log stands twice.
+        (meta.message_id == genesis.log_id).then_some((schema_id, genesis))
+    }
+
     /// Appends the record as it lies in a log: frame, `meta`, itself.
     pub fn write(&self, schema_id: u32, out: &mut Vec<u8>) {
         let meta = Meta {
@@ -188,6 +202,84 @@ impl EngineRecord for Parked {
     const TYPE: &'static str = "command.parked";
 }
 
+/// Asks what is to become of a parked record; it lies in the partition of that record, and is
+/// decided in order like any command. The first such record of a parked one counts.
+#[derive(Debug, Clone, PartialEq, Eq, Avro)]
+#[avro(name = "bellhop.engine.ResolveParked")]
+pub struct ResolveParked {
+    /// The partition it is for; any key would do, so it is exempt from the key rule.
+    pub partition: u32,
+    /// Offset of the parked record in the commands topic.
+    pub offset: i64,
+    /// Who asks, 1 to 256 bytes: a role or an account.
+    pub by: String,
+    /// Why, 1 to 1,024 bytes: a ticket, no guest.
+    pub why: String,
+    /// What is decided in its stead; none skips it.
+    pub release: Option<Release>,
+}
+
+/// A command to append in the stead of a parked record.
+#[derive(Debug, Clone, PartialEq, Eq, Avro)]
+#[avro(name = "bellhop.engine.Release")]
+pub struct Release {
+    /// Its key; it finds its partition.
+    pub key: Bytes,
+    /// Its framed datum.
+    pub value: Bytes,
+    /// Its headers.
+    pub headers: Vec<ParkedHeader>,
+    /// Whether it differs from what was parked.
+    pub edited: bool,
+}
+
+impl Release {
+    /// Bytes of the whole record.
+    pub(crate) fn bytes(&self) -> usize {
+        let bytes = |it: &ParkedHeader| HEADER_LENGTHS_BYTES + it.name.len() + it.value.0.len();
+        let headers = self.headers.iter().map(bytes);
+        self.key.0.len() + self.value.0.len() + headers.sum::<usize>()
+    }
+}
+
+impl EngineRecord for ResolveParked {
+    const NAME: &'static str = "bellhop.engine.ResolveParked";
+    const TYPE: &'static str = "ResolveParked";
+}
+
+/// What became of a parked record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Avro, Serialize, Deserialize)]
+#[avro(name = "bellhop.engine.Resolution")]
+#[serde(rename_all = "snake_case")]
+pub enum Resolution {
+    /// It is a command again, at a new position.
+    Released,
+    /// So it is, with another key, value or headers.
+    Edited,
+    /// It stays undecided for good.
+    Skipped,
+}
+
+/// Somebody resolved a parked record: an event, and the same in the parked topic, so that a reader
+/// of that topic alone knows what is open.
+#[derive(Debug, Clone, PartialEq, Eq, Avro, Serialize, Deserialize)]
+#[avro(name = "bellhop.engine.ParkedResolved")]
+pub struct ParkedResolved {
+    /// Offset of the parked record in the commands topic.
+    pub offset: i64,
+    /// What became of it.
+    pub resolution: Resolution,
+    /// Who asked.
+    pub by: String,
+    /// Why.
+    pub why: String,
+}
+
+impl EngineRecord for ParkedResolved {
+    const NAME: &'static str = "bellhop.engine.ParkedResolved";
+    const TYPE: &'static str = "command.resolved";
+}
+
 /// What became of a command, in a [`Reply`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Avro, Serialize, Deserialize)]
 #[avro(name = "bellhop.engine.ReplyOutcome")]
@@ -243,6 +335,8 @@ pub fn engine_schemas() -> Vec<(&'static str, String)> {
         (RulesChanged::NAME, engine_schema::<RulesChanged>()),
         (Tick::NAME, engine_schema::<Tick>()),
         (Parked::NAME, crate::avro::schema_of::<Parked>()),
+        (ResolveParked::NAME, engine_schema::<ResolveParked>()),
+        (ParkedResolved::NAME, engine_schema::<ParkedResolved>()),
         (Reply::NAME, crate::avro::schema_of::<Reply>()),
     ]
 }

@@ -12,10 +12,14 @@
 
 mod change;
 mod fold;
+mod resolve;
 mod snapshot;
 
 pub use self::fold::FoldError;
+pub use self::resolve::{BY_BYTES_MAX, RELEASED_FROM, WHY_BYTES_MAX};
 pub use self::snapshot::SnapshotError;
+
+use self::resolve::Resolved;
 
 use std::sync::Arc;
 
@@ -98,6 +102,7 @@ pub struct Task {
     timers: Timers,
     dedupe: Dedupe,
     rules: Rules,
+    resolved: Resolved,
     progress: Progress,
     /// The events that the state holds.
     history: History,
@@ -122,6 +127,7 @@ impl Task {
             rules: config.rules,
             progress: Progress { next_offset: 0, stream_time: Timestamp::MIN, history: None },
             history: History::new(config.log_id),
+            resolved: Resolved::default(),
             held: (0, 0),
             folds_before: u64::MAX,
             output: Output::default(),
@@ -356,6 +362,7 @@ impl Task {
             Target::Request(index) => &self.topology.requests[index],
             Target::Tick => return Ok(Outcome::Ticked),
             Target::ChangeRules => return self.change_rules(record.offset, datum, next_index),
+            Target::ResolveParked => return self.resolve_parked(record, datum, next_index),
             Target::Event(_) | Target::Other => {
                 let cause = format!("{} is not a command", readable.name);
                 return Err(Unfit::new(ParkedKind::UnknownType, cause));

@@ -11,7 +11,7 @@ use rustc_hash::FxBuildHasher;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::avro::{DecodeError, schema_of};
-use crate::engine::{EngineRecord, Tick, engine_schemas};
+use crate::engine::{EngineRecord, ResolveParked, Tick, engine_schemas};
 use crate::message::{Kind, LogId, Message, MessageInfo};
 use crate::registry::{
     EVENTS, EventDescriptor, HANDLERS, HandlerDescriptor, PROCESSORS, ProcessorDescriptor, REQUESTS,
@@ -446,6 +446,7 @@ pub(crate) enum Target {
     Event(usize),
     Tick,
     ChangeRules,
+    ResolveParked,
     /// Known by name, and nothing that a partition reads as a command.
     Other,
 }
@@ -498,6 +499,7 @@ impl Wire {
             (None, Some(index)) => Target::Event(index),
             (None, None) if name == Tick::NAME => Target::Tick,
             (None, None) if name == ChangeRules::NAME => Target::ChangeRules,
+            (None, None) if name == ResolveParked::NAME => Target::ResolveParked,
             (None, None) => Target::Other,
         };
         self.readable.insert(id, Readable { name: name.to_owned(), target, transcode });

@@ -28,7 +28,8 @@ fn every_release_can_still_be_read() {
             released.push((version.file_name().to_str().unwrap().to_owned(), subject, text));
         }
     }
-    assert!(released.len() >= current.len(), "schemas/released is incomplete");
+    // Messages may be added after a release, so there may be more now.
+    assert!(!released.is_empty(), "schemas/released is empty");
     let released: Vec<_> = released
         .iter()
         .map(|(version, subject, text)| Released { version, subject, text })

@@ -3,7 +3,8 @@
 use bellhop_core::avro::{Avro, Bytes, DecodeError, Reader};
 use bellhop_core::engine::{
     CommandAcknowledged, CommandConflicted, EngineRecord, Genesis, Parked, ParkedHeader,
-    ParkedKind, Reply, ReplyOutcome, Tick, encode_with_meta,
+    ParkedKind, ParkedResolved, Release, Reply, ReplyOutcome, Resolution, ResolveParked, Tick,
+    encode_with_meta,
 };
 use bellhop_core::message::{Message, Meta, Source, Timestamp};
 use bellhop_core::rules::{ChangeRules, Rules, RulesChanged};
@@ -495,6 +496,24 @@ fn engine_records() -> Vec<Sample> {
         engine(CommandConflicted { command: "CheckIn".into(), first_event_id: id }),
         engine(CommandAcknowledged { command: "CheckIn".into() }),
         engine(Tick { partition: 3 }),
+        engine(ResolveParked {
+            partition: 3,
+            offset: 43,
+            by: "desk".into(),
+            why: "a ticket".into(),
+            release: Some(Release {
+                key: Bytes(b"key".to_vec()),
+                value: Bytes(vec![0, 0, 0, 0, 9, 255]),
+                headers: vec![ParkedHeader { name: "a".into(), value: Bytes(b"b".to_vec()) }],
+                edited: true,
+            }),
+        }),
+        engine(ParkedResolved {
+            offset: 43,
+            resolution: Resolution::Skipped,
+            by: "desk".into(),
+            why: "a ticket".into(),
+        }),
         bare(parked),
         bare(Reply {
             partition: 3,

@@ -4,6 +4,7 @@ use crate::avro::{Avro, DecodeError, Reader};
 use crate::dedupe::{Dedupe, FirstOutcome};
 use crate::engine::{
     CommandAcknowledged, CommandConflicted, EngineRecord, FORMAT_VERSION, Genesis, KEY_RULE,
+    ParkedResolved,
 };
 use crate::hash::PayloadHash;
 use crate::message::{LogId, Meta, Timestamp};
@@ -125,7 +126,16 @@ impl Task {
                 (0, false)
             }
             Target::Other if readable.name == CommandConflicted::NAME => (0, false),
-            Target::Other | Target::Request(_) | Target::Tick | Target::ChangeRules => {
+            Target::Other if readable.name == ParkedResolved::NAME => {
+                let event = ParkedResolved::decode(&mut reader).map_err(undecodable)?;
+                self.resolved.insert(event.offset.cast_unsigned(), (at.offset, source.index));
+                (0, false)
+            }
+            Target::Other
+            | Target::Request(_)
+            | Target::Tick
+            | Target::ChangeRules
+            | Target::ResolveParked => {
                 return Err(FoldError::Unknown { position: position(), schema_id });
             }
         };

@@ -4,7 +4,7 @@ use crate::avro::{Avro, DecodeError, Reader, write_long};
 use crate::history::History;
 use crate::message::{LogId, Timestamp};
 use crate::rules::Rules;
-use crate::task::Task;
+use crate::task::{Resolved, Task};
 
 /// Why a snapshot cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -64,6 +64,7 @@ impl Task {
         self.topology.timers_shape.cast_signed().encode(out);
         self.timers.encode(out);
         self.dedupe.encode(out);
+        self.resolved.encode(out);
     }
 
     /// Replaces the state by a snapshot's.
@@ -104,6 +105,7 @@ impl Task {
         found.must_be(&Shape { shape: self.topology.timers_shape, ..found })?;
         self.timers.restore(&mut reader)?;
         self.dedupe.restore(&mut reader)?;
+        self.resolved = Resolved::decode(&mut reader)?;
         Ok(reader.finish()?)
     }
 
@@ -132,6 +134,10 @@ impl Task {
         if bytes(&|out| self.dedupe.encode(out)) != bytes(&|out| other.dedupe.encode(out)) {
             let (ours, theirs) = (self.dedupe.len(), other.dedupe.len());
             return Some(format!("idempotency keys: {ours} against {theirs}"));
+        }
+        if self.resolved != other.resolved {
+            let (ours, theirs) = (self.resolved.len(), other.resolved.len());
+            return Some(format!("resolved parked records: {ours} against {theirs}"));
         }
         let (ours, theirs) = (self.history, other.history);
         (ours != theirs).then(|| format!("history: {ours} against {theirs}"))
