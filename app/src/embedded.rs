@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use bellhop_core::message::LogId;
 use bellhop_runtime::clock::SystemClock;
 use bellhop_runtime::log::embedded::{Embedded, Options, ReadOnly, Tuning};
+use bellhop_runtime::log::socket::Remote;
 use bellhop_runtime::log::{Reader, Timestamps};
 
 use crate::config::Config;
@@ -17,11 +18,26 @@ pub(crate) const LAKE: &str = "lake";
 /// Name of the log's file, as the runtime gives it.
 const LOG: &str = "log.redb";
 
-/// Opens the log of a folder to read.
+/// Opens the log of a folder to read; while a process runs on it, that process is asked.
 ///
 /// # Errors
-/// When there is none, another process has it open, or it is damaged.
+/// When there is none, another process has it open and does not answer, or it is damaged.
 pub(crate) fn reader(folder: &Path) -> Result<Box<dyn Reader>> {
+    expect_log(folder)?;
+    if let Ok(log) = ReadOnly::open(folder, Tuning::default()) {
+        return Ok(Box::new(log));
+    }
+    match Remote::connect(folder)? {
+        Some(log) => Ok(Box::new(log)),
+        None => free_reader(folder),
+    }
+}
+
+/// Opens the log of a folder to read, if no process runs on it.
+///
+/// # Errors
+/// As [`reader`].
+pub(crate) fn free_reader(folder: &Path) -> Result<Box<dyn Reader>> {
     expect_log(folder)?;
     match ReadOnly::open(folder, Tuning::default()) {
         Ok(log) => Ok(Box::new(log)),

@@ -163,13 +163,13 @@ impl Feeder {
 pub(crate) fn session(site: &Site) -> Result<Session> {
     let folder = site.folder()?;
     let lake = folder.join(embedded::LAKE);
-    match site.reader() {
+    match site.free_reader() {
         Ok(mut log) => catch_up(folder, &mut *log)?,
         Err(error)
             if lake.exists() || matches!(site, Site::Folder(_) if embedded::has_log(folder)) =>
         {
             let answer = match site {
-                Site::Folder(_) => follow::ask(&lake, &|| site.reader().ok())?,
+                Site::Folder(_) => follow::ask(&lake, &|| site.free_reader().ok())?,
                 // Nobody holds a cluster's log: it cannot be reached.
                 Site::Cluster(..) => follow::Answer::Silent(None),
             };

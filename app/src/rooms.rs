@@ -128,7 +128,8 @@ impl Rooms {
             | AnyEvent::RulesChanged(_)
             | AnyEvent::Genesis(_)
             | AnyEvent::CommandConflicted(_)
-            | AnyEvent::CommandAcknowledged(_) => {}
+            | AnyEvent::CommandAcknowledged(_)
+            | AnyEvent::ParkedResolved(_) => {}
         }
         None
     }

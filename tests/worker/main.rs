@@ -9,22 +9,27 @@ mod spread;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bellhop_core::engine::ParkedKind;
+use bellhop_core::avro::{Avro as _, Bytes};
+use bellhop_core::engine::{
+    EngineRecord as _, ParkedKind, Release, Resolution, ResolveParked, engine_schema,
+};
 use bellhop_core::headers::{TRACEPARENT, span_id};
-use bellhop_core::message::{LogId, Position, Timestamp};
+use bellhop_core::message::{LogId, Meta, Position, Timestamp};
 use bellhop_core::outcome::Outcome;
-use bellhop_core::record::Header;
+use bellhop_core::record::{Header, Record, frame};
 use bellhop_core::topology::Topology;
 use bellhop_harness::Collector;
 use bellhop_runtime::clock::{Clock, ManualClock, SystemClock};
 use bellhop_runtime::log::embedded::{Embedded, Options, Tuning};
 use bellhop_runtime::log::redpanda::Settings;
-use bellhop_runtime::log::{Command, Producer as _, Reader, Timestamps, Topic};
+use bellhop_runtime::log::socket::{self, Remote};
+use bellhop_runtime::log::{Command, Producer, Reader, Timestamps, Topic};
 use bellhop_runtime::snapshot::{Folder, Saver, SnapshotStore};
 use bellhop_runtime::telemetry::otlp::{Request, Span};
 use bellhop_runtime::telemetry::{self, Exporter};
@@ -36,6 +41,7 @@ use bellhop_tests::toy::{Add, AddLater, Counter, CounterId, Move};
 use prost::Message as _;
 use tempfile::TempDir;
 use uuid::Uuid;
+use xxhash_rust::xxh3::xxh3_64;
 
 const PARTITIONS: u32 = 4;
 
@@ -97,6 +103,7 @@ impl House {
             saver: Some(Arc::new(Saver::inline(Arc::new(self.snapshots())))),
             standby: None,
             spans: None,
+            meter: Default::default(),
             observer: Some(Box::new(move |partition, offset, outcome| {
                 let before = outcomes.lock().unwrap().insert((partition, offset), outcome);
                 assert_eq!(before, None, "{partition}@{offset} was told twice");
@@ -501,4 +508,103 @@ fn recorded_commands_leave_spans_and_so_does_one_that_breaks_its_partition() {
         let above = takeovers.iter().find(|it| it.span_id == restore.parent_span_id);
         assert_eq!(above.map(|above| &above.trace_id), Some(&restore.trace_id));
     }
+}
+
+#[test]
+fn what_is_parked_is_released_once_and_skipped_once_by_whoever_owns_the_partition() {
+    let mut house = House::new();
+    let counter = counter_in(0, PARTITIONS, 1);
+    let key = counter.0.hyphenated().to_string().into_bytes();
+    let mut worker = house.worker();
+    house.send(&[(key.clone(), b"no frame".to_vec()), (key, b"nor here".to_vec())]);
+    drain(&mut worker, &mut house.log);
+    let (release_key, release_value) = house.add("mended", counter, 1);
+    let release = Release {
+        key: Bytes(release_key),
+        value: Bytes(release_value),
+        headers: Vec::new(),
+        edited: true,
+    };
+    let ask = |house: &mut House, offset, release| {
+        let schema = engine_schema::<ResolveParked>();
+        let schema_id = Producer::schema_id(&mut house.log, ResolveParked::NAME, &schema).unwrap();
+        let mut value = Vec::new();
+        frame(schema_id, &mut value);
+        Meta::of_command(Uuid::nil(), &format!("parked/0@{offset}"), Timestamp(0))
+            .encode(&mut value);
+        let (by, why) = ("desk".to_owned(), "a ticket".to_owned());
+        ResolveParked { partition: 0, offset, by, why, release }.encode(&mut value);
+        house.send(&[(parked::key_in(0, PARTITIONS).into_bytes(), value)]);
+    };
+    for release in [Some(release.clone()), Some(release), None] {
+        ask(&mut house, 0, release);
+    }
+    ask(&mut house, 1, None);
+    drain(&mut worker, &mut house.log);
+    assert_eq!(total(&worker, counter), Some(1), "released once");
+    let entries = parked::list(&mut house.log).unwrap();
+    let how: Vec<_> = entries.iter().map(|it| it.resolved.as_ref().unwrap().how.clone()).collect();
+    assert_eq!(how.len(), 2);
+    assert_eq!((how[0].offset, how[0].resolution), (0, Resolution::Edited));
+    assert_eq!((how[1].offset, how[1].resolution), (1, Resolution::Skipped));
+    assert_eq!((how[1].by.as_str(), how[1].why.as_str()), ("desk", "a ticket"));
+    house.verify();
+}
+
+#[test]
+fn a_log_that_is_open_is_read_through_its_socket_as_it_is_and_only_while_it_is_served() {
+    let mut house = House::new();
+    let counters: Vec<_> = (0..PARTITIONS).map(|p| counter_in(p, PARTITIONS, 1)).collect();
+    let mut worker = house.worker();
+    let value = "x".repeat(300_000);
+    let bulky = |house: &House, n: usize| {
+        let command = Add { counter: counters[0], amount: 1, note: value.clone() };
+        house.pen.write(&format!("bulky-{n}"), &command)
+    };
+    let mut commands: Vec<_> = counters.iter().map(|it| house.add("one", *it, 1)).collect();
+    commands.extend((0..12).map(|n| bulky(&house, n)));
+    house.send(&commands);
+    drain(&mut worker, &mut house.log);
+
+    let folder = house.dir.path().to_owned();
+    assert!(Remote::connect(&folder).unwrap().is_none(), "nobody serves yet");
+    let log = house.log.clone();
+    let served = socket::serve(&folder, move || Box::new(log.clone())).unwrap();
+    let mut remote = Remote::connect(&folder).unwrap().expect("a process that serves");
+    assert_eq!(remote.identity(), house.log.identity());
+    let print = |record: &Record<'_>| {
+        let value = record.value.map(xxh3_64);
+        (record.offset, record.timestamp, record.key.map(<[u8]>::to_vec), value)
+    };
+    for partition in 0..PARTITIONS {
+        for topic in Topic::ALL {
+            let end = Reader::end(&mut house.log, topic, partition).unwrap();
+            assert_eq!(remote.end(topic, partition).unwrap(), end);
+            for from in [0, 1, end, end + 7] {
+                let (mut here, mut there) = (Vec::new(), Vec::new());
+                let next = Reader::read(&mut house.log, topic, partition, from, &mut |record| {
+                    here.push(print(record));
+                    ControlFlow::Continue(())
+                });
+                let same = remote.read(topic, partition, from, &mut |record| {
+                    there.push(print(record));
+                    ControlFlow::Continue(())
+                });
+                assert_eq!((same.unwrap(), there), (next.unwrap(), here), "{topic} from {from}");
+            }
+        }
+        let committed = Reader::committed(&mut house.log, partition).unwrap();
+        assert_eq!(remote.committed(partition).unwrap(), committed);
+        let task = house.config.task(remote.identity(), partition);
+        let state = verify::state(&mut remote, &mut house.wiring(), &task, None).unwrap();
+        assert_eq!(state.difference, None);
+    }
+    assert!(remote.schema_of(1).unwrap().schema().is_some());
+    assert_eq!(remote.schema_of(9_999).unwrap(), house.log.schema_of(9_999).unwrap());
+    let stopped = remote.read(Topic::Commands, 0, 0, &mut |_| ControlFlow::Break(()));
+    assert_eq!(stopped.unwrap(), 1, "it goes on behind the record that broke off");
+
+    drop(served);
+    assert!(remote.end(Topic::Events, 0).is_err(), "what was open is closed");
+    assert!(Remote::connect(&folder).unwrap().is_none());
 }

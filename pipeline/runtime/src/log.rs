@@ -44,6 +44,7 @@ mod batch;
 mod consumer;
 pub mod embedded;
 pub mod redpanda;
+pub mod socket;
 
 /// What a log is.
 #[derive(Debug, Clone, PartialEq, Eq)]
