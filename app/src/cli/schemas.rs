@@ -1,20 +1,25 @@
-//! `bellhop schemas`: the contract in the schema registry of a cluster.
+//! `bellhop schemas`: the contract in the schema registry of a cluster, and the schemas of its log.
 
 use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, bail};
+use bellhop_runtime::log::Topic;
 use bellhop_runtime::registry::{Confluent, Fit};
+use bellhop_runtime::schemas_on_disk::{self, File, Schemas};
 use clap::Subcommand;
 
 use crate::config::Config;
-use crate::site::ClusterArgs;
+use crate::log::schema_ids;
+use crate::site::{ClusterArgs, Site, SiteArgs};
 use crate::{output, wiring, words};
 
-/// Registers the schemas of this program's messages, or checks that they may be.
+/// Registers the schemas of this program's messages, or checks that they may be; exports and
+/// restores those that a log was written with.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  bellhop schemas check --broker localhost:9092 --registry http://localhost:8081\n  bellhop schemas register"
+    after_help = "Examples:\n  bellhop schemas check --broker localhost:9092 --registry http://localhost:8081\n  bellhop schemas register\n  bellhop schemas export > schemas.json\n  bellhop schemas restore schemas.json"
 )]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -28,16 +33,43 @@ enum Action {
         #[command(flatten)]
         cluster: ClusterArgs,
     },
-    /// Says what registering would do; exit code 1 when a schema may not follow those before it
+    /// Says what registering would do; exit code 1 when a schema may not follow those before it, or
+    /// the registry is not the one that the log was written with
     Check {
         #[command(flatten)]
         cluster: ClusterArgs,
     },
+    /// Prints every schema that the log was written with, and its id: reads all records
+    Export {
+        #[command(flatten)]
+        site: SiteArgs,
+    },
+    /// Gives a registry that was lost the exported schemas again, under their ids
+    Restore {
+        /// What `export` printed
+        file: PathBuf,
+        /// Keep them on this machine instead, for a registry that takes no ids
+        #[arg(long)]
+        here: bool,
+        #[command(flatten)]
+        site: SiteArgs,
+    },
 }
 
 pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
-    let (Action::Register { cluster } | Action::Check { cluster }) = &args.action;
-    let registry = Confluent::new(&cluster.connection(config)?.registry)?;
+    match &args.action {
+        Action::Register { cluster } => register(cluster, true, config),
+        Action::Check { cluster } => register(cluster, false, config),
+        Action::Export { site } => export(&site.site(config)?),
+        Action::Restore { file, here, site } => restore(&site.site(config)?, file, *here),
+    }
+}
+
+fn register(cluster: &ClusterArgs, register: bool, config: &Config) -> Result<ExitCode> {
+    let connection = cluster.connection(config)?;
+    // New schemas in a registry that is not the log's would take the ids of others.
+    bellhop_runtime::log::redpanda::check_registry(&connection)?;
+    let registry = Confluent::new(&connection.registry)?;
     let schemas = wiring::schemas(&*wiring::topology()?)?;
     let mut out = output::stdout();
     let (mut new, mut refused) = (Vec::new(), false);
@@ -54,7 +86,6 @@ pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
             }
         }
     }
-    let register = matches!(args.action, Action::Register { .. });
     for (name, text, fit) in new.iter().filter(|_| !refused) {
         let what = if *fit == Fit::New { "new" } else { "a new version, compatible" };
         if register {
@@ -75,4 +106,65 @@ pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
     }
     out.flush()?;
     Ok(if refused { ExitCode::from(crate::FAILURE) } else { ExitCode::SUCCESS })
+}
+
+fn export(site: &Site) -> Result<ExitCode> {
+    let mut reader = site.reader()?;
+    let mut schemas = Schemas::new();
+    let mut unknown = Vec::new();
+    for id in schema_ids(&mut *reader, &Topic::ALL)? {
+        match reader.schema_of(id)?.schema() {
+            Some(schema) => drop(schemas.insert(id, schema)),
+            // Of a record that was parked for it, perhaps.
+            None => unknown.push(id.to_string()),
+        }
+    }
+    let mut out = output::stdout();
+    let file = File { log_id: reader.identity().log_id, schemas, restored: false };
+    write!(out, "{}", schemas_on_disk::to_json(&file))?;
+    out.flush()?;
+    if !unknown.is_empty() {
+        tracing::warn!("the registry does not know {} of the ids in the log", unknown.join(", "));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn restore(site: &Site, file: &Path, here: bool) -> Result<ExitCode> {
+    let Site::Cluster(connection, _) = site else {
+        bail!("a log in a folder has its schemas in itself: there is nothing to restore")
+    };
+    let text = std::fs::read_to_string(file).with_context(|| {
+        format!("read {}: give what `bellhop schemas export` printed", file.display())
+    })?;
+    let exported = schemas_on_disk::from_json(&text).with_context(|| {
+        format!("{} is not what `bellhop schemas export` prints", file.display())
+    })?;
+    let mut out = output::stdout();
+    let all = words::count(exported.schemas.len() as u64, "schema");
+    if here {
+        let folder = connection
+            .schemas
+            .as_deref()
+            .context("there is no folder to keep them in: add --data DIR")?;
+        let path = schemas_on_disk::path(folder, exported.log_id);
+        let file = File { restored: true, ..exported };
+        schemas_on_disk::write(&path, &file)
+            .with_context(|| format!("write {}", path.display()))?;
+        writeln!(out, "{all} of log {} kept in {}", file.log_id.0, path.display())?;
+        out.flush()?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let registry = Confluent::new(&connection.registry)?;
+    let mut restored = 0_u64;
+    for (id, schema) in &exported.schemas {
+        if registry.find(&schema.name, &schema.text)? == Some(*id) {
+            continue;
+        }
+        registry.restore(*id, &schema.name, &schema.text)?;
+        writeln!(out, "restored {} as {id}", schema.name)?;
+        restored += 1;
+    }
+    writeln!(out, "{all}, {restored} restored, the others were there")?;
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
 }

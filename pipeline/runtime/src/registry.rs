@@ -322,6 +322,40 @@ impl Client {
             None => Err(self.refused(format!("compare the schema {name}"), &answer)),
         }
     }
+
+    /// Registers a schema under the id that it had, in a registry that lost it.
+    ///
+    /// # Errors
+    /// When the registry cannot be asked, has another schema under the id, or takes no ids.
+    ///
+    /// # Source
+    /// Confluent's interface: a subject in mode `IMPORT` takes the id that it is given.
+    fn restore(&self, id: u32, name: &str, text: &str) -> Result<(), Error> {
+        let subject = path(name);
+        let tried = || format!("restore the schema {name} under the id {id}");
+        let mode = |mode: &str| {
+            let body = json!({ "mode": mode });
+            self.ask("PUT", &format!("/mode/{subject}?force=true"), Some(&body))
+        };
+        let answer = mode("IMPORT")?;
+        if !answer.is_ok() {
+            let mut error = self.refused(tried(), &answer);
+            error.hint = format!(
+                "the registry at {} does not take ids (mode IMPORT); `bellhop schemas restore --here` keeps them on this machine instead",
+                self.config.url
+            );
+            return Err(error);
+        }
+        let body = json!({ "schema": text, "id": id });
+        let answer = self.ask("POST", &format!("/subjects/{subject}/versions"), Some(&body));
+        // Whatever came of it, the subject is to be written as usual again.
+        let reset = mode("READWRITE");
+        let answer = answer?;
+        if !answer.is_ok() || id_in(&answer.body["id"]) != Some(id) {
+            return Err(self.refused(tried(), &answer));
+        }
+        reset.map(drop)
+    }
 }
 
 impl Confluent {
@@ -347,6 +381,14 @@ impl Confluent {
     /// When the registry cannot be asked.
     pub fn fits(&self, name: &str, text: &str) -> Result<Fit, Error> {
         self.client.fits(name, text)
+    }
+
+    /// Registers a schema under the id that it had, in a registry that lost it.
+    ///
+    /// # Errors
+    /// As for [`Confluent::register`], and when the registry takes no ids.
+    pub fn restore(&self, id: u32, name: &str, text: &str) -> Result<(), Error> {
+        self.client.restore(id, name, text)
     }
 
     fn known(&self, id: u32) -> Option<Lookup> {

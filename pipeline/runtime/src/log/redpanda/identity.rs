@@ -9,39 +9,39 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bellhop_core::avro::{Avro, Reader as AvroReader};
 use bellhop_core::engine::{EngineRecord, FORMAT_VERSION, Genesis, KEY_RULE, engine_schema};
 use bellhop_core::history::History;
-use bellhop_core::message::{LogId, Meta};
-use bellhop_core::record::unframe;
+use bellhop_core::message::LogId;
 
 use super::config::Config;
 use super::error;
 use super::native::TransactionError;
 use super::source::Source;
-use super::topics::{Admin, breaking};
+use super::topics::{Admin, breaking, made_with};
 use super::transactional::TransactionalProducer;
-use crate::log::{Error, ErrorKind, Identity, Topic};
+use crate::log::{Error, ErrorKind, Identity, Lookup, Topic};
 use crate::registry::Registry;
+use crate::schemas_on_disk::other_registry;
 
 /// How long it may take until all agree.
 const AGREED: Duration = Duration::from_secs(60);
 
 /// Checks the topics and finds out what they are; makes their genesis with `log_id` if they have
-/// none.
+/// none. Gives the schema id of the genesis, too, for [`check_registry`].
 pub(super) fn find_or_make(
     config: &Arc<Config>,
     registry: &dyn Registry,
     log_id: LogId,
-) -> Result<Identity, Error> {
+) -> Result<(Identity, u32), Error> {
     let tried = || format!("use the topics of \"{}\" on {}", config.prefix, config.brokers);
     let found = Admin::new(config.clone())?.find()?;
-    let breaking = breaking(config, &found, config.timestamps);
+    let made_with = made_with(config, &found)?;
+    let breaking = breaking(config, &found, config.timestamps, made_with);
     if !breaking.is_empty() {
         let named: Vec<_> = breaking.iter().map(ToString::to_string).collect();
         let missing = breaking.iter().all(|mismatch| mismatch.what == "missing");
         let next = match (missing, &config.security.sasl) {
-            (false, _) => "these break a promise",
+            (false, _) => "these break a promise; `bellhop topics check` says what to do",
             (true, None) => "run `bellhop topics create`",
             (true, Some(_)) => {
                 "run `bellhop topics create`, or give the user the right to see them (docs/operations.md lists the rights)"
@@ -57,13 +57,13 @@ pub(super) fn find_or_make(
     let finder = Finder { config, registry, partitions };
     let until = Instant::now() + AGREED;
     loop {
-        if let Some(log_id) = finder.find(&mut source)? {
-            return Ok(Identity { log_id, partitions, timestamps });
+        if let Some((log_id, schema_id)) = finder.find(&mut source)? {
+            return Ok((Identity { log_id, partitions, timestamps }, schema_id));
         }
         if let Some((partition, history)) = finder.history(&mut source)? {
             // Somebody may have made the genesis and committed meanwhile.
-            if let Some(log_id) = finder.find(&mut source)? {
-                return Ok(Identity { log_id, partitions, timestamps });
+            if let Some((log_id, schema_id)) = finder.find(&mut source)? {
+                return Ok((Identity { log_id, partitions, timestamps }, schema_id));
             }
             return Err(error::fix(
                 finder.tried(partition),
@@ -89,6 +89,36 @@ pub(super) fn find_or_make(
     }
 }
 
+/// Refuses a registry that is not the log's; one that is away may be, and is asked later.
+pub(super) fn check_registry(registry: &dyn Registry, schema_id: u32) -> Result<(), Error> {
+    match registry.schema_of(schema_id) {
+        Ok(Lookup::Known(schema)) if schema.name == Genesis::NAME => Ok(()),
+        Ok(Lookup::Known(schema)) => {
+            Err(other_registry(schema_id, Genesis::NAME, Ok(&schema.name)))
+        }
+        Ok(Lookup::Unknown(why)) => Err(other_registry(schema_id, Genesis::NAME, Err(&why))),
+        Err(error) if error.kind == ErrorKind::Retry => {
+            let error: &dyn std::error::Error = &error;
+            tracing::debug!(error, "the registry is not held against the log");
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The log that is on the topics, if there is one, and the schema id of its genesis.
+pub(super) fn peek(
+    config: &Arc<Config>,
+    registry: &dyn Registry,
+) -> Result<Option<(LogId, u32)>, Error> {
+    let found = Admin::new(config.clone())?.find()?;
+    let Some(events) = found.get(Topic::Events.name()) else { return Ok(None) };
+    let mut source = Source::new(config.clone(), &config.group);
+    let finder = Finder { config, registry, partitions: events.partitions };
+    let first = finder.first(&mut source, 0)?;
+    Ok(first.map(|(schema_id, genesis)| (LogId(genesis.log_id), schema_id)))
+}
+
 struct Finder<'a> {
     config: &'a Config,
     registry: &'a dyn Registry,
@@ -97,14 +127,18 @@ struct Finder<'a> {
 
 impl Finder<'_> {
     /// The name that all partitions agree on; none when all are empty.
-    fn find(&self, source: &mut Source) -> Result<Option<LogId>, Error> {
+    fn find(&self, source: &mut Source) -> Result<Option<(LogId, u32)>, Error> {
         let mut agreed: Option<(u32, LogId)> = None;
+        let mut first_schema = 0;
         let mut empty = None;
         for partition in 0..self.partitions {
-            let Some(genesis) = self.first(source, partition)? else {
+            let Some((schema_id, genesis)) = self.first(source, partition)? else {
                 empty = Some(partition);
                 continue;
             };
+            if agreed.is_none() {
+                first_schema = schema_id;
+            }
             let tried = || self.tried(partition);
             let rules = (genesis.key_rule.as_str(), genesis.format_version);
             if rules != (KEY_RULE, FORMAT_VERSION) {
@@ -120,7 +154,7 @@ impl Finder<'_> {
                 return Err(error::fix(
                     tried(),
                     format!(
-                        "it was made with {} partitions and has {} now: the keys would be elsewhere; make new topics and replay into them",
+                        "it was made with {} partitions and has {} now: keys would be elsewhere, and brokers take no partition away; `bellhop topics check` says what to do",
                         genesis.partitions, self.partitions
                     ),
                 ));
@@ -145,7 +179,7 @@ impl Finder<'_> {
                 self.tried(partition),
                 "it is empty while others are not: its events were deleted, or the topic has grown; restore it",
             )),
-            (agreed, _) => Ok(agreed.map(|(_, log_id)| log_id)),
+            (agreed, _) => Ok(agreed.map(|(_, log_id)| (log_id, first_schema))),
         }
     }
 
@@ -165,7 +199,7 @@ impl Finder<'_> {
     }
 
     /// The genesis that a partition of events begins with; none when it has no event.
-    fn first(&self, source: &mut Source, partition: u32) -> Result<Option<Genesis>, Error> {
+    fn first(&self, source: &mut Source, partition: u32) -> Result<Option<(u32, Genesis)>, Error> {
         let (low, end) = source.bounds(Topic::Events, partition)?;
         if low >= end {
             return Ok(None);
@@ -182,15 +216,8 @@ impl Finder<'_> {
                 "it does not begin with a genesis: it is not bellhop's, or its first events were deleted",
             )
         };
-        let value = value.unwrap_or_default();
-        let (schema_id, datum) = unframe(&value).ok_or_else(foreign)?;
-        let schema = self.registry.schema_of(schema_id)?.schema();
-        if schema.is_none_or(|schema| schema.name != Genesis::NAME) {
-            return Err(foreign());
-        }
-        let mut reader = AvroReader::new(datum);
-        let genesis = Meta::decode(&mut reader).and_then(|_| Genesis::decode(&mut reader));
-        genesis.map(Some).map_err(|_| foreign())
+        // Read by what it says: its bytes are whole even where the registry has lost its schema.
+        Genesis::read(&value.unwrap_or_default()).map(Some).ok_or_else(foreign)
     }
 
     fn make(&self, source: &mut Source, log_id: LogId) -> Result<(), Error> {
