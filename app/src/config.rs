@@ -4,11 +4,13 @@
 mod clickhouse;
 mod hidden;
 mod kafka;
+pub(crate) mod reference;
 mod telemetry;
 
 use std::net::SocketAddr;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use bellhop_core::headers::Written;
@@ -62,11 +64,16 @@ pub(crate) struct Config {
     /// Whether this process keeps copies of the partitions that it does not own, to take them over
     /// in less than a second; it costs their memory.
     pub(crate) standby: bool,
-    /// Topics that commands may ask to be answered on.
-    pub(crate) reply_topics: Vec<String>,
+    /// Topics that commands may ask to be answered on [default: the topic `replies` of the prefix]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reply_topics: Option<Vec<String>>,
     /// Headers that are written with events, replies and cascaded commands: `cloudevents`,
     /// `traceparent`.
     pub(crate) output_headers: Vec<OutputHeader>,
+    /// Name of this process, in metrics and among the workers of a cluster [default:
+    /// `kafka.instance`, or the machine's name and the process's number]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) name: Option<String>,
     /// Address, as `127.0.0.1:9464`, of metrics, health and readiness; none without.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) http: Option<SocketAddr>,
@@ -114,8 +121,9 @@ impl Default for Config {
             snapshot_events: 1_000_000,
             snapshots: None,
             standby: false,
-            reply_topics: vec!["bellhop.replies".to_owned()],
+            reply_topics: None,
             output_headers: Vec::new(),
+            name: None,
             http: None,
             kafka: Kafka::default(),
             clickhouse: ClickHouse::default(),
@@ -164,6 +172,7 @@ impl Config {
             bail!("commit_ms = {}: set 1 to 60000", self.commit_ms);
         }
         self.rules().check().map_err(anyhow::Error::msg)?;
+        self.kafka.check()?;
         self.telemetry.check()?;
         Ok(self)
     }
@@ -180,6 +189,17 @@ impl Config {
             cloudevents: self.output_headers.contains(&OutputHeader::CloudEvents),
             traceparent: self.output_headers.contains(&OutputHeader::TraceParent),
         }
+    }
+
+    /// How long idempotency keys are remembered.
+    pub(crate) fn remembered(&self) -> Duration {
+        Duration::from_secs(u64::from(self.idempotency_hours) * 60 * 60)
+    }
+
+    /// Name of this process.
+    pub(crate) fn name(&self) -> String {
+        let named = self.name.as_deref().or(self.kafka.instance());
+        named.map_or_else(own_name, str::to_owned)
     }
 
     /// Worker threads, at least one.
@@ -200,6 +220,15 @@ impl Config {
     }
 }
 
+/// The machine's name and the process's number.
+fn own_name() -> String {
+    let of_system = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    let host = of_system.or_else(|| std::env::var("HOSTNAME").ok()).unwrap_or_default();
+    let host = host.trim();
+    let host = if host.is_empty() { "bellhop" } else { host };
+    format!("{host}-{}", std::process::id())
+}
+
 /// Texts, numbers and lists are written alike in JSON and TOML; tables come last.
 fn write_table(name: &str, table: &serde_json::Value, out: &mut String) {
     let fields = || table.as_object().into_iter().flatten();
@@ -207,7 +236,9 @@ fn write_table(name: &str, table: &serde_json::Value, out: &mut String) {
         out.push_str(&format!("\n[{name}]\n"));
     }
     for (key, value) in fields().filter(|(_, value)| !value.is_object()) {
-        out.push_str(&format!("{key} = {value}\n"));
+        // A secret that is printed would be taken for one when the file is read.
+        let comment = if reference::is_secret(value) { "# " } else { "" };
+        out.push_str(&format!("{comment}{key} = {value}\n"));
     }
     for (key, value) in fields().filter(|(_, value)| value.is_object()) {
         let name = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };

@@ -1,12 +1,14 @@
 //! `bellhop topics`: the topics of a cluster, made and checked.
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
+use bellhop_core::limits::Largest;
 use bellhop_runtime::log::Timestamps;
-use bellhop_runtime::log::redpanda::topics::{self, Wanted};
+use bellhop_runtime::log::redpanda::topics::{self, Mismatch, Wanted};
 use clap::Subcommand;
 
 use crate::config::Config;
@@ -67,6 +69,7 @@ impl Shape {
             timestamps,
             commands_retention: (timestamps == Timestamps::Append).then_some(kept),
             replies_retention: kept,
+            largest: Largest::of(config.value_bytes_max as usize),
             ..Wanted::default()
         }
     }
@@ -74,10 +77,19 @@ impl Shape {
 
 fn create(shape: &Shape, config: &Config) -> Result<ExitCode> {
     let connection = shape.cluster.connection(config)?;
-    let made = topics::create(
-        &connection,
-        &shape.wanted(config, connection.timestamps.unwrap_or(Timestamps::Append)),
-    )?;
+    let wanted = shape.wanted(config, connection.timestamps.unwrap_or(Timestamps::Append));
+    let remembered = config.remembered();
+    if let Some(kept) = wanted.commands_retention
+        && kept > remembered
+    {
+        bail!(
+            "--keep-days {}: commands would be kept for longer than their idempotency keys are remembered ({} h); raise idempotency_hours for all workers, or keep them for at most {} days",
+            shape.keep_days,
+            config.idempotency_hours,
+            remembered.as_secs() / (24 * 60 * 60)
+        );
+    }
+    let made = topics::create(&connection, &wanted)?;
     let mut out = output::stdout();
     for topic in &made {
         writeln!(out, "made {topic}")?;
@@ -90,23 +102,45 @@ fn create(shape: &Shape, config: &Config) -> Result<ExitCode> {
 }
 
 fn check(shape: &Shape, config: &Config) -> Result<ExitCode> {
-    let connection = shape.cluster.connection(config)?;
+    let mut connection = shape.cluster.connection(config)?;
+    connection.remembered = Some(config.remembered());
+    connection.largest = Some(Largest::of(config.value_bytes_max as usize));
     let mismatches = topics::check(
         &connection,
         &shape.wanted(config, connection.timestamps.unwrap_or(Timestamps::Append)),
     )?;
     let mut out = output::stdout();
-    let mut breaks = false;
     for mismatch in &mismatches {
-        breaks |= mismatch.breaks;
         let weight = if mismatch.breaks { "BREAKS A PROMISE" } else { "differs" };
         writeln!(out, "{weight}: {mismatch}")?;
     }
+    let breaks = mismatches.iter().any(|mismatch| mismatch.breaks);
     match (mismatches.is_empty(), breaks) {
         (true, _) => writeln!(out, "all topics are as they should be")?,
         (false, false) => writeln!(out, "workers start; mend what differs when you can")?,
-        (false, true) => writeln!(out, "workers refuse to start until the topics are mended")?,
+        (false, true) => {
+            for advice in advice(&mismatches) {
+                writeln!(out, "{advice}")?;
+            }
+            writeln!(out, "workers refuse to start until the topics are mended")?;
+        }
     }
     out.flush()?;
     Ok(if breaks { ExitCode::from(crate::FAILURE) } else { ExitCode::SUCCESS })
+}
+
+/// What to do about what breaks a promise, once each.
+fn advice(mismatches: &[Mismatch]) -> BTreeSet<&'static str> {
+    let breaking = mismatches.iter().filter(|mismatch| mismatch.breaks);
+    let advice = breaking.map(|mismatch| match mismatch.what.as_str() {
+        "missing" => "next: `bellhop topics create` makes what is missing",
+        "partitions" if mismatch.wanted.contains("as the log was made") => {
+            "next: leave the other topics as they are. A log has the partitions that it was made with, for its keys are spread over them, and brokers take none away. Nothing that was decided is lost; commands that landed in the new partitions are not decided. To go on, make a new log (`bellhop topics create --prefix NAME --partitions N`), or restore the topics as they were"
+        }
+        "partitions" => {
+            "next: no event is in these topics yet: delete the topics that differ, then `bellhop topics create`"
+        }
+        _ => "next: `kafka-configs.sh --alter --entity-type topics` (`rpk topic alter-config`) sets a topic's settings",
+    });
+    advice.collect()
 }

@@ -137,11 +137,60 @@ impl Default for Kafka {
 }
 
 impl Kafka {
-    /// As the log wants it.
+    /// Refuses settings of security that nothing would use: the connection would be less secure
+    /// than whoever wrote them believes.
+    ///
+    /// # Errors
+    /// Which setting lacks which other.
+    pub(super) fn check(&self) -> Result<()> {
+        let refuse = |set: &str, lacks: &str, what: &str| {
+            bail!("kafka.{set} is set and kafka.{lacks} is not: {what}")
+        };
+        let registry = self.registry.as_deref().unwrap_or_default();
+        let https = registry.starts_with("https://");
+        if !self.tls {
+            let files =
+                [("certificate_file", &self.certificate_file), ("key_file", &self.key_file)];
+            if let Some((name, _)) = files.iter().find(|(_, file)| file.is_some()) {
+                return refuse(name, "tls", "connections would be plain text; set tls = true");
+            }
+            if self.ca_file.is_some() && !https {
+                let what = "connections would be plain text; set tls = true (or give the registry as https://..)";
+                return refuse("ca_file", "tls", what);
+            }
+        }
+        let pairs = [
+            (
+                "certificate_file",
+                self.certificate_file.is_some(),
+                "key_file",
+                self.key_file.is_some(),
+            ),
+            (
+                "key_file",
+                self.key_file.is_some(),
+                "certificate_file",
+                self.certificate_file.is_some(),
+            ),
+            ("key_password", self.key_password.is_some(), "key_file", self.key_file.is_some()),
+            (
+                "registry_password",
+                self.registry_password.is_some(),
+                "registry_user",
+                self.registry_user.is_some(),
+            ),
+        ];
+        if let Some((set, _, lacks, _)) = pairs.iter().find(|(_, set, _, needed)| *set && !needed) {
+            return refuse(set, lacks, "one is of no use without the other; set both, or neither");
+        }
+        self.sasl().map(drop)
+    }
+
+    /// As the log wants it, for a process of that name.
     ///
     /// # Errors
     /// When something is missing.
-    pub(crate) fn connection(&self) -> Result<redpanda::Config> {
+    pub(crate) fn connection(&self, name: String) -> Result<redpanda::Config> {
         let brokers = self.brokers.as_deref().context(
             "no brokers are named: add --broker HOST:PORT, or set brokers in [kafka] of bellhop.toml",
         )?;
@@ -155,6 +204,7 @@ impl Kafka {
             ca_file: self.ca_file.clone(),
             ..registry::Config::new(registry)
         };
+        connection.name = name;
         connection.prefix.clone_from(&self.prefix);
         connection.timestamps = Some(self.timestamps.into());
         connection.guarantee = self.processing_guarantee.into();
@@ -184,7 +234,7 @@ impl Kafka {
         let Some(mechanism) = self.sasl_mechanism.clone() else {
             if self.sasl_user.is_some() || self.sasl_password.is_some() {
                 bail!(
-                    "sasl_user is set and sasl_mechanism is not: set PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"
+                    "kafka.sasl_user or kafka.sasl_password is set and kafka.sasl_mechanism is not: nobody would sign in; set PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"
                 );
             }
             return Ok(None);

@@ -8,6 +8,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bellhop_core::limits::Largest;
 use bellhop_core::rules::Rules;
 use rdkafka::ClientConfig;
 
@@ -81,6 +82,9 @@ pub struct Config {
     pub brokers: String,
     /// The schema registry.
     pub registry: registry::Config,
+    /// Folder in which the schemas of logs are kept, for times when the registry is away; none
+    /// without.
+    pub schemas: Option<PathBuf>,
     /// What topic names begin with: `bellhop` for `bellhop.commands`. Events name their source by
     /// the plain name, so that they are the same whatever it is.
     pub prefix: String,
@@ -89,11 +93,20 @@ pub struct Config {
     pub timestamps: Option<Timestamps>,
     /// What the log is decided by if it is new; the genesis of another says it.
     pub rules: Rules,
+    /// How long idempotency keys are remembered: commands that are kept for longer are refused.
+    /// `None` takes the topic as it is.
+    pub remembered: Option<Duration>,
+    /// The largest records that workers write: topics that do not take them are refused. `None`
+    /// asks for [`super::topics::RECORD_BYTES`].
+    pub largest: Option<Largest>,
     /// The group of workers.
     pub group: String,
     /// Static membership: workers are `<instance>-<n>` in the group, and a restart within the
     /// session moves no partition. Unique per process.
     pub instance: Option<String>,
+    /// Name of this process, that brokers and `bellhop workers` show; its members have a number
+    /// behind it.
+    pub name: String,
     /// How connections are secured.
     pub security: Security,
     /// What is promised of a batch.
@@ -132,11 +145,15 @@ impl Config {
         Self {
             brokers: brokers.to_owned(),
             registry: registry::Config::new(registry),
+            schemas: None,
             prefix: "bellhop".to_owned(),
             timestamps: Some(Timestamps::Append),
             rules: Rules::default(),
+            remembered: None,
+            largest: None,
             group: "bellhop".to_owned(),
             instance: None,
+            name: "bellhop".to_owned(),
             security: Security::default(),
             guarantee: Guarantee::default(),
             session_timeout: Duration::from_secs(6),
@@ -164,7 +181,7 @@ impl Config {
         let mut config = ClientConfig::new();
         config
             .set("bootstrap.servers", &self.brokers)
-            .set("client.id", "bellhop")
+            .set("client.id", &self.name)
             // A broker that comes back is found at once.
             .set("reconnect.backoff.max.ms", "1000")
             .set("retry.backoff.max.ms", "500")
@@ -244,10 +261,11 @@ impl Config {
     }
 
     /// A member of a group.
-    pub(super) fn member(&self, group: &str, instance: Option<&str>) -> ClientConfig {
+    pub(super) fn member(&self, group: &str, name: &str, instance: Option<&str>) -> ClientConfig {
         let session = self.session_timeout.as_millis();
         let mut config = self.consuming(group);
         config
+            .set("client.id", name)
             .set("partition.assignment.strategy", "cooperative-sticky")
             .set("session.timeout.ms", session.to_string())
             // A rebalance waits for every member's next heartbeat.
@@ -352,7 +370,7 @@ mod tests {
     #[test]
     fn every_client_is_secured_and_the_traps_are_avoided() {
         let config = config();
-        let member = config.member("g", Some("i-0"));
+        let member = config.member("g", "n-0", Some("i-0"));
         let producer = config.producer(Some("t"));
         let all = [config.asking(), config.reader("g"), config.undecided("g"), member, producer];
         for client in &all {

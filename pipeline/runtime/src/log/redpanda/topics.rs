@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::ControlFlow;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
+use bellhop_core::engine::Genesis;
+use bellhop_core::limits::Largest;
 use rdkafka::admin::{
     AdminClient, AdminOptions, NewTopic, OwnedResourceSpecifier, ResourceSpecifier,
     TopicReplication,
@@ -19,6 +22,7 @@ use rdkafka::metadata::Metadata;
 use super::client::Watch;
 use super::config::Config;
 use super::error;
+use super::source::Source;
 use crate::log::{Error, ErrorKind, Timestamps, Topic};
 
 /// Bytes of the largest record that bellhop writes: a parked value and its cause.
@@ -45,6 +49,8 @@ pub struct Wanted {
     pub replies_retention: Duration,
     /// Bytes of the largest command that a producer may send.
     pub command_bytes: u64,
+    /// The largest records that workers write.
+    pub largest: Largest,
 }
 
 impl Default for Wanted {
@@ -58,6 +64,7 @@ impl Default for Wanted {
             commands_retention: Some(7 * DAY),
             replies_retention: 7 * DAY,
             command_bytes: RECORD_BYTES,
+            largest: Largest::of(1 << 20),
         }
     }
 }
@@ -66,14 +73,16 @@ impl Wanted {
     fn settings(&self, plain: &str) -> BTreeMap<&'static str, String> {
         let mut settings = BTreeMap::new();
         let millis = |kept: Option<Duration>| kept.map_or(-1, |kept| kept.as_millis() as i64);
+        let of = |topic| record_bytes(topic, Some(self.largest));
         let (retention, stamp, bytes) = match plain {
             "bellhop.commands" => (
                 millis(self.commands_retention),
                 stamp_name(self.timestamps),
-                self.command_bytes.max(RECORD_BYTES),
+                self.command_bytes.max(of(Topic::Commands)),
             ),
             // The events are the changelog: state is restored from all of them.
-            "bellhop.events" | "bellhop.parked" => (-1, "CreateTime", RECORD_BYTES),
+            "bellhop.events" => (-1, "CreateTime", of(Topic::Events)),
+            "bellhop.parked" => (-1, "CreateTime", of(Topic::Parked)),
             _ => (millis(Some(self.replies_retention)), "CreateTime", RECORD_BYTES),
         };
         settings.insert("cleanup.policy", "delete".to_owned());
@@ -85,6 +94,17 @@ impl Wanted {
             settings.insert("min.insync.replicas", copies.to_string());
         }
         settings
+    }
+}
+
+/// Bytes of a record that a topic must take.
+fn record_bytes(topic: Topic, largest: Option<Largest>) -> u64 {
+    let of = |pick: fn(Largest) -> usize| largest.map_or(0, |largest| pick(largest) as u64);
+    match topic {
+        // How large their commands are is up to producers.
+        Topic::Commands => of(|it| it.command),
+        Topic::Events => of(|it| it.event).max(RECORD_BYTES),
+        Topic::Parked => of(|it| it.parked).max(RECORD_BYTES),
     }
 }
 
@@ -297,8 +317,10 @@ pub fn create(config: &Config, wanted: &Wanted) -> Result<Vec<String>, Error> {
 /// # Errors
 /// When the brokers cannot be asked.
 pub fn check(config: &Config, wanted: &Wanted) -> Result<Vec<Mismatch>, Error> {
-    let found = Admin::new(Arc::new(config.clone()))?.find()?;
-    let mut mismatches = breaking(config, &found, Some(wanted.timestamps));
+    let config = &Arc::new(config.clone());
+    let found = Admin::new(config.clone())?.find()?;
+    let made_with = made_with(config, &found)?;
+    let mut mismatches = breaking(config, &found, Some(wanted.timestamps), made_with);
     for plain in NAMES {
         let topic = config.named(plain);
         let mut add = |what: &str, found: &str, wanted: &str| {
@@ -333,11 +355,33 @@ pub fn check(config: &Config, wanted: &Wanted) -> Result<Vec<Mismatch>, Error> {
     Ok(mismatches)
 }
 
+/// How many partitions the log in these topics was made with; none when there is none yet.
+pub(super) fn made_with(
+    config: &Arc<Config>,
+    found: &BTreeMap<&'static str, Found>,
+) -> Result<Option<u32>, Error> {
+    if !found.contains_key(Topic::Events.name()) {
+        return Ok(None);
+    }
+    let mut source = Source::new(config.clone(), &config.group);
+    let (low, end) = source.bounds(Topic::Events, 0)?;
+    let mut made_with = None;
+    if low < end {
+        source.read(Topic::Events, 0, low, &mut |event| {
+            let genesis = event.value.and_then(Genesis::read);
+            made_with = genesis.map(|(_, genesis)| genesis.partitions);
+            ControlFlow::Break(())
+        })?;
+    }
+    Ok(made_with)
+}
+
 /// What would break a promise.
 pub(super) fn breaking(
     config: &Config,
     found: &BTreeMap<&'static str, Found>,
     timestamps: Option<Timestamps>,
+    made_with: Option<u32>,
 ) -> Vec<Mismatch> {
     let mut mismatches = Vec::new();
     let mut add = |plain: &str, what: &str, found: String, wanted: &str| {
@@ -349,7 +393,11 @@ pub(super) fn breaking(
             breaks: true,
         });
     };
-    let partitions = found.get(Topic::Commands.name()).map(|commands| commands.partitions);
+    let of_commands = found.get(Topic::Commands.name()).map(|commands| commands.partitions);
+    let (partitions, why) = match made_with {
+        Some(made_with) => (Some(made_with), "as the log was made"),
+        None => (of_commands, "as many as the commands have"),
+    };
     for topic in Topic::ALL {
         let plain = topic.name();
         let Some(found) = found.get(plain) else {
@@ -359,12 +407,17 @@ pub(super) fn breaking(
         if let Some(partitions) = partitions
             && found.partitions != partitions
         {
-            let wanted = format!("{partitions}, as many as the commands have");
+            let wanted = format!("{partitions}, {why}");
             add(plain, "partitions", found.partitions.to_string(), &wanted);
         }
         let policy = found.settings.get("cleanup.policy").map_or("delete", String::as_str);
         if policy != "delete" {
             add(plain, "cleanup.policy", policy.to_owned(), "delete");
+        }
+        let bytes = found.number("max.message.bytes").unwrap_or(i64::MAX);
+        let most = record_bytes(topic, config.largest);
+        if bytes < most.cast_signed() {
+            add(plain, "max.message.bytes", bytes.to_string(), &format!("at least {most}"));
         }
         match topic {
             Topic::Commands => {
@@ -374,6 +427,20 @@ pub(super) fn breaking(
                     let is = stamp_name(found.timestamps()).to_owned();
                     add(plain, STAMP, is, stamp_name(timestamps));
                 }
+                // A replay of the past keeps all of its commands, and its stream time is theirs.
+                if let Some(remembered) = config.remembered
+                    && found.timestamps() == Timestamps::Append
+                {
+                    let most = i64::try_from(remembered.as_millis()).unwrap_or(i64::MAX);
+                    let kept = found.number("retention.ms").unwrap_or(-1);
+                    if kept < 0 || kept > most {
+                        let wanted = format!(
+                            "at most {most}: idempotency keys are remembered for {} h (idempotency_hours)",
+                            remembered.as_secs() / 3_600
+                        );
+                        add(plain, "retention.ms", kept.to_string(), &wanted);
+                    }
+                }
             }
             Topic::Events | Topic::Parked => {
                 for setting in ["retention.ms", "retention.bytes"] {
@@ -381,11 +448,6 @@ pub(super) fn breaking(
                     if topic == Topic::Events && kept >= 0 {
                         add(plain, setting, kept.to_string(), "-1 (everything is kept)");
                     }
-                }
-                let bytes = found.number("max.message.bytes").unwrap_or(i64::MAX);
-                if bytes < RECORD_BYTES as i64 {
-                    let wanted = format!("at least {RECORD_BYTES}");
-                    add(plain, "max.message.bytes", bytes.to_string(), &wanted);
                 }
             }
         }
@@ -435,8 +497,9 @@ mod tests {
     }
 
     fn named(found: &BTreeMap<&'static str, Found>) -> Vec<String> {
-        let config = Config::new("a:1", "http://b");
-        let mismatches = breaking(&config, found, Some(Timestamps::Append));
+        let mut config = Config::new("a:1", "http://b");
+        config.remembered = Some(Duration::from_secs(7 * 24 * 60 * 60));
+        let mismatches = breaking(&config, found, Some(Timestamps::Append), None);
         mismatches.iter().map(ToString::to_string).collect()
     }
 
@@ -456,6 +519,8 @@ mod tests {
         for (topic, setting, value, expected) in [
             ("bellhop.commands", STAMP, "CreateTime", "wanted LogAppendTime"),
             ("bellhop.commands", "cleanup.policy", "compact", "wanted delete"),
+            ("bellhop.commands", "retention.ms", "2592000000", "remembered for 168 h"),
+            ("bellhop.commands", "retention.ms", "-1", "at most 604800000"),
             ("bellhop.events", "cleanup.policy", "compact,delete", "wanted delete"),
             ("bellhop.events", "retention.ms", "604800000", "everything is kept"),
             ("bellhop.events", "retention.bytes", "1", "everything is kept"),
@@ -472,6 +537,25 @@ mod tests {
             named(&fewer),
             ["bellhop.events has partitions 3, wanted 4, as many as the commands have"]
         );
+        // A larger value can be decided, and parked, than the topic takes.
+        let mut config = Config::new("a:1", "http://b");
+        config.largest = Some(Largest::of(8 << 20));
+        let breaks = breaking(&config, &good(), Some(Timestamps::Append), None);
+        let breaks: Vec<_> = breaks.iter().map(ToString::to_string).collect();
+        assert_eq!(breaks.len(), 1, "{breaks:?}");
+        assert!(
+            breaks[0].starts_with("bellhop.parked has max.message.bytes 4194304"),
+            "{breaks:?}"
+        );
+        // All have grown: only the genesis knows how many there were.
+        let mut grown = good();
+        grown.values_mut().for_each(|topic| topic.partitions = 12);
+        let config = Config::new("a:1", "http://b");
+        assert_eq!(named(&grown), Vec::<String>::new());
+        let breaks = breaking(&config, &grown, Some(Timestamps::Append), Some(4));
+        let breaks: Vec<_> = breaks.iter().map(ToString::to_string).collect();
+        assert_eq!(breaks.len(), 3, "{breaks:?}");
+        assert_eq!(breaks[0], "bellhop.commands has partitions 12, wanted 4, as the log was made");
         let mut missing = good();
         missing.remove("bellhop.parked");
         missing.remove("bellhop.replies");
