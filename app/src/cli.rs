@@ -31,6 +31,7 @@ mod state;
 mod topics;
 mod verify;
 mod why;
+mod workers;
 
 /// A hotel reservation stream engine: commands in, decisions out, in order and exactly once.
 #[derive(Debug, Parser)]
@@ -72,6 +73,7 @@ enum Command {
     Verify(verify::Args),
     Parked(parked::Args),
     Lag(lag::Args),
+    Workers(workers::Args),
     Topics(topics::Args),
     Rules(rules::Args),
     Schemas(schemas::Args),
@@ -104,6 +106,7 @@ impl Cli {
             Command::Verify(args) => verify::run(args, config),
             Command::Parked(args) => parked::run(args, config),
             Command::Lag(args) => lag::run(args, config),
+            Command::Workers(args) => workers::run(args, config),
             Command::Topics(args) => topics::run(args, config),
             Command::Rules(args) => rules::run(args, config),
             Command::Schemas(args) => schemas::run(args, config),

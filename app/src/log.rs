@@ -1,6 +1,6 @@
 //! Reading a log: its events, decoded, and who is called what.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
 
 use anyhow::{Context as _, Result, bail};
@@ -121,6 +121,23 @@ impl Names {
         }
         Ok(())
     }
+}
+
+/// Every schema id of the records of some topics.
+///
+/// # Errors
+/// When the log cannot be read.
+pub(crate) fn schema_ids(log: &mut dyn Reader, topics: &[Topic]) -> Result<BTreeSet<u32>> {
+    let mut ids = BTreeSet::new();
+    for topic in topics {
+        for partition in 0..log.identity().partitions {
+            log.read(*topic, partition, 0, &mut |record| {
+                ids.extend(record.value.and_then(unframe).map(|(id, _)| id));
+                ControlFlow::Continue(())
+            })?;
+        }
+    }
+    Ok(ids)
 }
 
 /// The offset behind the last record of a partition. The end that a broker tells lies further on

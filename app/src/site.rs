@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use bellhop_bucket::Bucket;
+use bellhop_core::limits::Largest;
 use bellhop_core::message::LogId;
 use bellhop_runtime::log::embedded::Embedded;
 use bellhop_runtime::log::redpanda::{self, Redpanda};
@@ -17,6 +18,16 @@ use crate::{embedded, wiring};
 
 /// Name of the snapshots' folder within that of a site.
 const SNAPSHOTS: &str = "snapshots";
+
+/// Name of the schemas' folder, in that of a site or in the user's cache.
+const SCHEMAS: &str = "schemas";
+
+/// The folder for what can be had again, by the rules of XDG.
+fn cache() -> Option<PathBuf> {
+    let named = |name: &str| std::env::var_os(name).filter(|it| !it.is_empty()).map(PathBuf::from);
+    let cache = named("XDG_CACHE_HOME").or_else(|| Some(named("HOME")?.join(".cache")))?;
+    Some(cache.join("bellhop"))
+}
 
 /// Which log a command works on.
 #[derive(Debug, clap::Args)]
@@ -67,7 +78,8 @@ impl ClusterArgs {
         kafka.brokers = self.broker.clone().or(kafka.brokers);
         kafka.registry = self.registry.clone().or(kafka.registry);
         kafka.prefix = self.prefix.clone().unwrap_or(kafka.prefix);
-        let mut connection = kafka.connection()?;
+        let mut connection = kafka.connection(config.name())?;
+        connection.schemas = cache().map(|cache| cache.join(SCHEMAS));
         connection.rules = config.rules();
         Ok(connection)
     }
@@ -96,7 +108,11 @@ impl SiteArgs {
     pub(crate) fn site(&self, config: &Config) -> Result<Site> {
         let folder = self.data.clone().or_else(|| config.data.clone());
         if self.cluster.is_named(config) {
-            return Ok(Site::Cluster(Box::new(self.cluster.connection(config)?), folder));
+            let mut connection = self.cluster.connection(config)?;
+            if let Some(folder) = &folder {
+                connection.schemas = Some(folder.join(SCHEMAS));
+            }
+            return Ok(Site::Cluster(Box::new(connection), folder));
         }
         folder.map(Site::Folder).context(
             "no folder is given: add --data DIR, or set data in bellhop.toml or BELLHOP_DATA; for a log on a cluster, --broker HOST:PORT",
@@ -142,6 +158,17 @@ impl Site {
         Ok(folder.map(|folder| Arc::new(Folder::at(&folder.join(SNAPSHOTS))) as _))
     }
 
+    /// A reader of its log that asks no other process for it.
+    ///
+    /// # Errors
+    /// As [`Site::reader`]; and in a folder, when a process runs on it.
+    pub(crate) fn free_reader(&self) -> Result<Box<dyn Reader>> {
+        match self {
+            Self::Folder(folder) => embedded::free_reader(folder),
+            Self::Cluster(..) => self.reader(),
+        }
+    }
+
     /// A reader of its log.
     ///
     /// # Errors
@@ -171,7 +198,10 @@ impl Site {
                 Ok(OpenLog::Embedded(embedded::open_or_create(folder, timestamps, log_id, config)?))
             }
             Self::Cluster(connection, _) => {
-                connect(connection, timestamps.or(connection.timestamps), log_id)
+                let remembered = Some(config.remembered());
+                let largest = Some(Largest::of(config.value_bytes_max as usize));
+                let connection = redpanda::Config { remembered, largest, ..(**connection).clone() };
+                connect(&connection, timestamps.or(connection.timestamps), log_id)
             }
         }
     }
@@ -209,6 +239,14 @@ impl OpenLog {
         match self {
             Self::Embedded(log) => Reader::identity(log),
             Self::Redpanda(log) => log.identity(),
+        }
+    }
+
+    /// The name of a topic of bellhop (`bellhop.replies`) there.
+    pub(crate) fn named(&self, plain: &str) -> String {
+        match self {
+            Self::Embedded(_) => plain.to_owned(),
+            Self::Redpanda(log) => log.config().named(plain),
         }
     }
 

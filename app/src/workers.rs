@@ -15,7 +15,7 @@ use bellhop_runtime::log::{Reader, Topic};
 use bellhop_runtime::snapshot::{Saver, SnapshotStore};
 use bellhop_runtime::standby::{self, Standby};
 use bellhop_runtime::telemetry::{Counts, Exporter, Source};
-use bellhop_runtime::worker::{self, Assignments, Join, Observer, Parts, Trouble, Worker};
+use bellhop_runtime::worker::{self, Assignments, Join, Meter, Observer, Parts, Trouble, Worker};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag::{register, register_conditional_shutdown};
 
@@ -29,6 +29,9 @@ const GLANCE: Duration = Duration::from_millis(1);
 const STOP_CHECK: Duration = Duration::from_millis(50);
 /// A partition that has commands and decides none for so long has failed.
 pub(crate) const STALLED: Duration = Duration::from_secs(20);
+
+/// The plain name of the topic of replies.
+pub(crate) const REPLIES: &str = "bellhop.replies";
 
 /// Whether somebody asked to stop: Ctrl-C, or a signal to terminate.
 #[derive(Clone, Default)]
@@ -68,6 +71,7 @@ pub(crate) struct Workers {
     threads: Vec<JoinHandle<()>>,
     stop: Arc<AtomicBool>,
     failure: Arc<Mutex<Option<anyhow::Error>>>,
+    meter: Arc<Meter>,
     /// Sends what the workers put there; the last to go, so that nothing of theirs is lost.
     exporter: Option<Exporter>,
 }
@@ -89,7 +93,13 @@ impl Health {
     }
 }
 
-/// What a worker is told, by the configuration.
+/// What a worker of a log is told, by the configuration.
+fn worker_config_of(log: &OpenLog, config: &Config) -> worker::Config {
+    let reply_topics = config.reply_topics.clone().unwrap_or_else(|| vec![log.named(REPLIES)]);
+    worker::Config { reply_topics, ..worker_config(config) }
+}
+
+/// What decides, by the configuration; for tools that answer nobody.
 pub(crate) fn worker_config(config: &Config) -> worker::Config {
     worker::Config {
         version: crate::VERSION.to_owned(),
@@ -98,7 +108,6 @@ pub(crate) fn worker_config(config: &Config) -> worker::Config {
         batch_bytes_max: config.commit_bytes,
         batch_wait: Duration::from_millis(config.commit_ms),
         snapshot_events: config.snapshot_events,
-        reply_topics: config.reply_topics.clone(),
         headers: config.headers(),
         ..worker::Config::default()
     }
@@ -169,7 +178,7 @@ impl Workers {
                     resolve: resolve.clone(),
                     snapshots,
                 };
-                let standby = Standby::threaded(&worker_config(config), parts);
+                let standby = Standby::threaded(&worker_config_of(log, config), parts);
                 let standby = standby.context("start the standby copies")?;
                 // Warm before it joins, so that what it is assigned at once is taken over quickly.
                 standby.step();
@@ -184,13 +193,14 @@ impl Workers {
             threads: Vec::new(),
             stop: Arc::new(AtomicBool::new(false)),
             failure: Arc::default(),
+            meter: Arc::default(),
             exporter: config.telemetry.exporter(source_of(log), config.kafka.instance())?,
         };
         for number in 0..count.clamp(1, workers.partitions as usize) {
             let member = log.clone();
             let join: Join = Box::new(move || member.join());
             let parts = Parts {
-                name: format!("worker {number}"),
+                name: format!("{}-{number}", config.name()),
                 assignments: Arc::clone(&workers.assignments),
                 join,
                 topology: Arc::clone(topology),
@@ -199,9 +209,10 @@ impl Workers {
                 saver: saver.clone(),
                 standby: standby.clone(),
                 observer: observer(),
+                meter: Arc::clone(&workers.meter),
                 spans: workers.exporter.as_ref().map(Exporter::spans),
             };
-            let worker = Worker::new(worker_config(config), parts)?;
+            let worker = Worker::new(worker_config_of(log, config), parts)?;
             workers.run(number, worker)?;
         }
         Ok(workers)
@@ -226,6 +237,16 @@ impl Workers {
     /// How they are doing.
     pub(crate) fn health(&self) -> Health {
         Health(Arc::clone(&self.failure))
+    }
+
+    /// What they own.
+    pub(crate) fn assignments(&self) -> Arc<Assignments> {
+        Arc::clone(&self.assignments)
+    }
+
+    /// What they have counted.
+    pub(crate) fn meter(&self) -> Arc<Meter> {
+        Arc::clone(&self.meter)
     }
 
     /// How many spans went where, if any are sent.

@@ -61,6 +61,7 @@ fn main() {
                 saver: None,
                 standby: None,
                 observer: None,
+                meter: Default::default(),
                 spans: None,
             },
         )

@@ -240,6 +240,7 @@ impl<F: Fixture> Shop<F> {
         let outcomes = self.outcomes.clone();
         let parts = Parts {
             name: "worker".to_owned(),
+            meter: Default::default(),
             assignments: Arc::default(),
             join: Box::new(move || Ok(Box::new(member.take().expect("it is never fenced")))),
             resolve: Arc::new(OwnSchemas::of(&topology)),

@@ -63,6 +63,7 @@ fn worker(log: &Embedded, dir: &Path) -> Worker {
         saver: Some(Arc::new(Saver::threaded(store).unwrap())),
         standby: None,
         observer: None,
+        meter: Default::default(),
         spans: None,
     };
     Worker::new(config(), parts).unwrap()

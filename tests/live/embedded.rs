@@ -50,6 +50,7 @@ pub(crate) fn events(reader: &mut dyn Reader) -> Vec<Vec<Event>> {
         saver: None,
         standby: None,
         observer: None,
+        meter: Default::default(),
         spans: None,
     };
     let mut worker = Worker::new(worker_config(), parts).unwrap();

@@ -139,6 +139,7 @@ fn parts(join: Join, standby: Option<Arc<Standby>>) -> Parts {
         saver: None,
         standby,
         observer: None,
+        meter: Default::default(),
         spans: None,
     }
 }

@@ -109,6 +109,7 @@ impl Inn {
             observer: None,
             spans: None,
             assignments: Arc::default(),
+            meter: Default::default(),
             name: String::new(),
         };
         Worker::new(Self::config(), parts).unwrap()

@@ -55,11 +55,14 @@ pub(crate) struct Lag {
 ///
 /// # Errors
 /// When the log cannot be read.
-pub(crate) fn of(reader: &mut dyn Reader) -> Result<Vec<Lag>> {
+fn of(reader: &mut dyn Reader) -> Result<Vec<Lag>> {
     let now = SystemClock::default().now();
-    (0..reader.identity().partitions)
-        .map(|partition| of_partition(reader, partition, now))
-        .collect()
+    let partitions = 0..reader.identity().partitions;
+    let of_partition = |partition| {
+        let next = reader.committed(partition)?.map_or(0, |progress| progress.next_offset);
+        behind(reader, Topic::Commands, partition, next, now)
+    };
+    partitions.map(of_partition).collect()
 }
 
 /// What waits to land, of every partition; `landed` are the offsets behind what has.
@@ -71,11 +74,6 @@ fn of_sink(reader: &mut dyn Reader, landed: &BTreeMap<u32, u64>) -> Result<Vec<L
             behind(reader, Topic::Events, partition, next, now)
         })
         .collect()
-}
-
-fn of_partition(reader: &mut dyn Reader, partition: u32, now: Timestamp) -> Result<Lag> {
-    let next = reader.committed(partition)?.map_or(0, |progress| progress.next_offset);
-    behind(reader, Topic::Commands, partition, next, now)
 }
 
 /// What waits in a partition of a topic, from an offset on.

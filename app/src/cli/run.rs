@@ -1,5 +1,6 @@
 //! `bellhop run`: decides commands; lines of JSON on a folder, a topic on a cluster.
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::mpsc::sync_channel;
@@ -7,15 +8,17 @@ use std::time::Duration;
 
 use anyhow::Result;
 use bellhop_core::message::LogId;
+use bellhop_runtime::log::socket::{self, Served};
 use uuid::Uuid;
 
 use crate::cli::sink::{self, Beside};
-use crate::config::{Config, Times};
+use crate::config::{Config, LogFormat, Times};
 use crate::desk::{Desk, Parts};
 use crate::lake::follow::Follower;
-use crate::site::{Site, SiteArgs};
+use crate::site::{OpenLog, Site, SiteArgs};
+use crate::watch::Watch;
 use crate::workers::{Stop, Workers};
-use crate::{http, lines, wiring};
+use crate::{http, lines, wiring, words};
 
 /// How often a worker of a cluster looks whether all is well.
 const GLANCE: Duration = Duration::from_millis(100);
@@ -74,6 +77,7 @@ fn answer_lines(args: &Args, site: &Site, config: &Config) -> Result<ExitCode> {
     let timed = args.timestamps == Some(Times::Create);
     let input = lines::of(args.file.as_deref(), timed)?;
     let stop = Stop::on_signals();
+    let http = http::listen(config)?;
     let topology = wiring::topology()?;
     let log_id = LogId(args.log_id.unwrap_or_else(wiring::random_id));
     let log = site.open_or_create(args.timestamps.map(Into::into), log_id, config)?;
@@ -82,7 +86,12 @@ fn answer_lines(args: &Args, site: &Site, config: &Config) -> Result<ExitCode> {
     let (send, outcomes) = sync_channel(64 * 1024);
     let snapshots = site.snapshots(config)?;
     let workers = Workers::observed(&log, &topology, snapshots, config, config.workers(), send)?;
-    http::serve(config, &log, &workers)?;
+    let watch = Watch::start(&log, &workers, http.is_some())?;
+    answer_http(http, &workers, &watch, &log, config)?;
+    let served = serve_tools(site, &log);
+    if args.file.is_none() && std::io::stdin().is_terminal() {
+        say_hello("type commands, one JSON object a line; Ctrl-D ends");
+    }
     let check = || workers.check();
     let mut desk = Desk::open(Parts {
         reader: log.reader(),
@@ -99,9 +108,11 @@ fn answer_lines(args: &Args, site: &Site, config: &Config) -> Result<ExitCode> {
     let answered = desk.serve(&input, &stop);
     let bad_lines = desk.bad_lines();
     drop(desk);
+    drop(served);
     // An input without commands ends before a partition is open: a log that cannot be restored is
     // reported all the same.
     let opened = workers.wait_open(&stop);
+    watch.stop();
     // What was appended is decided before anything else is said.
     workers.stop()?;
     follower.stop();
@@ -121,21 +132,59 @@ fn work(args: &Args, site: &Site, config: &Config) -> Result<ExitCode> {
         );
     }
     let stop = Stop::on_signals();
+    let http = http::listen(config)?;
     let topology = wiring::topology()?;
     let log_id = LogId(args.log_id.unwrap_or_else(wiring::random_id));
     let log = site.open_or_create(args.timestamps.map(Into::into), log_id, config)?;
     let count = config.workers();
     let snapshots = site.snapshots(config)?;
     let workers = Workers::start(&log, &topology, snapshots, config, count)?;
-    http::serve(config, &log, &workers)?;
+    let watch = Watch::start(&log, &workers, http.is_some())?;
+    answer_http(http, &workers, &watch, &log, config)?;
     tracing::info!(workers = count, log = %log.identity().log_id.0, "working");
+    if config.log_format == LogFormat::Text {
+        let count = words::count(count as u64, "worker");
+        say_hello(&format!("{count} as {} on the log {site}; Ctrl-C stops", config.name()));
+    }
     let sink = args.sink.map(|kind| Beside::start(kind, &log, config)).transpose()?;
     while !stop.is_asked() {
         workers.check()?;
         std::thread::sleep(GLANCE);
     }
     tracing::info!("stopping: what is decided is committed first");
+    watch.stop();
     workers.stop()?;
     sink.map_or(Ok(()), |sink| sink.stop(None))?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn answer_http(
+    http: Option<http::Listening>,
+    workers: &Workers,
+    watch: &Watch,
+    log: &OpenLog,
+    config: &Config,
+) -> Result<()> {
+    let Some(http) = http else { return Ok(()) };
+    http.serve(workers, watch, &config.name(), log.identity().partitions)
+}
+
+/// Lets tools read the log of a folder while this process has it open.
+fn serve_tools(site: &Site, log: &OpenLog) -> Option<Served> {
+    let Site::Folder(folder) = site else { return None };
+    let log = log.clone();
+    match socket::serve(folder, move || log.reader()) {
+        Ok(served) => Some(served),
+        Err(error) => {
+            tracing::warn!(%error, folder = %folder.display(), "no socket in the folder: other commands cannot read the log while this one runs");
+            None
+        }
+    }
+}
+
+/// Says that it works to somebody who watches, whose log is quieter than that.
+fn say_hello(words: &str) {
+    if !tracing::enabled!(tracing::Level::INFO) {
+        eprintln!("bellhop: {words}");
+    }
 }

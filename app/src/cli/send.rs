@@ -25,11 +25,9 @@ use crate::desk::{Desk, Parts};
 use crate::lines::{self, Lines};
 use crate::outbox::Outbox;
 use crate::site::ClusterArgs;
-use crate::workers::Stop;
+use crate::workers::{REPLIES, Stop};
 use crate::{output, wiring, words};
 
-/// The plain name of the topic that replies are asked on.
-const REPLIES: &str = "bellhop.replies";
 const GLANCE: Duration = Duration::from_millis(50);
 
 /// Sends commands to a cluster: one JSON object a line, from a file or standard input.

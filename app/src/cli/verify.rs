@@ -115,9 +115,10 @@ fn check(
     let mut lines = vec![line("state", state)];
 
     let mut rooms = Rooms::default();
-    let mut difference = None;
-    let end = Names::default().events(reader, partition, 0, &mut |entry| {
+    let (mut difference, mut events) = (None, 0);
+    Names::default().events(reader, partition, 0, &mut |entry| {
         difference = rooms.apply(entry.position.offset, &entry.event);
+        events += 1;
         let go_on = difference.is_none();
         Ok(if go_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
     })?;
@@ -130,7 +131,7 @@ fn check(
     lines.push(Line {
         partition,
         check: "room-nights",
-        events: end,
+        events,
         room_nights: rooms.changes,
         snapshot_offset: None,
         difference: difference.map(|it| Difference { offset: it.offset, what: it.what }),

@@ -1,19 +1,20 @@
 //! `bellhop why`: every event about a reservation or a command, with the reasons in words.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::ops::ControlFlow;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use bellhop_core::message::{Meta, Timestamp};
+use bellhop_schemas::ids::PropertyId;
 use bellhop_schemas::instant;
 use serde::Serialize;
 use uuid::Uuid;
 
 use crate::config::Config;
 use crate::event::AnyEvent;
-use crate::log::{Entry, Names};
+use crate::log::{self, Entry, Names, Property};
 use crate::site::SiteArgs;
 use crate::{output, words};
 
@@ -27,6 +28,9 @@ use crate::{output, words};
 pub(crate) struct Args {
     /// Id of a reservation, command or event, a confirmation number, or an idempotency key
     id: String,
+    /// Only of this property, by its code or id
+    #[arg(long, value_name = "PROPERTY")]
+    property: Option<String>,
     #[command(flatten)]
     site: SiteArgs,
     /// Print JSON lines
@@ -40,6 +44,9 @@ struct Line<'a> {
     at: Timestamp,
     #[serde(rename = "type")]
     type_name: &'static str,
+    /// Code of the property.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    property: Option<&'a str>,
     words: Vec<String>,
     partition: u32,
     offset: u64,
@@ -65,37 +72,60 @@ pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
     };
     // A first pass finds whom it is about, a second one tells their whole stories.
     let mut reservations = BTreeSet::new();
-    let mut found = false;
+    let mut known = Vec::new();
+    let mut about = BTreeSet::new();
     Names::default().all_events(&mut *reader, &mut |entry| {
+        if let AnyEvent::PropertyDefined(event) = &entry.event {
+            known.push(Property { id: event.property_id, code: event.code.to_string() });
+        }
         if names_it(&entry) {
-            found = true;
             let property = entry.event.property_id();
+            about.insert(property);
             reservations.extend(property.zip(entry.event.reservation_id()));
         }
         Ok(ControlFlow::Continue(()))
     })?;
-    if !found {
+    let only = args.property.as_deref().map(|named| log::property(&known, named)).transpose()?;
+    let only = only.map(|property| property.id);
+    let means = |property: Option<PropertyId>| only.is_none() || only == property;
+    if !about.iter().any(|property| means(*property)) {
+        let of = args.property.as_ref().map_or_else(String::new, |named| format!(" of {named}"));
         bail!(
-            "nothing in the log is about {}: give the id of a reservation, command or event, a confirmation number, or an idempotency key",
+            "nothing in the log{of} is about {}: give the id of a reservation, command or event, a confirmation number, or an idempotency key",
             args.id
         );
     }
+    let codes: BTreeMap<_, _> = known.into_iter().map(|it| (it.id, it.code)).collect();
     let mut out = output::stdout();
     Names::default().all_events(&mut *reader, &mut |entry| {
-        let about = entry.event.property_id().zip(entry.event.reservation_id());
-        if names_it(&entry) || about.is_some_and(|about| reservations.contains(&about)) {
-            if args.json { print_json(&entry, &mut out)? } else { print(&entry, &mut out)? }
+        let property = entry.event.property_id();
+        let about = property.zip(entry.event.reservation_id());
+        let wanted = names_it(&entry) || about.is_some_and(|about| reservations.contains(&about));
+        if wanted && means(property) {
+            let code = property.and_then(|id| codes.get(&id)).map(String::as_str);
+            let print = if args.json { print_json } else { print };
+            print(&entry, code, &mut out)?;
         }
         Ok(ControlFlow::Continue(()))
     })?;
+    if !args.json && only.is_none() && about.len() > 1 {
+        writeln!(
+            out,
+            "{} properties have one of that name; --property CODE shows one",
+            about.len()
+        )?;
+    }
     out.flush()?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn print_json(entry: &Entry<'_>, out: &mut impl std::io::Write) -> Result<()> {
+type Out = std::io::BufWriter<std::io::StdoutLock<'static>>;
+
+fn print_json(entry: &Entry<'_>, property: Option<&str>, out: &mut Out) -> Result<()> {
     let line = Line {
         at: entry.meta.occurred_at,
         type_name: entry.event.type_name(),
+        property,
         words: entry.event.words(),
         partition: entry.position.partition,
         offset: entry.position.offset,
@@ -105,10 +135,11 @@ fn print_json(entry: &Entry<'_>, out: &mut impl std::io::Write) -> Result<()> {
     output::json_line(out, &line)
 }
 
-fn print(entry: &Entry<'_>, out: &mut impl std::io::Write) -> Result<()> {
+fn print(entry: &Entry<'_>, property: Option<&str>, out: &mut Out) -> Result<()> {
     let number = entry.event.confirmation_number().unwrap_or_default();
     let at = words::time(entry.meta.occurred_at);
-    writeln!(out, "{at}  {}  {number}", entry.event.type_name())?;
+    let property = property.map_or_else(String::new, |code| format!("  \"{code}\""));
+    writeln!(out, "{at}{property}  {}  {number}", entry.event.type_name())?;
     for sentence in entry.event.words() {
         writeln!(out, "    {sentence}")?;
     }

@@ -124,7 +124,10 @@ fn from_a_brokers_address_to_decided_commands_and_metrics() {
     let metrics = get(port, "/metrics").expect("metrics");
     assert!(metrics.contains("bellhop_spans_dropped_total 0"), "{metrics}");
     assert!(metrics.contains("bellhop_workers_up 1"), "{metrics}");
-    assert!(metrics.contains("bellhop_lag_records{partition=\"0\"} 0"), "{metrics}");
+    until("what waits to be measured", || {
+        let metrics = get(port, "/metrics").unwrap_or_default();
+        metrics.contains("bellhop_lag_records{partition=\"0\"} 0")
+    });
     for path in ["/healthz", "/readyz"] {
         let answer = get(port, path).expect("an answer");
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
@@ -141,6 +144,19 @@ fn from_a_brokers_address_to_decided_commands_and_metrics() {
     let calendar = on(&["state", "Seaview", "--from", "2027-08-01", "--to", "2027-08-01"]).ok();
     assert!(calendar.contains("2027-08-01"), "{calendar}");
     the_past_is_sent_and_decided_where_its_times_are_asked_for(&cluster);
+    answers_come_under_another_prefix(&cluster);
+}
+
+/// The topic of replies goes with the others.
+fn answers_come_under_another_prefix(cluster: &[&str]) {
+    let north = [cluster, &["--prefix", "north"]].concat();
+    bellhop(&[&["topics", "create", "--partitions", "1"], &north[..]].concat()).ok();
+    let mut worker = command(&[&["run"], &north[..]].concat());
+    let worker = Running(worker.stderr(Stdio::null()).spawn().expect("start a worker"));
+    let line = lines().lines().next().expect("a line").to_owned();
+    let asked = bellhop_with(&[&["send", "--wait"], &north[..]].concat(), &line).ok();
+    assert!(asked.contains("1: accepted DefineProperty"), "{asked}");
+    drop(worker);
 }
 
 /// By the configuration, or by the option, which comes first.

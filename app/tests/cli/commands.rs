@@ -1,7 +1,6 @@
 //! The commands around the engine: wiring, configuration, usage, pipes.
 
 use std::io::Read as _;
-use std::process::Stdio;
 
 use crate::harness::{bellhop, command, folder, text, whole};
 
@@ -98,6 +97,15 @@ fn the_configuration_is_a_file_and_variables_and_refuses_unknown_keys() {
         (&[], "log_format = \"xml\"\n", "xml"),
         (&[], "output_headers = [\"cloudevents\", \"b3\"]\n", "b3"),
         (&[], "[telemetry]\notlp = \"collector:4318\"\n", "http://localhost:4318"),
+        // Settings of security that nothing would use.
+        (&[], "[kafka]\ncertificate_file = \"c\"\nkey_file = \"k\"\n", "set tls = true"),
+        (&[], "[kafka]\nkey_file = \"k\"\n", "kafka.key_file is set and kafka.tls is not"),
+        (&[], "[kafka]\nca_file = \"c\"\n", "kafka.ca_file is set and kafka.tls is not"),
+        (&[], "[kafka]\ntls = true\nkey_file = \"k\"\n", "kafka.certificate_file is not"),
+        (&[], "[kafka]\ntls = true\nkey_password = \"k\"\n", "kafka.key_file is not"),
+        (&[], "[kafka]\nregistry_password = \"s\"\n", "kafka.registry_user is not"),
+        (&[], "[kafka]\nsasl_password = \"s\"\n", "kafka.sasl_mechanism is not"),
+        (&[], "[kafka]\nsasl_mechanism = \"PLAIN\"\n", "sasl_user is not"),
         (&[], "[telemetry]\notlp_url = \"http://collector\"\n", "otlp_url"),
     ] {
         std::fs::write(file, file_text).expect("write");
@@ -181,19 +189,31 @@ fn a_reader_that_goes_away_is_no_error() {
 }
 
 #[test]
-fn a_log_that_is_open_elsewhere_is_not_touched() {
+fn the_page_of_the_configuration_is_the_golden_one() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configuration.md");
+    let found = bellhop(&["config", "--reference"]).ok();
+    if std::env::var_os("BELLHOP_WRITE_GOLDEN").is_some() {
+        std::fs::write(path, &found).expect("write the page");
+    }
+    let golden = std::fs::read_to_string(path).expect("read the page");
+    assert!(
+        found == golden,
+        "the keys differ from docs/configuration.md; run this test with BELLHOP_WRITE_GOLDEN=1:\n{found}"
+    );
+}
+
+#[test]
+fn a_configuration_is_written_as_a_new_file_that_is_read_again() {
     let folder = folder();
-    let data = text(folder.path());
-    let mut running =
-        command(&["run", "--data", data]).stdin(Stdio::piped()).spawn().expect("start");
-    let mut stdin = running.stdin.take().expect("standard input");
-    use std::io::{BufRead as _, BufReader, Write as _};
-    writeln!(stdin, "wait").expect("write");
-    let mut answer = String::new();
-    BufReader::new(running.stdout.take().expect("output")).read_line(&mut answer).expect("read");
-    let error = bellhop(&["events", "--data", data]).failed(1);
-    assert!(error.contains("another process") || error.contains("locked"), "{error}");
-    drop(stdin);
-    running.wait().expect("wait");
-    bellhop(&["events", "--data", data]).ok();
+    let file = folder.path().join("bellhop.toml");
+    let mut write = command(&["config", "--write", text(&file)]);
+    write.env("BELLHOP_WORKERS", "3").env("BELLHOP_KAFKA__BROKERS", "a:1");
+    assert!(write.status().expect("run bellhop").success());
+    let again = bellhop(&["config", "--json", "--config", text(&file)]).json_lines();
+    assert_eq!(again[0]["workers"], 3);
+    assert_eq!(again[0]["kafka"]["brokers"], "a:1");
+    let error = bellhop(&["config", "--write", text(&file)]).failed(1);
+    assert!(error.contains("is not replaced"), "{error}");
+    let all = bellhop(&["config", "--all"]).ok();
+    assert!(all.contains("# instance =") && all.contains("static membership"), "{all}");
 }

@@ -54,6 +54,7 @@ pub(crate) fn command(args: &[&str]) -> Command {
         }
     }
     command.args(args).current_dir(std::env::temp_dir());
+    command.env("XDG_CACHE_HOME", std::env::temp_dir().join("bellhop-tests-cache"));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

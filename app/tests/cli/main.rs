@@ -12,5 +12,7 @@ mod demo;
 mod figures;
 mod kill;
 mod lake;
+mod operator;
 mod replay;
 mod rules;
+mod stub_registry;

@@ -144,6 +144,7 @@ fn worker(log: &Embedded, topology: &Arc<Topology>, done: &Arc<AtomicU64>) -> Wo
         saver: None,
         standby: None,
         spans: None,
+        meter: Default::default(),
         observer: Some(Box::new(move |_, _, _| {
             done.fetch_add(1, Ordering::Relaxed);
         })),

@@ -12,6 +12,7 @@ pub mod log;
 pub mod parked;
 pub mod registry;
 pub mod restore;
+pub mod schemas_on_disk;
 pub mod snapshot;
 pub mod standby;
 pub mod telemetry;

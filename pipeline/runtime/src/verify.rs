@@ -84,7 +84,12 @@ pub fn state(
         let differs = proof.verdict(anew.history()).err().map(|mismatch| mismatch.to_string());
         difference = differs.map(|what| Difference { offset: events_end, what });
     }
-    Ok(Verified { partition: config.partition, events: events_end, snapshot, difference })
+    Ok(Verified {
+        partition: config.partition,
+        events: anew.history().events,
+        snapshot,
+        difference,
+    })
 }
 
 /// Compares a task that is running with the fold of its partition's events.
@@ -96,14 +101,15 @@ pub fn state(
 pub fn live(reader: &mut dyn Reader, wiring: &mut Wiring, task: &Task) -> Result<Verified, Error> {
     let config = task.config().clone();
     let mut anew = new_task(wiring, &config);
-    let events = fold(reader, wiring, &mut anew, 0, &mut |_, _| false)?;
-    if events == 0 && task.history().events > 0 {
+    let end = fold(reader, wiring, &mut anew, 0, &mut |_, _| false)?;
+    if end == 0 && task.history().events > 0 {
         // Its genesis waits for the first transaction.
         anew.write_genesis();
     }
     anew.resume(task.progress());
     let what = task.first_difference(&anew);
-    let difference = what.map(|what| Difference { offset: events, what });
+    let difference = what.map(|what| Difference { offset: end, what });
+    let events = anew.history().events;
     Ok(Verified { partition: config.partition, events, snapshot: None, difference })
 }
 
@@ -133,11 +139,12 @@ pub fn decisions(
     }
     let config = &Config { rules: first.rules(), ..config.clone() };
     let mut task = new_task(wiring, config);
-    if committed.is_some() {
+    // On a broker the genesis of all partitions is there before anything is decided.
+    if reader.end(Topic::Events, partition)? > 0 {
         task.write_genesis();
     }
     let committed = committed.map_or(0, |progress| progress.next_offset);
-    let (mut next, mut compared) = (0, 0);
+    let (mut next, mut compared, mut events) = (0, 0, 0);
     let mut difference = None;
     while difference.is_none() {
         let mut unknown = None;
@@ -167,7 +174,7 @@ pub fn decisions(
                 }
             }
         }
-        difference = compare(reader, &mut task, partition, &mut compared)?;
+        difference = compare(reader, &mut task, partition, (&mut compared, &mut events))?;
         if decided == 0 {
             break;
         }
@@ -183,11 +190,11 @@ pub fn decisions(
             ControlFlow::Continue(())
         })?;
         if more > 0 {
-            let what = format!("{more} events that no command leads to");
+            let what = format!("{more} event(s) that no command leads to");
             difference = Some(Difference { offset: first, what });
         }
     }
-    Ok(Verified { partition, events: compared, snapshot: None, difference })
+    Ok(Verified { partition, events, snapshot: None, difference })
 }
 
 fn park(
@@ -204,12 +211,13 @@ fn park(
     Ok(())
 }
 
-/// Compares the events in the task's output with those of the log from `compared` on.
+/// Compares the events in the task's output with those of the log from `compared` on, and counts
+/// them.
 fn compare(
     reader: &mut dyn Reader,
     task: &mut Task,
     partition: u32,
-    compared: &mut u64,
+    (compared, events): (&mut u64, &mut u64),
 ) -> Result<Option<Difference>, LogError> {
     let output = std::mem::take(task.output());
     let mut expected = output.events.iter();
@@ -224,6 +232,7 @@ fn compare(
                 return ControlFlow::Break(());
             }
             *compared = offset + 1;
+            *events += 1;
             next = expected.next();
             if next.is_none() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;

@@ -23,6 +23,7 @@ mod assignments;
 mod commit;
 mod deciding;
 mod hold;
+mod meter;
 mod ownership;
 mod partition;
 mod refused;
@@ -42,10 +43,12 @@ use bellhop_core::topology::Topology;
 
 pub use self::assignments::{Assignment, Assignments, State as AssignmentState};
 pub use self::hold::Held;
+pub use self::meter::{BOUNDS_US, Histogram, Meter, Outcomes};
 pub use self::partition::Failure;
 pub use self::status::{AssignedStatus, PartitionStatus, Status, Trouble};
 
 use self::commit::Commit;
+use self::meter::Hand;
 use self::ownership::Assigned;
 use self::partition::Partition;
 use crate::clock::Clock;
@@ -153,6 +156,8 @@ pub struct Parts {
     pub standby: Option<Arc<Standby>>,
     /// Hears of outcomes.
     pub observer: Option<Observer>,
+    /// Counts for all workers of a process.
+    pub meter: Arc<Meter>,
     /// Takes the spans of commands whose trace is recorded, and of the worker's own life.
     pub spans: Option<Spans>,
 }
@@ -169,6 +174,7 @@ pub struct Worker {
     standby: Option<Arc<Standby>>,
     observer: Option<Observer>,
     spans: Option<Spans>,
+    hand: Hand,
     join: Join,
     log: Box<dyn Log>,
     wiring: Wiring,
@@ -216,6 +222,7 @@ impl Worker {
             saver,
             standby,
             observer,
+            meter,
             spans,
         } = parts;
         let mut log = join()?;
@@ -231,6 +238,7 @@ impl Worker {
             standby,
             observer,
             spans,
+            hand: Hand::new(meter),
             join,
             log,
             wiring,
@@ -322,6 +330,9 @@ impl Worker {
         let polled = self.log.poll(records_max, wait)?;
         self.ownership_changes = !matches!(polled, Polled::Batch(_) | Polled::Idle);
         self.dry = matches!(polled, Polled::Idle);
+        if self.ownership_changes {
+            self.hand.meter.rebalanced();
+        }
         match polled {
             Polled::Batch(batch) => self.keep_waiting(batch)?,
             Polled::Assigned(partitions) => {

@@ -50,6 +50,7 @@ pub(crate) fn run(config: &Config, headers: Written, for_ever: bool, with_standb
         saver: None,
         standby,
         observer: None,
+        meter: Default::default(),
         spans: None,
     };
     let mut reader = log.reader();

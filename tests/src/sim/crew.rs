@@ -313,6 +313,7 @@ impl<'a> Crew<'a> {
             saver: self.saver.clone(),
             standby,
             observer: None,
+            meter: Default::default(),
             spans: None,
         };
         let mut config = self.plan.config.clone();

@@ -25,13 +25,16 @@ use uuid::Uuid;
 pub use self::config::Sabotage;
 pub use self::config::{Config, Guarantee, Sasl, Secret, Security, Settings};
 pub use self::member::Member;
+pub use self::members::MemberInfo;
 pub use self::producer::Sender;
+pub use self::pulse::{Beat, Pulse};
 pub use self::replies::Replies;
 pub use self::sink::Sink;
 pub use self::source::View;
 
 use super::{Error, Identity};
 use crate::registry::{Confluent, Registry};
+use crate::schemas_on_disk::OnDisk;
 
 mod client;
 mod commit;
@@ -40,9 +43,11 @@ mod error;
 mod group;
 mod identity;
 mod member;
+mod members;
 mod native;
 mod note;
 mod producer;
+mod pulse;
 mod replies;
 mod sink;
 mod source;
@@ -93,7 +98,9 @@ impl Redpanda {
         log_id: LogId,
     ) -> Result<Self, Error> {
         let config = Arc::new(config.clone());
-        let identity = identity::find_or_make(&config, registry.as_ref(), log_id)?;
+        let (identity, schema_id) = identity::find_or_make(&config, registry.as_ref(), log_id)?;
+        let registry = on_disk(&config, registry, identity.log_id);
+        identity::check_registry(registry.as_ref(), schema_id)?;
         let numbers = Arc::default();
         Ok(Self { shared: Arc::new(Shared { config, registry, identity, numbers }) })
     }
@@ -138,6 +145,22 @@ impl Redpanda {
         View::new(&self.shared)
     }
 
+    /// Asks whether the brokers answer; it is connected when it is first used.
+    ///
+    /// # Errors
+    /// When the configuration is refused.
+    pub fn pulse(&self) -> Result<Pulse, Error> {
+        Pulse::new(&self.shared)
+    }
+
+    /// The members of the group of workers, and what each of them owns.
+    ///
+    /// # Errors
+    /// When the brokers cannot be asked.
+    pub fn members(&self) -> Result<Vec<MemberInfo>, Error> {
+        members::list(&self.shared)
+    }
+
     /// Hears the replies with a correlation id on a topic, from now on.
     ///
     /// # Errors
@@ -150,6 +173,27 @@ impl Redpanda {
     #[must_use]
     pub fn sender(&self) -> Sender {
         Sender::new(&self.shared)
+    }
+}
+
+/// Holds a registry against the log that is on the topics, if there is one.
+///
+/// # Errors
+/// When it is not the registry that the log was written with, or nobody can be asked.
+pub fn check_registry(config: &Config) -> Result<(), Error> {
+    let registry: Arc<dyn Registry> = Arc::new(Confluent::new(&config.registry)?);
+    match identity::peek(&Arc::new(config.clone()), registry.as_ref())? {
+        Some((log_id, schema_id)) => {
+            identity::check_registry(on_disk(config, registry, log_id).as_ref(), schema_id)
+        }
+        None => Ok(()),
+    }
+}
+
+fn on_disk(config: &Config, registry: Arc<dyn Registry>, log_id: LogId) -> Arc<dyn Registry> {
+    match &config.schemas {
+        Some(folder) => Arc::new(OnDisk::open(registry, folder, log_id)),
+        None => registry,
     }
 }
 
@@ -174,6 +218,11 @@ impl Shared {
 }
 
 impl Number {
+    /// Its name as a client: that of the process, and its number there.
+    fn client_id(&self, process: &str) -> String {
+        format!("{process}-{}", self.number)
+    }
+
     fn instance(&self) -> Option<String> {
         self.base.as_ref().map(|base| format!("{base}-{}", self.number))
     }

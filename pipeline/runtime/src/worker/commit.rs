@@ -97,6 +97,7 @@ impl Worker {
                 self.commit.state = State::Idle;
                 if let Some((_, how)) = &ended {
                     self.end_span(*how);
+                    self.hand.ended(*how == Ended::Committed, self.clock.as_ref());
                 }
                 match ended {
                     None => self.commit.state = State::UnderWay,
@@ -169,6 +170,7 @@ impl Worker {
     fn submit(&mut self, transaction: Transaction) -> Result<(), Error> {
         self.commit.state = State::Gone;
         self.begin_span(&transaction);
+        self.hand.submitted(self.clock.as_ref());
         self.log.submit(transaction)?;
         self.commit.state = State::UnderWay;
         Ok(())
@@ -206,6 +208,7 @@ impl Worker {
     fn confirm(&mut self, part: Part) {
         let id = part.partition;
         let Some(carried) = self.commit.carried.remove(&id) else { return };
+        self.hand.confirm(id, &carried.tally, part.after, self.clock.as_ref());
         if let Some(spans) = &self.spans {
             carried.spans.into_iter().for_each(|span| spans.send(span));
         }

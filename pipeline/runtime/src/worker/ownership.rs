@@ -117,6 +117,7 @@ impl Worker {
                     None => AssignmentState::Deciding,
                     Some(failure) => AssignmentState::StandsStill(failure.clone()),
                 };
+                self.hand.meter.restored(id, partition.task().progress());
                 self.partitions.insert(id, *partition);
                 self.assignments.set(id, &self.name, state);
             }

@@ -10,6 +10,7 @@ use bellhop_core::task::{Progress, Task, UnknownSchema};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::hold::Held;
+use super::meter::Tally;
 use crate::log::Part;
 use crate::restore::text_of;
 use crate::telemetry::otlp::Span;
@@ -35,6 +36,7 @@ pub(super) struct Partition {
     taken: Option<Progress>,
     /// Records decided since, and what became of them.
     decided: usize,
+    tally: Tally,
     outcomes: Vec<(u64, Outcome)>,
     /// Where the output of each begins.
     marks: Vec<Mark>,
@@ -60,6 +62,7 @@ pub(super) struct Partition {
 /// What travels beside a part until it is committed.
 pub(super) struct Carried {
     pub(super) epoch: u64,
+    pub(super) tally: Tally,
     pub(super) outcomes: Vec<(u64, Outcome)>,
     pub(super) marks: Vec<Mark>,
     pub(super) spans: Vec<Span>,
@@ -81,6 +84,7 @@ impl Partition {
             epoch,
             taken: committed,
             decided: 0,
+            tally: Tally::default(),
             outcomes: Vec::new(),
             marks: Vec::new(),
             bytes: 0,
@@ -137,7 +141,7 @@ impl Partition {
         let before = Mark::of(&mut self.task);
         match catch_unwind(AssertUnwindSafe(|| self.task.process(record))) {
             Ok(Ok(outcome)) => {
-                self.note(record.offset, outcome, remember, before);
+                self.note(record, outcome, remember, before);
                 Ok(true)
             }
             Ok(Err(unknown)) => Err(unknown),
@@ -161,7 +165,7 @@ impl Partition {
         let park = || self.task.park(record, kind, cause.to_owned());
         match catch_unwind(AssertUnwindSafe(park)) {
             Ok(outcome) => {
-                self.note(record.offset, outcome, remember, before);
+                self.note(record, outcome, remember, before);
                 true
             }
             Err(panic) => {
@@ -185,15 +189,22 @@ impl Partition {
     }
 
     #[inline]
-    fn note(&mut self, offset: u64, outcome: Option<Outcome>, remember: bool, before: Mark) {
+    fn note(
+        &mut self,
+        record: &Record<'_>,
+        outcome: Option<Outcome>,
+        remember: bool,
+        before: Mark,
+    ) {
         let Some(outcome) = outcome else { return };
         self.decided += 1;
+        self.tally.count(record.offset, record.timestamp, outcome);
         self.marks.push(before);
         let output = self.task.output();
         self.bytes = output.events.bytes() + output.commands.bytes() + output.parked.bytes();
         self.bytes += self.replies.bytes_of(&output.replies);
         if remember {
-            self.outcomes.push((offset, outcome));
+            self.outcomes.push((record.offset, outcome));
         }
     }
 
@@ -249,8 +260,9 @@ impl Partition {
         let partition = self.task.config().partition;
         let outcomes = std::mem::take(&mut self.outcomes);
         let spans = std::mem::take(&mut self.spans);
+        let tally = std::mem::take(&mut self.tally);
         let part = Part { partition, before, after: Some(after), output };
-        Some((part, Carried { epoch: self.epoch, outcomes, marks, spans, snapshot }))
+        Some((part, Carried { epoch: self.epoch, tally, outcomes, marks, spans, snapshot }))
     }
 
     /// Takes back the memory of a part that was committed, unless it is more than usual.
@@ -326,6 +338,7 @@ pub(super) fn halve(
         outcomes: carried.outcomes.split_off(outcomes),
         marks,
         // Told when all of it is committed.
+        tally: std::mem::take(&mut carried.tally),
         spans: std::mem::take(&mut carried.spans),
         snapshot: carried.snapshot.take(),
     };

@@ -56,7 +56,7 @@ pub(super) fn is_refusal(code: Code) -> bool {
 fn hint(code: Code) -> &'static str {
     match code {
         Code::BrokerTransportFailure | Code::AllBrokersDown | Code::Resolve => {
-            "no broker can be reached: check the addresses, and whether the brokers expect TLS"
+            "no broker can be reached: check the addresses, and whether the brokers expect TLS (tls) or a user (sasl_mechanism, sasl_user)"
         }
         Code::OperationTimedOut | Code::RequestTimedOut | Code::MessageTimedOut => {
             "no answer in time: check that the brokers are up and can be reached"

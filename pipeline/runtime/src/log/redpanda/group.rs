@@ -668,7 +668,7 @@ mod tests {
 
     #[test]
     fn a_refusal_ends_a_member_that_was_never_let_in_and_no_other() {
-        let config = Config::new("127.0.0.1:9", "http://127.0.0.1:9").member("group", None);
+        let config = Config::new("127.0.0.1:9", "http://127.0.0.1:9").member("group", "worker", None);
         let mut group = Group::join(&config, "topic").unwrap();
         for code in [Code::Authentication, Code::SSL, Code::TopicAuthorizationFailed] {
             let refusal = || Change::Failed(code, "no".to_owned());

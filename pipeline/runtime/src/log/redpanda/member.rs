@@ -71,7 +71,9 @@ impl Member {
         let number = shared.number();
         let instance = number.instance();
         let topic = config.topic(Topic::Commands);
-        let group = Group::join(&config.member(&config.group, instance.as_deref()), &topic)?;
+        let name = number.client_id(&config.name);
+        let settings = config.member(&config.group, &name, instance.as_deref());
+        let group = Group::join(&settings, &topic)?;
         let mut member = Self {
             view: View::of_member(shared),
             shared: shared.clone(),

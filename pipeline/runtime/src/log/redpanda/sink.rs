@@ -22,7 +22,7 @@ impl Sink {
         let topic = shared.config.topic(Topic::Events);
         let group = &format!("{}.{group}", shared.config.prefix);
         let marks = Source::new(shared.config.clone(), group);
-        let joined = Group::join(&shared.config.member(group, None), &topic)?;
+        let joined = Group::join(&shared.config.member(group, &shared.config.name, None), &topic)?;
         Ok(Self { view: View::new(shared), marks, group: joined })
     }
 }
