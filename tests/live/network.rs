@@ -107,18 +107,22 @@ fn a_transaction_that_the_broker_has_timed_out_is_decided_again_and_once() {
     house.check();
 }
 
-/// How often a request comes late in one of the tests below.
+/// How often a request comes late in one of the tests below, if not told.
+const LATE_REQUESTS: usize = 6;
+
+/// A soak asks for more.
 fn late_requests() -> usize {
-    std::env::var("BELLHOP_LATE_REQUESTS").map_or(6, |count| count.parse().unwrap())
+    let told = std::env::var("BELLHOP_LATE_REQUESTS");
+    told.map_or(LATE_REQUESTS, |count| count.parse().unwrap())
 }
 
 /// Requests of a kind that arrive in a later transaction of their producer, whose client has sent
 /// them again meanwhile.
 fn come_late(request: Request) {
-    come_late_with(request, None);
+    come_late_with(request, late_requests(), None);
 }
 
-fn come_late_with(request: Request, sabotage: Option<Sabotage>) {
+fn come_late_with(request: Request, times: usize, sabotage: Option<Sabotage>) {
     let cluster = alone();
     let Cluster { kafka, .. } = &*cluster;
     let mut house = House::new(&cluster);
@@ -128,13 +132,14 @@ fn come_late_with(request: Request, sabotage: Option<Sabotage>) {
     house.wait_decided();
     let late = || kafka.proxies().map(Proxy::late).sum::<usize>();
     let first = late();
-    for _ in 0..late_requests() {
+    for _ in 0..times {
         let before = late();
         let until = Instant::now() + LONG;
         kafka.proxies().for_each(|proxy| proxy.delay(request));
         while late() == before {
             assert!(Instant::now() < until, "no {request:?} came late");
-            house.send(50);
+            // Transactions of several partitions: one that is ended in between is torn.
+            house.send(200);
         }
     }
     house.wait_decided();
@@ -171,5 +176,6 @@ fn records_that_come_late_are_not_written_again() {
 #[test]
 #[should_panic = "one outcome a command"]
 fn an_end_that_comes_late_is_noticed_where_it_ends_another_transaction() {
-    come_late_with(Request::EndTxn, Some(Sabotage::LateRequests));
+    // Not each of them falls between two of a transaction's requests.
+    come_late_with(Request::EndTxn, 4 * LATE_REQUESTS, Some(Sabotage::LateRequests));
 }
