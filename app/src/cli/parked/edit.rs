@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use bellhop_core::record::unframe;
+use bellhop_core::topology::UnknownFields;
 use bellhop_runtime::log::Reader;
 use bellhop_runtime::parked::Entry;
 use bellhop_runtime::wiring::Resolved;
@@ -43,7 +44,9 @@ fn line_of(reader: &mut dyn Reader, entry: &Entry) -> Result<serde_json::Value> 
     let schema = schema.with_context(|| format!("the registry does not know schema id {id}"))?;
     let topology = wiring::topology()?;
     let mut own = Vec::new();
-    let datum = match wiring::resolve(&topology)?.resolve(&schema.name, &schema.text) {
+    // A field that is not known here would be missing in the line, and nobody would see it.
+    let unknown = UnknownFields::Refused;
+    let datum = match wiring::resolve(&topology)?.resolve(&schema.name, &schema.text, unknown) {
         Resolved::Same => datum,
         Resolved::Transcode(transcode) => {
             transcode.transcode(datum, &mut own)?;
