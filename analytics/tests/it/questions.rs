@@ -60,6 +60,7 @@ fn three_thousand_products_without_statistics_are_left_out_by_one_join() {
             name: "Cot".into(),
             kind: ProductKind::Room,
             statistics: number % 100 == 0,
+            occupancy_max: None,
             physical: always(1),
         };
         events.push(at("2016-05-01", defined));
