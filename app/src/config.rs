@@ -134,8 +134,8 @@ impl Default for Config {
 
 fn is_ours(variable: &UncasedStr) -> bool {
     let of_tools = TOOLS.iter().any(|tool| variable == *tool);
-    let is_of_tests = |prefix: &&str| variable.starts_with(prefix);
-    !of_tools && !["test_", "bench_", "fuzz_"].iter().any(|prefix| is_of_tests(prefix))
+    let of_tests = ["test_", "bench_", "fuzz_"].iter().any(|prefix| variable.starts_with(prefix));
+    !of_tools && !of_tests
 }
 
 impl Config {

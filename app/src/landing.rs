@@ -44,8 +44,6 @@ struct Watched {
     /// Over all memberships of this process in the group.
     status: Status,
     turned_at: Instant,
-    /// What somebody has to mend before it goes on.
-    stopped: Option<String>,
 }
 
 /// What is answered from.
@@ -58,7 +56,7 @@ struct Site {
 impl Landing {
     pub(crate) fn new() -> Self {
         let status = Status::default();
-        Self(Arc::new(Mutex::new(Watched { status, turned_at: Instant::now(), stopped: None })))
+        Self(Arc::new(Mutex::new(Watched { status, turned_at: Instant::now() })))
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Watched) -> T) -> T {
@@ -72,27 +70,19 @@ impl Landing {
             if now >= watched.turned_at + GLANCE {
                 let mut all = status.clone();
                 all.add(before);
-                *watched = Watched { status: all, turned_at: now, stopped: None };
+                *watched = Watched { status: all, turned_at: now };
             }
         });
-    }
-
-    /// It has stopped, until somebody mends why.
-    pub(crate) fn stopped(&self, why: String) {
-        self.with(|watched| watched.stopped = Some(why));
     }
 
     /// Whether it runs.
     fn check(&self) -> Result<(), String> {
         self.with(|watched| {
             let silent = watched.turned_at.elapsed();
-            match &watched.stopped {
-                Some(why) => Err(why.clone()),
-                None if silent > HANGS => {
-                    Err(format!("the sink has done nothing for {} s", silent.as_secs()))
-                }
-                None => Ok(()),
+            if silent > HANGS {
+                return Err(format!("the sink has done nothing for {} s", silent.as_secs()));
             }
+            Ok(())
         })
     }
 
@@ -230,11 +220,9 @@ mod tests {
     const ALERTS: &str = include_str!("../../docker/prometheus/alerts.yml");
 
     #[test]
-    fn a_sink_that_has_not_begun_is_well_and_one_that_stopped_says_why() {
+    fn a_sink_that_has_not_begun_is_well_and_one_that_clickhouse_refuses_is_not_ready() {
         let landing = Landing::new();
         assert_eq!(landing.check(), Ok(()));
-        landing.stopped("events is missing: run `bellhop migrate`".to_owned());
-        assert!(landing.check_ready().is_err_and(|why| why.contains("bellhop migrate")));
         landing.with(|watched| watched.turned_at -= GLANCE);
         let status = Status { circuit_open: true, events: 3, ..Status::default() };
         landing.turned(&Status { events: 4, ..Status::default() }, &status);
