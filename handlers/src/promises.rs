@@ -227,12 +227,15 @@ fn ask() -> impl Strategy<Value = Ask> {
 /// A night of a product or house, or a day's use of it.
 type Place = (PropertyId, Option<ProductCode>, Night, bool);
 
+/// Units by product and night, and by day of day uses.
+type Held = BTreeMap<(ProductCode, Night, bool), i32>;
+
 /// What is known of the world from the events.
 #[derive(Default)]
 struct Model {
     statistics: HashMap<(PropertyId, ProductCode), bool>,
-    /// Units by product and night of each reservation, and by day of its day uses.
-    held: HashMap<(PropertyId, ReservationId), BTreeMap<(ProductCode, Night, bool), i32>>,
+    /// Of each reservation.
+    held: HashMap<(PropertyId, ReservationId), Held>,
 }
 
 impl Model {

@@ -1,5 +1,6 @@
 //! History is whole, or refused: a log that was cut, restored, replaced or expired behind the workers'
 //! backs, and what the next take-over makes of it.
+#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -39,9 +39,12 @@ impl Clock for Restless {
     }
 }
 
+/// Which partition was saved, and when.
+type Saved = Arc<Mutex<Vec<(u32, Duration)>>>;
+
 impl House {
     /// Partitions with long tails and no snapshot, and a worker that is to take them over.
-    fn behind(clock: &Arc<dyn Clock>) -> (Self, Worker, Arc<Mutex<Vec<(u32, Duration)>>>) {
+    fn behind(clock: &Arc<dyn Clock>) -> (Self, Worker, Saved) {
         let mut house = Self::new();
         house.config.snapshot_events = 10;
         house.config.batch_wait = Duration::from_secs(60);

@@ -91,7 +91,8 @@ mod tests {
         let of = |seed| damaged(&corpus, &mut Random::new(seed));
         assert_eq!(of(7), of(7));
         let distinct: std::collections::BTreeSet<_> = (0..1_000).map(of).collect();
-        assert!(distinct.len() > 900, "{}", distinct.len());
+        // Some are cut to nothing.
+        assert!(distinct.len() > 800, "{}", distinct.len());
     }
 
     #[test]

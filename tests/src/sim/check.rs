@@ -648,7 +648,9 @@ pub fn check_copy(tool: &mut Tool, wiring: &Wiring, copy: &Copied<'_>) -> Option
             let key = event.key.as_deref().unwrap_or_default();
             anew.fold(key, event.value.as_deref().unwrap_or_default())
         });
-        folded.filter_map(Result::err).for_each(|error| panic!("{error}"));
+        for folded in folded {
+            folded.unwrap_or_else(|error| panic!("{error}"));
+        }
         anew.history()
     });
     match folded {

@@ -156,7 +156,7 @@ impl Frames {
         mut server: &TcpStream,
         wait: impl Fn(),
     ) -> bool {
-        let mut frame = Vec::new();
+        let mut frame = vec![0; 4];
         loop {
             frame.resize(4, 0);
             if client.read_exact(&mut frame).is_err() {
@@ -167,7 +167,7 @@ impl Frames {
             if length <= BYTES_MAX {
                 frame.resize(4 + length, 0);
                 let read = frame.get_mut(4..).map(|rest| client.read_exact(rest));
-                if !read.is_some_and(|read| read.is_ok()) {
+                if read.is_none_or(|read| read.is_err()) {
                     return true;
                 }
             }
