@@ -9,6 +9,7 @@
 #[path = "../tests/it/hotels.rs"]
 mod hotels;
 #[path = "../tests/it/stream.rs"]
+#[allow(dead_code, reason = "the tests of analytics use all of it")]
 mod stream;
 #[path = "../tests/it/wire.rs"]
 #[allow(dead_code, reason = "the tests of analytics use all of it")]
