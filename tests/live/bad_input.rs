@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use bellhop_core::engine::ParkedKind;
-use bellhop_core::message::Timestamp;
+use bellhop_core::message::{LogId, Timestamp};
 use bellhop_core::record::Header;
 use bellhop_runtime::log::redpanda::topics::{self, Wanted};
 use bellhop_runtime::log::redpanda::{Config, Redpanda};
-use bellhop_runtime::log::{Command, ErrorKind, Producer, Topic};
+use bellhop_runtime::log::{Command, ErrorKind, Log as _, Producer, Topic};
 use bellhop_runtime::parked;
 use bellhop_tests::hands::counter_in;
 use bellhop_tests::toy::Add;
@@ -116,7 +116,7 @@ fn a_value_that_is_too_large_is_parked_with_its_first_64_kib() {
 }
 
 pub(crate) fn refused(config: &Config) -> bellhop_runtime::log::Error {
-    let log_id = bellhop_core::message::LogId(Uuid::from_u128(1));
+    let log_id = LogId(Uuid::from_u128(1));
     match Redpanda::connect(config, log_id) {
         Ok(_) => panic!("{} was taken", config.prefix),
         Err(error) => error,
@@ -161,9 +161,13 @@ fn what_is_wrong_with_brokers_and_topics_is_said() {
 
     let mut registry = config.clone();
     registry.registry.url = "http://127.0.0.1:9".to_owned();
-    let error = refused(&registry);
+    // What is there can be read without it; who writes needs the ids of schemas.
+    let log = Redpanda::connect(&registry, LogId(Uuid::from_u128(1))).unwrap();
+    let schema = "{\"type\":\"record\",\"name\":\"bellhop.Nothing\",\"fields\":[]}";
+    let error = log.join().unwrap().schema_id("bellhop.Nothing", schema).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Retry);
-    assert!(error.to_string().contains("schema registry"), "{error}");
+    assert!(error.to_string().contains("schema"), "{error}");
+    assert!(format!("{error:?}").contains("127.0.0.1:9"), "{error:?}");
 
     // The topics of one log under the name of another.
     let wanted = Wanted { partitions: PARTITIONS, ..Wanted::default() };

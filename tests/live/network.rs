@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bellhop_core::message::LogId;
 use bellhop_harness::{Kafka, KafkaOptions, Proxy, Request};
-use bellhop_runtime::log::redpanda::{Config, Redpanda, Sabotage};
+use bellhop_runtime::log::redpanda::{Config, Redpanda};
 use uuid::Uuid;
 
 use crate::house::{Cluster, House, LONG, Running, alone, shared};
@@ -119,20 +119,16 @@ fn late_requests() -> usize {
 /// Requests of a kind that arrive in a later transaction of their producer, whose client has sent
 /// them again meanwhile.
 fn come_late(request: Request) {
-    come_late_with(request, late_requests(), None);
-}
-
-fn come_late_with(request: Request, times: usize, sabotage: Option<Sabotage>) {
     let cluster = alone();
     let Cluster { kafka, .. } = &*cluster;
     let mut house = House::new(&cluster);
-    let log = far(&house, kafka, |config| config.sabotage = sabotage);
+    let log = far(&house, kafka, |_| {});
     let worker = Running::start(&log);
     house.send(500);
     house.wait_decided();
     let late = || kafka.proxies().map(Proxy::late).sum::<usize>();
     let first = late();
-    for _ in 0..times {
+    for _ in 0..late_requests() {
         let before = late();
         let until = Instant::now() + LONG;
         kafka.proxies().for_each(|proxy| proxy.delay(request));
@@ -171,11 +167,4 @@ fn groups_that_come_late_are_added_to_nothing() {
 #[test]
 fn records_that_come_late_are_not_written_again() {
     come_late(Request::Produce);
-}
-
-#[test]
-#[should_panic = "one outcome a command"]
-fn an_end_that_comes_late_is_noticed_where_it_ends_another_transaction() {
-    // Not each of them falls between two of a transaction's requests.
-    come_late_with(Request::EndTxn, 4 * LATE_REQUESTS, Some(Sabotage::LateRequests));
 }

@@ -215,9 +215,7 @@ impl Turn<'_> {
         transaction: &Transaction,
         member: &GroupMetadata,
     ) -> Result<Ended, Error> {
-        if self.setup.config.sabotage != Some(Sabotage::LateRequests)
-            && let Err(error) = self.producer.refuse_late_requests(&self.setup.config)
-        {
+        if let Err(error) = self.producer.refuse_late_requests(&self.setup.config) {
             return match error.kind {
                 ErrorKind::Retry => {
                     let error: &dyn std::error::Error = &error;
@@ -317,7 +315,7 @@ impl Turn<'_> {
         let nobody = match config.sabotage {
             Some(Sabotage::NoGroupMetadata) => GroupMetadata::unguarded(&config.group),
             Some(Sabotage::OffsetsOutside) => return self.send_outside(offsets, member),
-            Some(Sabotage::ReadUncommitted | Sabotage::LateRequests) | None => None,
+            Some(Sabotage::ReadUncommitted) | None => None,
         };
         let member = nobody.as_ref().unwrap_or(member);
         loop {

@@ -134,8 +134,6 @@ pub enum Sabotage {
     OffsetsOutside,
     /// Events are read before they are decided.
     ReadUncommitted,
-    /// A producer goes on under its epoch though a request of it may come late.
-    LateRequests,
 }
 
 impl Config {
