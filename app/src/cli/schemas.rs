@@ -112,7 +112,15 @@ fn export(site: &Site) -> Result<ExitCode> {
     let mut reader = site.reader()?;
     let mut schemas = Schemas::new();
     let mut unknown = Vec::new();
-    for id in schema_ids(&mut *reader, &Topic::ALL)? {
+    let mut ids = schema_ids(&mut *reader, &Topic::ALL)?;
+    if let Site::Cluster(connection, _) = site {
+        // What is registered and not met yet: the next record may need it.
+        let registry = Confluent::new(&connection.registry)?;
+        for (name, text) in wiring::schemas(&*wiring::topology()?)? {
+            ids.extend(registry.find(&name, &text)?);
+        }
+    }
+    for id in ids {
         match reader.schema_of(id)?.schema() {
             Some(schema) => drop(schemas.insert(id, schema)),
             // Of a record that was parked for it, perhaps.

@@ -131,7 +131,7 @@ fn what_can_be_read_is_printed_as_its_line_and_is_parked_again_for_as_long_as_it
     let folder = folder();
     let cluster = ["--broker", &brokers, "--registry", &registry, "--data", text(folder.path())];
     let on = |args: &[&str]| bellhop(&[args, &cluster].concat());
-    on(&["topics", "create", "--partitions", "2"]).ok();
+    bellhop(&[&["topics", "create", "--partitions", "2"], &cluster[..4]].concat()).ok();
     let header = ["--traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"];
     let worker = command(&[&["run"], &cluster[..]].concat()).spawn().expect("a worker");
     let worker = Running(worker);
