@@ -16,10 +16,11 @@ fn main() {
         println!("cargo::rerun-if-changed={head}");
     }
     let given = std::env::var("BELLHOP_REVISION").ok().filter(|given| !given.is_empty());
+    // Without the prefix of settings: cargo gives it to the programs that it runs, too.
     let revision = given.or_else(|| git(&["rev-parse", "--short=10", "HEAD"]));
     let version = env!("CARGO_PKG_VERSION");
     match revision {
-        Some(revision) => println!("cargo::rustc-env=BELLHOP_VERSION={version}+{revision}"),
-        None => println!("cargo::rustc-env=BELLHOP_VERSION={version}"),
+        Some(revision) => println!("cargo::rustc-env=BUILD_VERSION={version}+{revision}"),
+        None => println!("cargo::rustc-env=BUILD_VERSION={version}"),
     }
 }

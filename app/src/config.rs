@@ -27,8 +27,9 @@ pub(crate) use self::telemetry::Telemetry;
 /// The file that is read when none is named.
 const FILE: &str = "bellhop.toml";
 /// Variables of the project's own tools that have the same prefix and configure nothing; so do all
-/// that begin with `BELLHOP_TEST_` or `BELLHOP_BENCH_`.
-const TOOLS: [&str; 7] = ["cache", "seed", "seeds", "bless", "release", "update", "write_golden"];
+/// that begin with `BELLHOP_TEST_`, `BELLHOP_BENCH_` or `BELLHOP_FUZZ_`.
+const TOOLS: [&str; 8] =
+    ["cache", "seed", "seeds", "bless", "release", "revision", "update", "write_golden"];
 
 /// What can be configured.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -44,7 +44,7 @@ use crate::config::{Config, LogFormat};
 use crate::json_lines::JsonLines;
 
 /// The release and the revision that it was built of, as it stands in events.
-const VERSION: &str = env!("BELLHOP_VERSION");
+const VERSION: &str = env!("BUILD_VERSION");
 
 /// A failure, or a difference that was looked for and found. Usage errors give 2, by clap.
 const FAILURE: u8 = 1;
