@@ -2,8 +2,8 @@
 
 use std::process::Command;
 
-/// What cargo tells a program of its package.
-const TOLD: [&str; 3] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_"];
+/// What cargo tells a program of its package; the last where the package has a build script.
+const TOLD: [&str; 4] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_", "OUT_DIR"];
 
 /// Cargo as a shell starts it.
 #[must_use]
