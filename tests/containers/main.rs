@@ -23,3 +23,6 @@ mod only_broker;
 mod redpanda;
 #[path = "../conformance/suite.rs"]
 mod suite;
+#[path = "../conformance/troubles.rs"]
+#[allow(dead_code, reason = "the simulated log uses all of it")]
+mod troubles;
