@@ -41,15 +41,22 @@ pub(crate) struct Listening(TcpListener, SocketAddr);
 /// # Errors
 /// When it cannot be listened on.
 pub(crate) fn listen(config: &Config) -> Result<Option<Listening>> {
-    let Some(address) = config.http else { return Ok(None) };
-    let listener = TcpListener::bind(address)
-        .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
-        .with_context(|| format!("listen on {address}: give another address as `http`"))?;
-    Ok(Some(Listening(listener, address)))
+    config.http.map(Listening::on).transpose()
 }
 
 impl Listening {
-    /// Answers until the process ends.
+    /// Takes an address.
+    ///
+    /// # Errors
+    /// When it cannot be listened on.
+    pub(crate) fn on(address: SocketAddr) -> Result<Self> {
+        let listener = TcpListener::bind(address)
+            .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
+            .with_context(|| format!("listen on {address}: give another address as `http`"))?;
+        Ok(Self(listener, address))
+    }
+
+    /// Answers for the workers until the process ends.
     ///
     /// # Errors
     /// When no thread can be started.
@@ -60,7 +67,6 @@ impl Listening {
         worker: &str,
         partitions: u32,
     ) -> Result<()> {
-        let Self(listener, address) = self;
         let site = Site {
             health: workers.health(),
             watch: watch.clone(),
@@ -76,6 +82,15 @@ impl Listening {
             .route("/healthz", get(readyz))
             .route("/readyz", get(readyz))
             .with_state(site);
+        self.answer(routes)
+    }
+
+    /// Answers by routes until the process ends.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub(crate) fn answer(self, routes: Router) -> Result<()> {
+        let Self(listener, address) = self;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()

@@ -15,6 +15,7 @@ use bellhop_runtime::clock::{Clock as _, SystemClock};
 use bellhop_runtime::log::{Reader, Topic};
 
 use crate::cli::lag;
+use crate::http::Listening;
 
 /// A sink that has not turned for so long hangs.
 const HANGS: Duration = Duration::from_secs(60);
@@ -142,31 +143,14 @@ impl Landing {
     /// # Errors
     /// When the address cannot be listened on.
     pub(crate) fn serve(self, address: SocketAddr, reader: Box<dyn Reader>) -> Result<()> {
-        let listener = std::net::TcpListener::bind(address)
-            .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
-            .with_context(|| format!("listen on {address}: give another address as `http`"))?;
+        let listening = Listening::on(address)?;
         let site = Site { landing: self, reader: Arc::new(Mutex::new(reader)) };
         let routes = Router::new()
             .route("/metrics", get(metrics))
             .route("/healthz", get(healthz))
             .route("/readyz", get(readyz))
             .with_state(site);
-        let context = "start the thread that answers over HTTP";
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.context(context)?;
-        let serve = move || {
-            let served = runtime.block_on(async {
-                let listener = tokio::net::TcpListener::from_std(listener)?;
-                axum::serve(listener, routes).await
-            });
-            if let Err(error) = served {
-                tracing::warn!(%error, "metrics and health are not served any more");
-            }
-        };
-        let thread = std::thread::Builder::new().name("bellhop-http".to_owned());
-        thread.spawn(serve).context(context)?;
-        tracing::info!(%address, "metrics, health and readiness");
-        Ok(())
+        listening.answer(routes)
     }
 }
 
