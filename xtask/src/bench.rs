@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 /// What to measure.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Only these: core, embedded, demo, kpi, restore, avail, clickhouse.
+    /// Only these: core, embedded, demo, kpi, restore, hostile, avail, clickhouse.
     names: Vec<String>,
     /// Writes the results as JSON to this file.
     #[arg(long)]
@@ -75,7 +75,8 @@ impl Row {
     }
 }
 
-const ALL: [&str; 7] = ["core", "embedded", "demo", "kpi", "restore", "avail", "clickhouse"];
+const ALL: [&str; 8] =
+    ["core", "embedded", "demo", "kpi", "restore", "hostile", "avail", "clickhouse"];
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let names: Vec<&str> = match arguments.names.as_slice() {
@@ -94,6 +95,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
             "demo" => demo()?,
             "kpi" => kpi(arguments.cpu)?,
             "restore" => restore(arguments.cpu)?,
+            "hostile" => hostile(arguments.cpu)?,
             "avail" => avail(arguments)?,
             _ => clickhouse(arguments.cpu)?,
         };
@@ -342,6 +344,14 @@ fn restore(cpu: usize) -> anyhow::Result<Measured> {
     let value = number(&detail, "/milliseconds/median")?;
     let name = "restore the demo's state from its snapshot";
     Ok((vec![Row::new(name, value, "ms", Gate::AtMost(200.0))], detail))
+}
+
+/// Reservations whose ids were chosen to collide, against random ones.
+fn hostile(cpu: usize) -> anyhow::Result<Measured> {
+    let detail = measure("bellhop-tests", "hostile", cpu, &[])?;
+    let value = number(&detail, "/chosen_over_random/restore/median")?;
+    let name = "restore 100,000 reservations, hostile ids against random";
+    Ok((vec![Row::new(name, value, "x", Gate::AtMost(1.2))], detail))
 }
 
 fn revision() -> String {

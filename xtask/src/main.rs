@@ -3,6 +3,7 @@
 
 mod audit;
 mod bench;
+mod bounds;
 mod cargo;
 mod fuzz;
 mod licences;
@@ -52,7 +53,7 @@ enum Command {
         #[arg(default_value = "kpi", value_parser = ["kpi", "clickhouse"])]
         what: String,
     },
-    /// Checks formatting, licences and lints.
+    /// Checks formatting, licences, the page of bounds and lints.
     Lint,
 }
 
@@ -75,6 +76,7 @@ fn main() -> anyhow::Result<()> {
         Command::Lint => {
             cargo::run(&["fmt", "--all", "--check"], &[])?;
             licences::check()?;
+            bounds::check()?;
             let clippy = ["clippy", "--locked", "--quiet"];
             let all = [clippy.as_slice(), &["--all-targets"]].concat();
             // Not among all targets: it is no test that always runs.
