@@ -21,4 +21,5 @@ mod registry;
 mod sabotage;
 mod security;
 mod standbys;
+mod tools;
 mod troubles;

@@ -9,11 +9,11 @@ use bellhop_runtime::log::{
     Ended, Error, ErrorKind, Log, Part, Polled, Reader, Topic, Transaction,
 };
 use bellhop_tests::hands::{LONG, own, read};
-use rdkafka::ClientConfig;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use rdkafka::producer::{BaseRecord, Producer as _};
 use uuid::Uuid;
 
 use crate::house::{Cluster, House, PARTITIONS, shared};
+use crate::tools::initialise;
 
 fn house(cluster: &Cluster, sabotage: Option<Sabotage>) -> House {
     let mut house = House::new(cluster);
@@ -40,16 +40,6 @@ fn part_of(partition: u32) -> Part {
 fn commit(member: &mut Member) -> Result<Ended, Error> {
     member.submit(Transaction { parts: vec![part_of(0)] })?;
     Ok(member.ended(LONG)?.expect("it ends in time").1)
-}
-
-fn initialise(house: &House, id: &str) -> BaseProducer {
-    let producer: BaseProducer = ClientConfig::new()
-        .set("bootstrap.servers", &house.config.brokers)
-        .set("transactional.id", id)
-        .create()
-        .unwrap();
-    producer.init_transactions(Duration::from_secs(10)).unwrap();
-    producer
 }
 
 /// Whether a worker that the broker has thrown out still commits.
@@ -108,7 +98,7 @@ fn a_name_whose_transactions_were_ended_is_not_taken_again() {
     let house = house(&cluster, None);
     let mut member = sole(&house);
     let former = member.transactional_ids();
-    let _fencing = former.clone().map(|id| initialise(&house, &id));
+    let _fencing = former.clone().map(|id| initialise(&house.config, &id));
     member.recover().unwrap();
     let now = member.transactional_ids();
     assert!(now.iter().all(|id| !former.contains(id)), "{now:?}");
@@ -121,7 +111,7 @@ fn progress_moves_alone(cluster: &Cluster, sabotage: Option<Sabotage>) -> bool {
     let mut member = sole(&house);
     // Somebody ends this worker's transactions: nothing of the next may count.
     let ids = member.transactional_ids();
-    let _fencing = ids.map(|id| initialise(&house, &id));
+    let _fencing = ids.map(|id| initialise(&house.config, &id));
     let ended = commit(&mut member);
     assert!(!matches!(ended, Ok(Ended::Committed)), "{ended:?}");
     let mut reader = house.log.reader();
@@ -139,7 +129,7 @@ fn progress_and_events_move_together() {
 /// Whether a reader sees an event of a transaction that was never committed.
 fn an_undecided_event_is_read(cluster: &Cluster, sabotage: Option<Sabotage>) -> bool {
     let house = house(cluster, sabotage);
-    let producer = initialise(&house, &Uuid::from_u128(7).to_string());
+    let producer = initialise(&house.config, &Uuid::from_u128(7).to_string());
     producer.begin_transaction().unwrap();
     let topic = house.config.topic(Topic::Events);
     let record = BaseRecord::<[u8], [u8]>::to(&topic).partition(0).payload(b"undecided");

@@ -1,25 +1,25 @@
 //! One partition's trouble, as brokers make it: the other partitions of the worker go on, and it
 //! goes on when the trouble is over.
 
-use std::pin::pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use bellhop_core::engine::ParkedKind;
+use bellhop_core::message::LogId;
 use bellhop_harness::RedpandaRegistry;
-use bellhop_runtime::log::redpanda::Config;
+use bellhop_runtime::log::redpanda::topics::{self, Effect, Wanted};
+use bellhop_runtime::log::redpanda::{Config, Redpanda};
 use bellhop_runtime::log::{Reader, Topic};
 use bellhop_runtime::parked;
 use bellhop_runtime::worker::Worker;
 use bellhop_tests::hands::{append, counter_in, read};
 use bellhop_tests::toy::Add;
-use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewPartitions, ResourceSpecifier};
-use rdkafka::client::DefaultClientContext;
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use uuid::Uuid;
 
 use crate::house::{House, LONG, PARTITIONS, Running, shared, worker};
+use crate::tools;
 
 const TROUBLED: u32 = 1;
 
@@ -92,11 +92,7 @@ fn commands_that_are_deleted_before_they_are_decided_hold_back_their_partition_a
     running.stop();
     house.send(100);
     let last = house.sent[&TROUBLED].last().unwrap().0;
-    let mut deleted = TopicPartitionList::new();
-    let (topic, partition) = (house.config.topic(Topic::Commands), TROUBLED.cast_signed());
-    let offset = Offset::Offset(last.cast_signed());
-    deleted.add_partition_offset(&topic, partition, offset).unwrap();
-    wait(admin(&house).delete_records(&deleted, &AdminOptions::new())).unwrap();
+    tools::delete_commands(&house.config, TROUBLED, last);
     let mut worker = worker(&house.log);
     step_until_decided(&mut worker, &house, &others());
     house.send(100);
@@ -106,37 +102,11 @@ fn commands_that_are_deleted_before_they_are_decided_hold_back_their_partition_a
     assert!(why.contains(&format!("move the group's offset to {last}")), "{why}");
 }
 
-fn admin(house: &House) -> AdminClient<DefaultClientContext> {
-    ClientConfig::new().set("bootstrap.servers", &house.config.brokers).create().unwrap()
-}
-
-/// Waits for one of the admin client's futures, which its own thread completes.
-fn wait<T>(asked: impl Future<Output = T>) -> T {
-    struct Unpark(std::thread::Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-    let (mut context, mut asked) = (Context::from_waker(&waker), pin!(asked));
-    loop {
-        if let Poll::Ready(answer) = asked.as_mut().poll(&mut context) {
-            return answer;
-        }
-        std::thread::park();
-    }
-}
-
 #[test]
-fn partitions_that_are_added_to_the_commands_alone_stand_still() {
+fn partitions_that_are_added_to_the_commands_alone_stand_still_and_the_others_go_on() {
     let cluster = shared();
     let mut house = House::new(&cluster);
-    let topic = house.config.topic(Topic::Commands);
-    let more = [NewPartitions::new(&topic, PARTITIONS as usize + 1)];
-    let admin = admin(&house);
-    let added = wait(admin.create_partitions(&more, &AdminOptions::new())).unwrap();
-    assert!(added.iter().all(Result::is_ok), "{added:?}");
+    tools::grow_commands(&house.config, PARTITIONS + 1);
     house.send(100);
     let mut worker = worker(&house.log);
     let all: Vec<u32> = (0..PARTITIONS).collect();
@@ -149,6 +119,16 @@ fn partitions_that_are_added_to_the_commands_alone_stand_still() {
     let why = why(&worker, PARTITIONS);
     assert!(why.contains("stands still") && why.contains("has grown"), "{why}");
     drop(worker);
+    // What is started now goes on with the partitions of the log, too.
+    house.log = Redpanda::connect(&house.config, LogId(Uuid::from_u128(0xbad))).unwrap();
+    assert_eq!(house.log.identity().partitions, PARTITIONS);
+    let wanted = Wanted { partitions: PARTITIONS, ..Wanted::default() };
+    let mismatches = topics::check(&house.config, &wanted).unwrap();
+    let grown: Vec<_> = mismatches.iter().filter(|it| it.effect > Effect::Differs).collect();
+    let [grown] = grown.as_slice() else { panic!("{mismatches:?}") };
+    assert_eq!((grown.what.as_str(), grown.effect), ("partitions", Effect::Astray));
+    house.send(100);
+    step_until_decided(&mut crate::house::worker(&house.log), &house, &all);
     house.check();
 }
 
@@ -163,8 +143,8 @@ fn an_event_that_the_topic_does_not_take_parks_its_command_and_the_others_commit
     let topic = house.config.topic(Topic::Events);
     let lowered =
         AlterConfig::new(ResourceSpecifier::Topic(&topic)).set("max.message.bytes", "30000");
-    let admin = admin(&house);
-    let altered = wait(admin.alter_configs(&[lowered], &AdminOptions::new())).unwrap();
+    let admin = tools::admin(&house.config);
+    let altered = tools::wait(admin.alter_configs(&[lowered], &AdminOptions::new())).unwrap();
     assert!(altered.iter().all(Result::is_ok), "{altered:?}");
     let counter = counter_in(TROUBLED, PARTITIONS, 1);
     let add = Add { counter, amount: 1, note: "x".repeat(60_000) };

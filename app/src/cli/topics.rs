@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use bellhop_core::limits::Largest;
 use bellhop_runtime::log::Timestamps;
-use bellhop_runtime::log::redpanda::topics::{self, Mismatch, Wanted};
+use bellhop_runtime::log::redpanda::topics::{self, Effect, Mismatch, Wanted};
 use clap::Subcommand;
 
 use crate::config::Config;
@@ -111,31 +111,45 @@ fn check(shape: &Shape, config: &Config) -> Result<ExitCode> {
     )?;
     let mut out = output::stdout();
     for mismatch in &mismatches {
-        let weight = if mismatch.breaks { "BREAKS A PROMISE" } else { "differs" };
+        let weight = match mismatch.effect {
+            Effect::Differs => "differs",
+            Effect::Astray => "COMMANDS GO ASTRAY",
+            Effect::Refused => "BREAKS A PROMISE",
+        };
         writeln!(out, "{weight}: {mismatch}")?;
     }
-    let breaks = mismatches.iter().any(|mismatch| mismatch.breaks);
-    match (mismatches.is_empty(), breaks) {
-        (true, _) => writeln!(out, "all topics are as they should be")?,
-        (false, false) => writeln!(out, "workers start; mend what differs when you can")?,
-        (false, true) => {
-            for advice in advice(&mismatches) {
-                writeln!(out, "{advice}")?;
-            }
-            writeln!(out, "workers refuse to start until the topics are mended")?;
-        }
+    for advice in advice(&mismatches) {
+        writeln!(out, "{advice}")?;
     }
+    let worst = mismatches.iter().map(|mismatch| mismatch.effect).max();
+    let (word, exit) = match worst {
+        None => ("all topics are as they should be", ExitCode::SUCCESS),
+        Some(Effect::Differs) => {
+            ("workers start; mend what differs when you can", ExitCode::SUCCESS)
+        }
+        Some(Effect::Astray) => (
+            "workers start, and decide the partitions that the log was made with",
+            ExitCode::from(crate::FAILURE),
+        ),
+        Some(Effect::Refused) => {
+            ("workers refuse to start until the topics are mended", ExitCode::from(crate::FAILURE))
+        }
+    };
+    writeln!(out, "{word}")?;
     out.flush()?;
-    Ok(if breaks { ExitCode::from(crate::FAILURE) } else { ExitCode::SUCCESS })
+    Ok(exit)
 }
 
-/// What to do about what breaks a promise, once each.
+/// What to do about what breaks a promise or leads astray, once each.
 fn advice(mismatches: &[Mismatch]) -> BTreeSet<&'static str> {
-    let breaking = mismatches.iter().filter(|mismatch| mismatch.breaks);
-    let advice = breaking.map(|mismatch| match mismatch.what.as_str() {
+    let serious = mismatches.iter().filter(|mismatch| mismatch.effect > Effect::Differs);
+    let advice = serious.map(|mismatch| match mismatch.what.as_str() {
         "missing" => "next: `bellhop topics create` makes what is missing",
+        "partitions" if mismatch.effect == Effect::Astray => {
+            "next: leave the other topics as they are, and have producers spread their keys over the partitions that the log was made with: a log cannot grow, and brokers take no partition away. Nothing that was decided is lost. What a producer wrote to a wrong one of them is parked, and `bellhop parked release` sends it home; what it wrote to a new one has to be sent again. A log of another size is a new one (`bellhop topics create --prefix NAME --partitions N`)"
+        }
         "partitions" if mismatch.wanted.contains("as the log was made") => {
-            "next: leave the other topics as they are. A log has the partitions that it was made with, for its keys are spread over them, and brokers take none away. Nothing that was decided is lost; commands that landed in the new partitions are not decided. To go on, make a new log (`bellhop topics create --prefix NAME --partitions N`), or restore the topics as they were"
+            "next: the topic was made anew with fewer partitions: restore it"
         }
         "partitions" => {
             "next: no event is in these topics yet: delete the topics that differ, then `bellhop topics create`"

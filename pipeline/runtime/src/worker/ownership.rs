@@ -150,7 +150,7 @@ impl Worker {
         let partitions = self.log.identity().partitions;
         if id >= partitions {
             let what = format!(
-                "the log was made with {partitions} partitions and the topic of commands has grown: a key would have two homes; stop producers that use partition {id}, make new topics and replay into them"
+                "the log was made with {partitions} partitions and the topic of commands has grown: a key would have two homes; have producers spread their keys over the first {partitions}, and send again what is in partition {id}"
             );
             return Ok(self.refuse(id, None, what));
         }

@@ -17,7 +17,7 @@ use super::config::Config;
 use super::error;
 use super::native::TransactionError;
 use super::source::Source;
-use super::topics::{Admin, breaking, made_with};
+use super::topics::{Admin, Effect, breaking, made_with};
 use super::transactional::TransactionalProducer;
 use crate::log::{Error, ErrorKind, Identity, Lookup, Topic};
 use crate::registry::Registry;
@@ -36,7 +36,18 @@ pub(super) fn find_or_make(
     let tried = || format!("use the topics of \"{}\" on {}", config.prefix, config.brokers);
     let found = Admin::new(config.clone())?.find()?;
     let made_with = made_with(config, &found)?;
-    let breaking = breaking(config, &found, config.timestamps, made_with);
+    let (breaking, astray): (Vec<_>, Vec<_>) =
+        breaking(config, &found, config.timestamps, made_with)
+            .into_iter()
+            .partition(|mismatch| mismatch.effect == Effect::Refused);
+    for mismatch in astray {
+        tracing::error!(
+            topic = mismatch.topic,
+            partitions = mismatch.found,
+            wanted = mismatch.wanted,
+            "a topic has grown: what lands in its new partitions is not decided, the others go on; `bellhop topics check` says what to do"
+        );
+    }
     if !breaking.is_empty() {
         let named: Vec<_> = breaking.iter().map(ToString::to_string).collect();
         let missing = breaking.iter().all(|mismatch| mismatch.what == "missing");
@@ -52,7 +63,8 @@ pub(super) fn find_or_make(
     let Some(commands) = found.get(Topic::Commands.name()) else {
         return Err(error::fix(tried(), "the topic of commands is missing"));
     };
-    let (partitions, timestamps) = (commands.partitions, commands.timestamps());
+    let partitions = made_with.unwrap_or(commands.partitions);
+    let timestamps = commands.timestamps();
     let mut source = Source::new(config.clone(), &config.group);
     let finder = Finder { config, registry, partitions };
     let until = Instant::now() + AGREED;
@@ -154,7 +166,7 @@ impl Finder<'_> {
                 return Err(error::fix(
                     tried(),
                     format!(
-                        "it was made with {} partitions and has {} now: keys would be elsewhere, and brokers take no partition away; `bellhop topics check` says what to do",
+                        "it was made with {} partitions, the others with {}: these are not one log's",
                         genesis.partitions, self.partitions
                     ),
                 ));
@@ -177,7 +189,7 @@ impl Finder<'_> {
         match (agreed, empty) {
             (Some(_), Some(partition)) => Err(error::fix(
                 self.tried(partition),
-                "it is empty while others are not: its events were deleted, or the topic has grown; restore it",
+                "it is empty while others are not: its events were deleted; restore it",
             )),
             (agreed, _) => Ok(agreed.map(|(_, log_id)| (log_id, first_schema))),
         }

@@ -130,8 +130,20 @@ pub struct Mismatch {
     pub found: String,
     /// As it should be.
     pub wanted: String,
+    /// What it leads to.
+    pub effect: Effect,
+}
+
+/// What a mismatch leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Effect {
+    /// Nothing that was promised.
+    Differs,
+    /// The topic has grown: commands in its new partitions are not decided. Workers go on with the
+    /// partitions that the log was made with.
+    Astray,
     /// A promise would be broken: workers refuse to start.
-    pub breaks: bool,
+    Refused,
 }
 
 impl fmt::Display for Mismatch {
@@ -331,7 +343,7 @@ pub fn check(config: &Config, wanted: &Wanted) -> Result<Vec<Mismatch>, Error> {
                     what: what.to_owned(),
                     found: found.to_owned(),
                     wanted: wanted.to_owned(),
-                    breaks: false,
+                    effect: Effect::Differs,
                 });
             }
         };
@@ -384,13 +396,13 @@ pub(super) fn breaking(
     made_with: Option<u32>,
 ) -> Vec<Mismatch> {
     let mut mismatches = Vec::new();
-    let mut add = |plain: &str, what: &str, found: String, wanted: &str| {
+    let mut push = |plain: &str, what: &str, found: String, wanted: &str, effect: Effect| {
         mismatches.push(Mismatch {
             topic: config.named(plain),
             what: what.to_owned(),
             found,
             wanted: wanted.to_owned(),
-            breaks: true,
+            effect,
         });
     };
     let of_commands = found.get(Topic::Commands.name()).map(|commands| commands.partitions);
@@ -401,15 +413,20 @@ pub(super) fn breaking(
     for topic in Topic::ALL {
         let plain = topic.name();
         let Some(found) = found.get(plain) else {
-            add(plain, "missing", "nothing".to_owned(), "a topic");
+            push(plain, "missing", "nothing".to_owned(), "a topic", Effect::Refused);
             continue;
         };
         if let Some(partitions) = partitions
             && found.partitions != partitions
         {
+            let has_grown = made_with.is_some() && found.partitions > partitions;
+            let effect = if has_grown { Effect::Astray } else { Effect::Refused };
             let wanted = format!("{partitions}, {why}");
-            add(plain, "partitions", found.partitions.to_string(), &wanted);
+            push(plain, "partitions", found.partitions.to_string(), &wanted, effect);
         }
+        let mut add = |plain: &str, what: &str, found: String, wanted: &str| {
+            push(plain, what, found, wanted, Effect::Refused);
+        };
         let policy = found.settings.get("cleanup.policy").map_or("delete", String::as_str);
         if policy != "delete" {
             add(plain, "cleanup.policy", policy.to_owned(), "delete");
@@ -556,6 +573,12 @@ mod tests {
         let breaks: Vec<_> = breaks.iter().map(ToString::to_string).collect();
         assert_eq!(breaks.len(), 3, "{breaks:?}");
         assert_eq!(breaks[0], "bellhop.commands has partitions 12, wanted 4, as the log was made");
+        let effects = |made_with| -> Vec<Effect> {
+            let found = breaking(&config, &grown, Some(Timestamps::Append), Some(made_with));
+            found.iter().map(|mismatch| mismatch.effect).collect()
+        };
+        assert_eq!(effects(4), [Effect::Astray; 3]);
+        assert_eq!(effects(16), [Effect::Refused; 3], "partitions are gone");
         let mut missing = good();
         missing.remove("bellhop.parked");
         missing.remove("bellhop.replies");
