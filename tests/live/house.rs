@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::process::Command as Process;
+use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread::JoinHandle;
@@ -23,6 +24,7 @@ use bellhop_runtime::telemetry::Spans;
 use bellhop_runtime::verify;
 use bellhop_runtime::wiring::{OwnSchemas, Wiring};
 use bellhop_runtime::worker::{self, Join, Observer, Parts, Worker};
+use bellhop_schemas::resolve::{Resolution, resolve};
 use bellhop_tests::hands::{Pen, append, counter_in, read};
 use bellhop_tests::toy::Add;
 use tempfile::TempDir;
@@ -31,6 +33,8 @@ use uuid::Uuid;
 use crate::embedded;
 
 pub(crate) const PARTITIONS: u32 = 4;
+/// Bytes of the largest command that the topic takes.
+pub(crate) const COMMAND_BYTES: u64 = 12 << 20;
 /// What a process that is a worker is told.
 const CHILD: &str = "BELLHOP_TEST_LIVE_WORKER";
 const AT_LEAST_ONCE: &str = "at-least-once";
@@ -65,6 +69,20 @@ pub(crate) fn topology() -> Arc<Topology> {
     Arc::new(Topology::discover().unwrap())
 }
 
+/// What a variable of the environment says, if it is set.
+pub(crate) fn variable<T: FromStr>(name: &str) -> Option<T> {
+    std::env::var(name).ok().map(|it| it.parse().unwrap_or_else(|_| panic!("{name}={it}")))
+}
+
+/// The program's own schemas, and how older and newer ones are read.
+pub(crate) fn own_schemas(topology: &Topology) -> OwnSchemas {
+    let schemas = topology.schemas().into_iter().map(|(name, text)| (name.to_owned(), text));
+    OwnSchemas::new(schemas.collect(), |writer, own, unknown| {
+        let resolved = resolve(writer, own, unknown).map(Resolution::into_transcode);
+        resolved.map_err(|error| error.to_string())
+    })
+}
+
 pub(crate) fn worker_config() -> worker::Config {
     worker::Config {
         version: "1".to_owned(),
@@ -84,7 +102,7 @@ pub(crate) fn standby(log: &Redpanda) -> Arc<Standby> {
     let topology = topology();
     let parts = standby::Parts {
         reader: Box::new(log.reader()),
-        resolve: Arc::new(OwnSchemas::of(&topology)),
+        resolve: Arc::new(own_schemas(&topology)),
         topology,
         snapshots: None,
     };
@@ -127,13 +145,13 @@ fn worker_of(join: Join, standby: Option<Arc<Standby>>) -> Worker {
     Worker::new(worker_config(), parts(join, standby)).unwrap()
 }
 
-fn parts(join: Join, standby: Option<Arc<Standby>>) -> Parts {
+pub(crate) fn parts(join: Join, standby: Option<Arc<Standby>>) -> Parts {
     let topology = topology();
     Parts {
         name: "worker".to_owned(),
         assignments: Arc::default(),
         join,
-        resolve: Arc::new(OwnSchemas::of(&topology)),
+        resolve: Arc::new(own_schemas(&topology)),
         topology,
         clock: Arc::new(SystemClock::default()),
         saver: None,
@@ -220,7 +238,7 @@ impl House {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         config.prefix = format!("live-{}", COUNT.fetch_add(1, Ordering::Relaxed));
         config.group.clone_from(&config.prefix);
-        let wanted = Wanted { partitions, command_bytes: 12 << 20, ..Wanted::default() };
+        let wanted = Wanted { partitions, command_bytes: COMMAND_BYTES, ..Wanted::default() };
         topics::create(&config, &wanted).unwrap();
         let log = Redpanda::connect(&config, LogId(Uuid::from_u128(8 << 100))).unwrap();
         let mut sender = log.sender();
@@ -302,7 +320,7 @@ impl House {
 
     /// How far each partition is: last command sent, end of what is committed of the commands,
     /// progress, end of the events.
-    fn standing(&self, reader: &mut dyn Reader) -> String {
+    pub(crate) fn standing(&self, reader: &mut dyn Reader) -> String {
         let mut text = String::new();
         for (partition, sent) in &self.sent {
             let last = sent.last().map(|(offset, _)| *offset);
@@ -328,7 +346,7 @@ impl House {
         let mut reader = self.log.reader();
         let expected = embedded::events(&mut reader);
         let topology = topology();
-        let mut wiring = Wiring::to_read(topology.clone(), Arc::new(OwnSchemas::of(&topology)));
+        let mut wiring = Wiring::to_read(topology.clone(), Arc::new(own_schemas(&topology)));
         for (partition, expected) in (0..).zip(expected) {
             let events = read(&mut reader, Topic::Events, partition, 0);
             let sent = self.sent.get(&partition).cloned().unwrap_or_default();

@@ -10,6 +10,7 @@ mod at_least_once;
 mod bad_input;
 mod brokers;
 mod embedded;
+mod faults;
 mod headers;
 mod house;
 mod memory;

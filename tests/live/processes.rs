@@ -1,30 +1,25 @@
 //! Worker processes that are killed, and one that is stopped past its session and wakes up.
 
-use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use bellhop_harness::signal;
 use bellhop_runtime::log::Reader;
 use bellhop_runtime::log::simulated::Random;
 
-use crate::house::{House, LONG, Running, alone, shared, work_if_child};
+use crate::house::{House, LONG, Running, alone, shared, variable, work_if_child};
 
-/// Kills of a run that nobody asked more of (`BELLHOP_TEST_KILLS`), from a seed
+/// Kills of a run that nobody asked more of (`BELLHOP_TEST_FAULTS`), from a seed
 /// (`BELLHOP_TEST_SEED`).
 const KILLS: usize = 10;
 const SEED: u64 = 0x5eed;
 const WORKERS: usize = 3;
-
-fn variable<T: FromStr>(name: &str) -> Option<T> {
-    std::env::var(name).ok().map(|it| it.parse().unwrap_or_else(|_| panic!("{name}={it}")))
-}
 
 #[test]
 fn processes_killed_at_any_moment_lose_nothing_and_decide_nothing_twice() {
     work_if_child();
     let name = "processes::processes_killed_at_any_moment_lose_nothing_and_decide_nothing_twice";
     let seed = variable("BELLHOP_TEST_SEED").unwrap_or(SEED);
-    let kills = variable("BELLHOP_TEST_KILLS").unwrap_or(KILLS);
+    let kills = variable("BELLHOP_TEST_FAULTS").unwrap_or(KILLS);
     let cluster = shared();
     let mut house = House::of(8, &cluster.kafka.brokers(), &cluster.registry.url());
     let mut random = Random::new(seed);

@@ -36,7 +36,9 @@ enum Command {
         #[arg(long, conflicts_with = "seeds")]
         seed: Option<u64>,
     },
-    /// Kills processes at random moments for as long as told; prints what that came to.
+    /// Draws faults from seeds for as long as told: killed, paused and leaving processes, hanging
+    /// transactions, lost records and parts, a registry and a network that are away; prints how often
+    /// each came and what failed.
     ///
     /// Example: `cargo xtask soak --minutes 30 clickhouse`
     Soak(soak::Arguments),

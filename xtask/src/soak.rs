@@ -1,33 +1,45 @@
-//! `cargo xtask soak`: the tests that kill processes, again and again, each time with a new seed.
+//! `cargo xtask soak`: the tests that draw faults, again and again, each time with a new seed.
 
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use bellhop_harness::as_from_a_shell;
+use tempfile::TempDir;
 
-/// Tests of one kind: they take their seed from `BELLHOP_TEST_SEED` and the number of kills from
-/// `BELLHOP_TEST_KILLS`, and print `seed N: A sinks and B engines killed` or the like: of each line
-/// that ends in " killed", each number behind the colon counts.
+use crate::cargo;
+
+/// Tests of one kind: they take their seed from [`SEED`] and the number of faults from [`FAULTS`], and
+/// print `seed 7: 3 workers killed, 1 networks cut` or the like, which the summary adds up.
 struct Suite {
     name: &'static str,
-    /// What cargo is told to build and run.
-    cargo: &'static [&'static str],
-    /// Tests whose name contains this.
-    filter: &'static str,
+    /// The folder of their package, and their program there.
+    program: (&'static str, &'static str),
+    /// Tests whose name contains one of these, one after another.
+    filters: &'static [&'static str],
 }
 
-/// Every suite; one more is a line.
+/// Every suite; one more is an entry.
 const SUITES: &[Suite] = &[
     Suite {
         name: "clickhouse",
-        cargo: &["--package", "bellhop-clickhouse", "--test", "it"],
-        filter: "killed_at_random_moments",
+        program: ("analytics/clickhouse", "it"),
+        filters: &["killed_at_random_moments"],
     },
     Suite {
         name: "kafka",
-        cargo: &["--package", "bellhop-tests", "--test", "live"],
-        filter: "processes_killed_at_any_moment_lose_nothing_and_decide",
+        program: ("tests", "live"),
+        filters: &[
+            "faults_of_all_kinds_at_any_moment",
+            "processes_killed_at_any_moment_lose_nothing_and",
+        ],
     },
 ];
+
+const SEED: &str = "BELLHOP_TEST_SEED";
+const FAULTS: &str = "BELLHOP_TEST_FAULTS";
 
 /// How long, and what.
 #[derive(clap::Args)]
@@ -37,19 +49,29 @@ pub(crate) struct Arguments {
     /// No run is begun after so many minutes.
     #[arg(long, default_value_t = 60)]
     minutes: u64,
-    /// Kills of a run.
+    /// Faults of a run.
     #[arg(long, default_value_t = 20)]
-    kills: u64,
+    faults: u64,
     /// Seed of the first run; the next has the next one. By default the time.
     #[arg(long)]
     seed: Option<u64>,
+}
+
+/// A suite that is built.
+struct Built {
+    suite: &'static Suite,
+    /// A copy, which nobody builds anew meanwhile.
+    program: PathBuf,
+    /// Where cargo would run it.
+    folder: PathBuf,
+    totals: Totals,
 }
 
 /// What the runs of a suite came to.
 #[derive(Default)]
 struct Totals {
     runs: u64,
-    kills: u64,
+    faults: BTreeMap<String, u64>,
     failed: Vec<u64>,
 }
 
@@ -61,83 +83,115 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         let names: Vec<_> = SUITES.iter().map(|suite| suite.name).collect();
         bail!("there is no suite \"{unknown}\"; there are {}", names.join(", "));
     }
-    let suites: Vec<&Suite> = SUITES.iter().filter(|suite| is_wanted(suite.name)).collect();
-    for suite in &suites {
-        crate::cargo::run(&[&["test", "--locked", "--no-run"], suite.cargo].concat(), &[])?;
-    }
+    let copies = TempDir::new_in(cargo::target()?).context("make a folder for the programs")?;
+    let suites = SUITES.iter().filter(|suite| is_wanted(suite.name));
+    let mut suites =
+        suites.map(|suite| build(suite, copies.path())).collect::<anyhow::Result<Vec<Built>>>()?;
     let since = std::time::UNIX_EPOCH.elapsed().context("read the time")?;
     let first = arguments.seed.unwrap_or(since.as_secs());
     let until = Instant::now() + Duration::from_secs(arguments.minutes * 60);
-    let mut totals: Vec<Totals> = suites.iter().map(|_| Totals::default()).collect();
     let mut seed = first;
     loop {
-        for (suite, totals) in suites.iter().zip(&mut totals) {
-            let killed = once(suite, seed, arguments.kills)?;
-            totals.runs += 1;
-            match killed {
-                Some(kills) => totals.kills += kills,
-                None => totals.failed.push(seed),
-            }
+        for suite in &mut suites {
+            suite.run(seed, arguments.faults)?;
         }
         if Instant::now() >= until {
             break;
         }
         seed += 1;
     }
-    for (suite, totals) in suites.iter().zip(&totals) {
-        let Totals { runs, kills, failed } = totals;
-        println!(
-            "{}: {runs} runs, {kills} kills, {} failures; seeds {first} to {seed}",
-            suite.name,
-            failed.len()
-        );
-        for seed in failed {
-            println!(
-                "  again: BELLHOP_TEST_SEED={seed} BELLHOP_TEST_KILLS={} cargo test {} {}",
-                arguments.kills,
-                suite.cargo.join(" "),
-                suite.filter
-            );
-        }
+    for suite in &suites {
+        suite.print((first, seed), arguments.faults);
     }
-    if totals.iter().any(|totals| !totals.failed.is_empty()) {
+    if suites.iter().any(|suite| !suite.totals.failed.is_empty()) {
         bail!("there were failures");
     }
     Ok(())
 }
 
-/// One run; gives how many processes it has killed, nothing when it failed.
-fn once(suite: &Suite, seed: u64, kills: u64) -> anyhow::Result<Option<u64>> {
-    let output = crate::cargo::command()?
-        .args([&["test", "--quiet", "--locked"], suite.cargo].concat())
-        .args(["--", "--nocapture", suite.filter])
-        .env("BELLHOP_TEST_SEED", seed.to_string())
-        .env("BELLHOP_TEST_KILLS", kills.to_string())
-        .output()
-        .context("start cargo")?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    if !output.status.success() {
-        println!(
-            "{}: seed {seed} failed\n{}{said}",
-            suite.name,
-            String::from_utf8_lossy(&output.stdout)
-        );
-        return Ok(None);
-    }
-    let lines: Vec<_> = said.lines().filter(|line| line.ends_with(" killed")).collect();
-    if lines.is_empty() {
-        bail!("{} has killed nothing:\n{said}", suite.name);
-    }
-    for line in said.lines().filter(|line| line.starts_with(&format!("seed {seed}:"))) {
-        println!("{}: {line}", suite.name);
-    }
-    Ok(Some(lines.into_iter().map(killed).sum()))
+/// Builds the program of a suite, as all tests are built, and copies it.
+fn build(suite: &'static Suite, copies: &Path) -> anyhow::Result<Built> {
+    let (folder, name) = suite.program;
+    let build = ["test", "--locked", "--no-run", "--message-format=json", "--test", name];
+    let said = cargo::output(&cargo::of_rest(&build))?;
+    let (built, folder) = said
+        .lines()
+        .find_map(|line| program(line, folder, name))
+        .with_context(|| format!("cargo has built no test program {name} in {folder}"))?;
+    let program = copies.join(suite.name);
+    std::fs::copy(&built, &program).with_context(|| format!("copy {}", built.display()))?;
+    Ok(Built { suite, program, folder, totals: Totals::default() })
 }
 
-/// How many processes a line says were killed.
-fn killed(line: &str) -> u64 {
-    let (_, counts) = line.split_once(':').unwrap_or(("", line));
-    counts.split(' ').filter_map(|word| word.parse::<u64>().ok()).sum()
+/// A program and the folder of its package, if a message of cargo is about it.
+fn program(message: &str, folder: &str, name: &str) -> Option<(PathBuf, PathBuf)> {
+    let message: serde_json::Value = serde_json::from_str(message).ok()?;
+    let manifest = Path::new(message.get("manifest_path")?.as_str()?);
+    let package = manifest.parent()?;
+    let is_it = package.ends_with(folder) && message.pointer("/target/name")? == name;
+    let program = message.get("executable")?.as_str().filter(|_| is_it)?;
+    Some((program.into(), package.to_owned()))
+}
+
+impl Built {
+    /// One run; a failure is printed and counted.
+    fn run(&mut self, seed: u64, faults: u64) -> anyhow::Result<()> {
+        let name = self.suite.name;
+        let mut command = Command::new(&self.program);
+        as_from_a_shell(&mut command);
+        let output = command
+            .args(["--nocapture", "--test-threads", "1"])
+            .args(self.suite.filters)
+            .current_dir(&self.folder)
+            .env(SEED, seed.to_string())
+            .env(FAULTS, faults.to_string())
+            .output()
+            .with_context(|| format!("start {}", self.program.display()))?;
+        self.totals.runs += 1;
+        let said = String::from_utf8_lossy(&output.stderr);
+        if !output.status.success() {
+            let printed = String::from_utf8_lossy(&output.stdout);
+            println!("{name}: seed {seed} failed\n{printed}{said}");
+            self.totals.failed.push(seed);
+            return Ok(());
+        }
+        let begin = format!("seed {seed}: ");
+        let counted: Vec<_> = said.lines().filter_map(|line| line.strip_prefix(&begin)).collect();
+        if counted.is_empty() {
+            bail!("{name} has drawn no fault:\n{said}");
+        }
+        for line in counted {
+            println!("{name}: {begin}{line}");
+            for (count, what) in counts(line) {
+                *self.totals.faults.entry(what.to_owned()).or_default() += count;
+            }
+        }
+        Ok(())
+    }
+
+    fn print(&self, (first, last): (u64, u64), faults: u64) {
+        let Self { suite: Suite { name, program: (_, test), filters }, totals, .. } = self;
+        let Totals { runs, faults: drawn, failed } = totals;
+        println!("{name}: {runs} runs, {} failures; seeds {first} to {last}", failed.len());
+        for (what, count) in drawn {
+            println!("{count:7} {what}");
+        }
+        for seed in failed {
+            println!(
+                "  again: {SEED}={seed} {FAULTS}={faults} cargo {} -- --nocapture {}",
+                cargo::of_rest(&["test", "--test", test]).join(" "),
+                filters.join(" ")
+            );
+        }
+    }
+}
+
+/// What a line says was drawn, and how often.
+fn counts(line: &str) -> impl Iterator<Item = (u64, &str)> {
+    line.split(", ").filter_map(|words| {
+        let (count, what) = words.split_once(' ')?;
+        Some((count.parse().ok()?, what))
+    })
 }
 
 #[cfg(test)]
@@ -145,7 +199,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_seed_is_no_kill() {
-        assert_eq!(killed("seed 7: 12 sinks and 6 engines killed"), 18);
+    fn every_kind_of_fault_is_counted_also_one_that_was_not_drawn() {
+        let counted: Vec<_> = counts("12 sinks killed, 0 networks cut, other words").collect();
+        assert_eq!(counted, [(12, "sinks killed"), (0, "networks cut")]);
+    }
+
+    #[test]
+    fn a_program_is_found_by_its_package_and_name() {
+        let message = |folder: &str, target: &str| {
+            format!(
+                r#"{{"manifest_path":"/w/{folder}/Cargo.toml","target":{{"name":"{target}"}},"executable":"/t/{target}-1"}}"#
+            )
+        };
+        let found = program(&message("tests", "live"), "tests", "live");
+        assert_eq!(found, Some(("/t/live-1".into(), "/w/tests".into())));
+        assert_eq!(program(&message("tests", "worker"), "tests", "live"), None);
+        assert_eq!(program(&message("app", "live"), "tests", "live"), None);
+        assert_eq!(program(r#"{"reason":"build-finished"}"#, "tests", "live"), None);
     }
 }

@@ -86,7 +86,7 @@ impl Killed {
     }
 
     fn kills() -> u64 {
-        let kills = std::env::var("BELLHOP_TEST_KILLS").ok().and_then(|it| it.parse().ok());
+        let kills = std::env::var("BELLHOP_TEST_FAULTS").ok().and_then(|it| it.parse().ok());
         kills.unwrap_or(KILLS)
     }
 
@@ -147,7 +147,7 @@ fn killed_at_random_moments_sink_and_engine_leave_neither_gap_nor_duplicate() {
         killed.kill_one();
     }
     let Killed { seed, sinks, engines, .. } = killed;
-    eprintln!("seed {seed}: {sinks} sinks and {engines} engines killed");
+    eprintln!("seed {seed}: {sinks} sinks killed, {engines} engines killed");
     assert!(sinks > 2 && engines > 0, "{sinks} sinks and {engines} engines were killed");
     let begun = Instant::now();
     while !killed.start().wait().unwrap().success() {
@@ -197,9 +197,6 @@ fn killed_at_random_moments_with_parts_and_marks_lost_the_hints_lead_to_whole_ta
         }
     }
     let Killed { sinks, engines, .. } = killed;
-    eprintln!(
-        "seed {seed}: {sinks} sinks, {engines} engines, {parts} parts and {marks} marks killed"
-    );
     assert!(parts > 0 && marks > 0, "{parts} parts and {marks} marks were lost");
     let begun = Instant::now();
     loop {
@@ -222,7 +219,9 @@ fn killed_at_random_moments_with_parts_and_marks_lost_the_hints_lead_to_whole_ta
     if audited.has_damaged_views() {
         bellhop_clickhouse::views::rebuild(&killed.server).unwrap();
     }
-    eprintln!("seed {seed}: {hints} hints were followed");
+    eprintln!(
+        "seed {seed}: {sinks} sinks killed, {engines} engines killed, {parts} parts lost, {marks} sets of marks lost, {hints} printed remedies followed"
+    );
     killed.assert_whole();
 }
 
