@@ -70,7 +70,7 @@ enum File {
 }
 
 /// All of a log but its records; small, so it is kept in memory.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(super) struct Contents {
     /// By partition: the end of each topic, in the order of [`Topic::ALL`].
     pub(super) ends: Vec<[u64; 3]>,
@@ -110,7 +110,34 @@ impl Store {
             None => builder.open(&path),
         })?;
         let file = opened.map_err(|error| failed(&tried, error))?;
-        Self::with(file, shown, create)
+        let mut store = Self { file: File::Writable(file), path: shown };
+        if let Some(identity) = store.identity()? {
+            store.check(identity.partitions)?;
+        }
+        let File::Writable(file) = store.file else { return Err(store.foreign()) };
+        Self::with(file, store.path, create)
+    }
+
+    /// Looks through the whole file: what something else has changed since it was closed is found
+    /// before anything is decided by it, or written over what only seems free.
+    fn check(&mut self, partitions: u32) -> Result<(), Error> {
+        let tried = format!("open the log {}", self.path);
+        let before = self.contents(partitions)?;
+        let File::Writable(file) = &mut self.file else { return Ok(()) };
+        let checked = guard(&tried, || file.check_integrity())?;
+        if checked.map_err(|error| failed(&tried, error))? {
+            return Ok(());
+        }
+        // The store goes back to the transaction before the last if it has to.
+        if self.contents(partitions)? != before {
+            return Err(corrupt(
+                &tried,
+                "the file was damaged, and its last transaction is gone; opening it again goes on without that",
+            ));
+        }
+        let path = &self.path;
+        tracing::warn!(path, "the log's file was damaged where nothing was stored; it is mended");
+        Ok(())
     }
 
     /// On bytes that are not a file, for tests of what fails.
