@@ -7,15 +7,17 @@ use std::collections::{HashMap, HashSet};
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use bellhop_core::avro::Symbol;
 use bellhop_core::message::Position;
 use bellhop_core::outcome::Outcome;
 use bellhop_core::record::Header;
 use bellhop_core::topology::Wire;
 use bellhop_runtime::log::{Producer, Reader, Topic};
+use bellhop_schemas::reason::Rule;
 use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
@@ -30,12 +32,42 @@ use crate::{output, words};
 /// How long it waits before it looks around.
 const GLANCE: Duration = Duration::from_millis(100);
 
+/// The outcome of a command, as far as it is known without reading the log.
+#[derive(Debug, Clone)]
+pub(crate) struct Heard {
+    pub(crate) at: Position,
+    pub(crate) outcome: Outcome,
+    /// The event that the outcome names.
+    pub(crate) event: Option<AnyEvent>,
+    /// Why the command is parked.
+    pub(crate) cause: Option<String>,
+}
+
+impl Heard {
+    /// Where a worker of this process says what it decided.
+    pub(crate) fn from_worker((at, outcome): (Position, Outcome)) -> Self {
+        Self { at, outcome, event: None, cause: None }
+    }
+
+    /// The event that the outcome names, if it was written for this command.
+    fn event_id(&self) -> Option<Uuid> {
+        match self.outcome {
+            Outcome::Decided { first_event, .. } => Some(first_event),
+            Outcome::Conflict { event, .. } => Some(event),
+            Outcome::Repeated { .. } | Outcome::Parked(_) | Outcome::Ticked => None,
+        }
+    }
+}
+
+/// Waits for the next outcome.
+pub(crate) type Hear<'a> = dyn Fn(Duration) -> Result<Heard, RecvTimeoutError> + 'a;
+
 /// Answers lines.
 pub(crate) struct Desk<'a> {
     reader: Box<dyn Reader>,
     producer: Box<dyn Producer>,
     wire: Arc<Wire>,
-    outcomes: Receiver<(Position, Outcome)>,
+    hear: &'a Hear<'a>,
     /// Fails when nobody can decide any more.
     check: &'a dyn Fn() -> Result<()>,
     /// What is said when nobody decides.
@@ -55,7 +87,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) reader: Box<dyn Reader>,
     pub(crate) producer: Box<dyn Producer>,
     pub(crate) wire: Arc<Wire>,
-    pub(crate) outcomes: Receiver<(Position, Outcome)>,
+    pub(crate) hear: &'a Hear<'a>,
     pub(crate) check: &'a dyn Fn() -> Result<()>,
     pub(crate) silence: &'static str,
     pub(crate) headers: Vec<(&'static str, Vec<u8>)>,
@@ -75,6 +107,11 @@ struct Answer {
     message_id: Option<Uuid>,
     #[serde(skip_serializing_if = "Option::is_none")]
     position: Option<String>,
+    /// 0 accepted, else the code of the refusal, and what it is called.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refusal: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     event_id: Option<Uuid>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -96,7 +133,7 @@ impl<'a> Desk<'a> {
     /// # Errors
     /// When the log cannot be read.
     pub(crate) fn open(parts: Parts<'a>) -> Result<Self> {
-        let Parts { mut reader, producer, wire, outcomes, check, silence, headers, json } = parts;
+        let Parts { mut reader, producer, wire, hear, check, silence, headers, json } = parts;
         let events_next = (0..reader.identity().partitions)
             .map(|partition| reader.end(Topic::Events, partition))
             .collect::<Result<Vec<_>, _>>()?;
@@ -105,7 +142,7 @@ impl<'a> Desk<'a> {
             reader,
             producer,
             wire,
-            outcomes,
+            hear,
             check,
             silence,
             headers,
@@ -155,15 +192,14 @@ impl<'a> Desk<'a> {
         let positions =
             if records.is_empty() { Vec::new() } else { self.producer.append(&records, None)? };
         let outcomes = self.outcomes_of(&positions)?;
-        let events = self.new_events()?;
+        let events = self.events_of(&outcomes)?;
         let mut positions = positions.into_iter();
         batch
             .into_iter()
             .map(|(number, parsed)| match (parsed, positions.len()) {
                 (Ok(parsed), 1..) => {
                     let position = positions.next().context("a position a command")?;
-                    let outcome = outcomes.get(&position).copied();
-                    self.answer(number, &parsed, position, outcome, &events)
+                    self.answer(number, &parsed, position, outcomes.get(&position), &events)
                 }
                 (Ok(_), _) => bail!("line {number} has no position: the log lost it"),
                 (Err(error), _) => Ok(refusal_to_read(number, &error)),
@@ -171,17 +207,17 @@ impl<'a> Desk<'a> {
             .collect()
     }
 
-    fn outcomes_of(&mut self, positions: &[Position]) -> Result<HashMap<Position, Outcome>> {
+    fn outcomes_of(&mut self, positions: &[Position]) -> Result<HashMap<Position, Heard>> {
         let mut outcomes = HashMap::with_capacity(positions.len());
         let wanted_here: HashSet<_> = positions.iter().collect();
         let mut wanted = positions.len();
         let mut since = Instant::now();
         while wanted > 0 {
-            match self.outcomes.recv_timeout(GLANCE) {
-                Ok((position, outcome)) => {
+            match (self.hear)(GLANCE) {
+                Ok(heard) => {
                     // What an earlier run had left undecided is told as well.
-                    wanted -= usize::from(wanted_here.contains(&position));
-                    outcomes.insert(position, outcome);
+                    wanted -= usize::from(wanted_here.contains(&heard.at));
+                    outcomes.insert(heard.at, heard);
                     since = Instant::now();
                 }
                 Err(RecvTimeoutError::Timeout) if since.elapsed() > workers::STALLED => {
@@ -195,6 +231,22 @@ impl<'a> Desk<'a> {
             }
         }
         Ok(outcomes)
+    }
+
+    /// The events of outcomes: as they came with them, or else out of the log.
+    fn events_of(
+        &mut self,
+        outcomes: &HashMap<Position, Heard>,
+    ) -> Result<HashMap<Uuid, AnyEvent>> {
+        let came = outcomes.values().all(|heard| match heard.event_id() {
+            Some(_) => heard.event.is_some(),
+            None => true,
+        });
+        if !came {
+            return self.new_events();
+        }
+        let events = outcomes.values().filter_map(|heard| heard.event_id().zip(heard.event.clone()));
+        Ok(events.collect())
     }
 
     /// Events that were written since the last call, the first one of each command.
@@ -227,7 +279,7 @@ impl<'a> Desk<'a> {
         line: u64,
         parsed: &Parsed,
         position: Position,
-        outcome: Option<Outcome>,
+        heard: Option<&Heard>,
         events: &HashMap<Uuid, AnyEvent>,
     ) -> Result<Answer> {
         let mut answer = Answer {
@@ -237,6 +289,8 @@ impl<'a> Desk<'a> {
             idempotency_key: parsed.meta.idempotency_key.as_ref().map(ToString::to_string),
             message_id: Some(parsed.meta.message_id),
             position: Some(position.to_string()),
+            code: None,
+            refusal: None,
             event_id: None,
             event_type: None,
             reservation_id: None,
@@ -245,10 +299,11 @@ impl<'a> Desk<'a> {
             alternatives: Vec::new(),
             words: Vec::new(),
         };
-        match outcome {
+        match heard.map(|heard| heard.outcome) {
             None | Some(Outcome::Ticked) => {}
             Some(Outcome::Decided { code, first_event }) => {
                 answer.outcome = if code == 0 { "accepted" } else { "refused" };
+                answer.give_code(code);
                 answer.event_id = Some(first_event);
                 if let Some(event) = events.get(&first_event) {
                     answer.tell(event);
@@ -256,6 +311,7 @@ impl<'a> Desk<'a> {
             }
             Some(Outcome::Repeated { code, first_event }) => {
                 answer.outcome = "repeated";
+                answer.give_code(code);
                 answer.event_id = Some(first_event);
                 let was = if code == 0 { "accepted" } else { "refused" };
                 answer.words.push(format!("{was} before, and nothing is done twice"));
@@ -282,8 +338,10 @@ impl<'a> Desk<'a> {
             }
             Some(Outcome::Parked(kind)) => {
                 answer.outcome = "parked";
+                let cause = heard.and_then(|heard| heard.cause.as_deref());
+                let cause = cause.map_or_else(String::new, |cause| format!(": {cause}"));
                 answer.words.push(format!(
-                    "it could not be decided ({kind:?}); see `bellhop parked show {position}`"
+                    "it could not be decided ({kind:?}){cause}; see `bellhop parked show {position}`"
                 ));
             }
         }
@@ -320,6 +378,11 @@ impl<'a> Desk<'a> {
 }
 
 impl Answer {
+    fn give_code(&mut self, code: u16) {
+        self.code = Some(code);
+        self.refusal = Symbol::of_code::<Rule>(code).map(|rule| rule.name);
+    }
+
     fn tell(&mut self, event: &AnyEvent) {
         self.event_type = Some(event.type_name());
         self.reservation_id = event.reservation_id().map(|id| id.to_string());
@@ -349,6 +412,8 @@ fn refusal_to_read(line: u64, error: &anyhow::Error) -> Answer {
         idempotency_key: None,
         message_id: None,
         position: None,
+        code: None,
+        refusal: None,
         event_id: None,
         event_type: None,
         reservation_id: None,

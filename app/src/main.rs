@@ -24,6 +24,7 @@ mod log;
 mod metrics;
 mod outbox;
 mod output;
+mod refusals;
 mod replay;
 mod report;
 mod rooms;

@@ -53,6 +53,7 @@ public class Produce {
         String brokers = arguments[0], registry = arguments[1], property = arguments[2];
         Registered create = latest(registry, "bellhop.command.CreateReservation");
         Registered replySchema = latest(registry, "bellhop.engine.Reply");
+        Registered eventSchema = latest(registry, "bellhop.event.ReservationCreated");
         UUID reservation = UUID.randomUUID();
         String correlationId = UUID.randomUUID().toString();
 
@@ -83,8 +84,15 @@ public class Produce {
                     byte[] datum = Arrays.copyOfRange(found.value(), 5, found.value().length);
                     GenericRecord reply = new GenericDatumReader<GenericRecord>(replySchema.schema)
                             .read(null, DecoderFactory.get().binaryDecoder(datum, null));
-                    int code = (Integer) reply.get("code");
-                    String verdict = code == 0 ? "accepted" : "refused by rule " + code;
+                    String verdict = "refused by " + reply.get("refusal");
+                    if (reply.get("refusal") == null) {
+                        // The event itself, framed as it lies on its topic.
+                        ByteBuffer event = (ByteBuffer) reply.get("event");
+                        byte[] created = Arrays.copyOfRange(event.array(), 5, event.array().length);
+                        verdict = "accepted as " + new GenericDatumReader<GenericRecord>(eventSchema.schema)
+                                .read(null, DecoderFactory.get().binaryDecoder(created, null))
+                                .get("confirmation_number");
+                    }
                     System.out.println(reply.get("outcome") + ": " + verdict + ", reservation " + reservation);
                     return;
                 }

@@ -83,8 +83,14 @@ def main(brokers: str, registry_url: str, property_id: str) -> None:
         if message is None or message.error():
             continue
         if dict(message.headers() or []).get("correlation-id") == correlation_id:
-            reply = deserialize(message.value(), SerializationContext(REPLIES, MessageField.VALUE))
-            verdict = "accepted" if reply["code"] == 0 else f"refused by rule {reply['code']}"
+            context = SerializationContext(REPLIES, MessageField.VALUE)
+            reply = deserialize(message.value(), context)
+            # The event itself: the confirmation number, or every reason and what could be had.
+            event = deserialize(reply["event"], context) if reply["event"] else {}
+            if reply["refusal"]:
+                verdict = f"refused by {[reason['rule'] for reason in event.get('reasons', [])]}"
+            else:
+                verdict = f"accepted as {event.get('confirmation_number')}"
             print(f"{reply['outcome']}: {verdict}, reservation {reservation_id}")
             return
     sys.exit("no reply in 30 s: is a `bellhop run` working?")

@@ -8,16 +8,17 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use bellhop_core::avro::Avro;
-use bellhop_core::engine::ReplyOutcome;
+use bellhop_core::avro::{Avro, Reader};
+use bellhop_core::engine::{Reply, ReplyOutcome};
 use bellhop_core::message::{LogId, Message, MessageKey, Meta, Timestamp};
-use bellhop_core::record::{Header, frame};
+use bellhop_core::record::{Header, frame, unframe};
 use bellhop_core::task::{CORRELATION_ID, REPLY_TO};
 use bellhop_runtime::clock::{Clock, SystemClock};
 use bellhop_runtime::log::redpanda::{Config, Redpanda};
 use bellhop_runtime::log::{Command, Producer};
 use bellhop_schemas::command::CreateReservation;
 use bellhop_schemas::contract;
+use bellhop_schemas::event::ReservationCreated;
 use uuid::Uuid;
 
 const REPLIES: &str = "bellhop.replies";
@@ -65,11 +66,21 @@ fn main() -> anyhow::Result<()> {
     while started.elapsed() < Duration::from_secs(30) {
         let Some(reply) = replies.next(Duration::from_secs(1))? else { continue };
         let verdict = match (reply.outcome, reply.code) {
-            (ReplyOutcome::Decided | ReplyOutcome::Repeated, 0) => "accepted".to_owned(),
-            (_, code) => format!("refused by rule {code}"),
+            (ReplyOutcome::Decided, 0) => format!("accepted as {}", confirmation_number(&reply)?),
+            (ReplyOutcome::Repeated, 0) => "accepted before".to_owned(),
+            (_, code) => format!("refused by {} ({code})", reply.refusal.unwrap_or_default()),
         };
         println!("{:?}: {verdict}, reservation {reservation}", reply.outcome);
         return Ok(());
     }
     None.context("no reply in 30 s: is a `bellhop run` working?")
+}
+
+/// What the guest is told: it stands in the event, which the reply carries as it lies on its topic.
+fn confirmation_number(reply: &Reply) -> anyhow::Result<String> {
+    let event = reply.event.as_ref().context("the reply has no event")?;
+    let (_, datum) = unframe(&event.0).context("the event has no frame")?;
+    let mut reader = Reader::new(datum);
+    Meta::decode(&mut reader)?;
+    Ok(ReservationCreated::decode(&mut reader)?.confirmation_number.into())
 }

@@ -20,3 +20,5 @@ mod bounds;
 mod fixtures;
 #[cfg(test)]
 mod promises;
+#[cfg(test)]
+mod replies;

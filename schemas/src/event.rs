@@ -11,7 +11,7 @@ use crate::command::{Acceptance, ProductKind};
 use crate::ids::{ExternalRef, ProductCode, PropertyId, ReservationId};
 use crate::money::Currency;
 use crate::night::Night;
-use crate::reason::{Alternative, Reason};
+use crate::reason::{Alternative, Reason, Rule};
 use crate::stay::{Line, LineMove, OversoldNight, RequestedLine, SupplyChange};
 
 /// A property exists.
@@ -280,7 +280,7 @@ pub struct ReservationNoShow {
 /// A command about a reservation was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Avro, Event, Serialize, Deserialize)]
 #[avro(name = "bellhop.event.ReservationRejected")]
-#[message(key = property_id, type = "reservation.rejected", code = code)]
+#[message(key = property_id, type = "reservation.rejected", code = code, codes = Rule)]
 pub struct ReservationRejected {
     /// The property.
     pub property_id: PropertyId,
@@ -303,7 +303,7 @@ pub struct ReservationRejected {
 /// A command about the catalog was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Avro, Event, Serialize, Deserialize)]
 #[avro(name = "bellhop.event.CatalogRejected")]
-#[message(key = property_id, type = "catalog.rejected", code = code)]
+#[message(key = property_id, type = "catalog.rejected", code = code, codes = Rule)]
 pub struct CatalogRejected {
     /// The property.
     pub property_id: PropertyId,

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::cli::sink::{self, Beside};
 use crate::config::{Config, LogFormat, Times};
-use crate::desk::{Desk, Parts};
+use crate::desk::{Desk, Heard, Parts};
 use crate::lake::follow::Follower;
 use crate::site::{OpenLog, Site, SiteArgs};
 use crate::watch::Watch;
@@ -93,11 +93,12 @@ fn answer_lines(args: &Args, site: &Site, config: &Config) -> Result<ExitCode> {
         say_hello("type commands, one JSON object a line; Ctrl-D ends");
     }
     let check = || workers.check();
+    let hear = |wait| outcomes.recv_timeout(wait).map(Heard::from_worker);
     let mut desk = Desk::open(Parts {
         reader: log.reader(),
         producer,
         wire,
-        outcomes,
+        hear: &hear,
         check: &check,
         silence: "the commands are in the log, and their partition decides none",
         headers: Vec::new(),

@@ -13,7 +13,7 @@ use bellhop_core::engine::{Reply, ReplyOutcome};
 use bellhop_core::headers::{TRACEPARENT, TraceParent};
 use bellhop_core::message::{LogId, Position};
 use bellhop_core::outcome::Outcome;
-use bellhop_core::record::Header;
+use bellhop_core::record::{Header, unframe};
 use bellhop_core::task::{CORRELATION_ID, REPLY_TO};
 use bellhop_core::topology::Wire;
 use bellhop_runtime::log::redpanda::{Redpanda, Replies};
@@ -21,7 +21,8 @@ use bellhop_runtime::log::{ErrorKind, Producer, Timestamps};
 use uuid::Uuid;
 
 use crate::config::{Config, Times};
-use crate::desk::{Desk, Parts};
+use crate::desk::{Desk, Heard, Parts};
+use crate::event::AnyEvent;
 use crate::lines::{self, Lines};
 use crate::outbox::Outbox;
 use crate::site::ClusterArgs;
@@ -90,8 +91,10 @@ pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
         return send_only(args, &input, &mut *producer, &wire, &stop);
     }
     let session = wiring::random_id().hyphenated().to_string();
-    let (ear, outcomes) = Ear::listen(log.replies(&replies, session.as_bytes())?)?;
+    let (ear, outcomes) =
+        Ear::listen(log.replies(&replies, session.as_bytes())?, Arc::clone(&wire))?;
     let check = || ear.check();
+    let hear = |wait| outcomes.recv_timeout(wait);
     let mut headers = args.headers();
     headers.push((REPLY_TO, replies.into_bytes()));
     headers.push((CORRELATION_ID, session.into_bytes()));
@@ -99,7 +102,7 @@ pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
         reader: Box::new(log.reader()),
         producer,
         wire,
-        outcomes,
+        hear: &hear,
         check: &check,
         silence: "the commands are on the topic, and nobody answers: is a `bellhop run` working, and does its `reply_topics` name the topic of replies?",
         headers,
@@ -161,7 +164,7 @@ struct Ear {
 }
 
 impl Ear {
-    fn listen(mut replies: Replies) -> Result<(Self, Receiver<(Position, Outcome)>)> {
+    fn listen(mut replies: Replies, wire: Arc<Wire>) -> Result<(Self, Receiver<Heard>)> {
         let (send, outcomes) = sync_channel(64 * 1024);
         let ear = Self { stop: Arc::default(), failure: Arc::default() };
         let (stop, failure) = (Arc::clone(&ear.stop), Arc::clone(&ear.failure));
@@ -169,7 +172,7 @@ impl Ear {
             while !stop.load(Ordering::Relaxed) {
                 match replies.next(GLANCE) {
                     Ok(None) => {}
-                    Ok(Some(reply)) => tell(&reply, &send),
+                    Ok(Some(reply)) => tell(reply, &wire, &send),
                     // The brokers are gone for a while: whoever waits says how long it has been.
                     Err(error) if error.kind == ErrorKind::Retry => std::thread::sleep(GLANCE),
                     Err(error) => {
@@ -201,19 +204,27 @@ impl Drop for Ear {
     }
 }
 
-fn tell(reply: &Reply, outcomes: &SyncSender<(Position, Outcome)>) {
+fn tell(reply: Reply, wire: &Wire, heard: &SyncSender<Heard>) {
     let at = Position { partition: reply.partition, offset: reply.offset.cast_unsigned() };
-    let event = reply.event_id.unwrap_or(Uuid::nil());
+    let first_event = reply.event_id.unwrap_or(Uuid::nil());
+    let code = reply.code;
     let outcome = match reply.outcome {
-        ReplyOutcome::Decided => Outcome::Decided { code: reply.code, first_event: event },
-        ReplyOutcome::Repeated => Outcome::Repeated { code: reply.code, first_event: event },
+        ReplyOutcome::Decided => Outcome::Decided { code, first_event },
+        ReplyOutcome::Repeated => Outcome::Repeated { code, first_event },
         // Which event the key led to first stands in the event that is named.
-        ReplyOutcome::Conflict => Outcome::Conflict { event, first_event: Uuid::nil() },
+        ReplyOutcome::Conflict => {
+            Outcome::Conflict { event: first_event, first_event: Uuid::nil() }
+        }
         ReplyOutcome::Parked => match reply.parked {
             Some(kind) => Outcome::Parked(kind),
             None => return,
         },
     };
+    // An event of a newer worker is read from the log, with an error that says what to do.
+    let event = reply.event.and_then(|event| {
+        let (schema_id, datum) = unframe(&event.0)?;
+        AnyEvent::decode(wire.name_of(schema_id)?, datum).ok()
+    });
     // Nobody listens any more once all is answered.
-    let _ = outcomes.send((at, outcome));
+    let _ = heard.send(Heard { at, outcome, event: event.map(|(_, event)| event), cause: reply.cause });
 }

@@ -111,6 +111,7 @@ fn from_a_brokers_address_to_decided_commands_and_metrics() {
     ] {
         assert!(asked.stdout.contains(words), "wanted \"{words}\" in:\n{asked:?}");
     }
+    replies_say_all_that_was_decided(&cluster);
     let nonsense = bellhop_with(&[&["send", "--traceparent", "x"], &cluster[..]].concat(), "");
     assert!(nonsense.stderr.contains("not as W3C writes it"), "{nonsense:?}");
     let conflicts = on(&["events", "--type", "command.conflicted"]).ok();
@@ -134,7 +135,7 @@ fn from_a_brokers_address_to_decided_commands_and_metrics() {
     }
     for producer in [python as fn() -> Command, rust, java] {
         let replied = told(producer().args([&brokers, &registry, PROPERTY]));
-        assert!(replied.contains("Decided: accepted"), "{replied}");
+        assert!(replied.contains("Decided: accepted as RSV-"), "{replied}");
     }
     let story = on(&["why", RESERVATION]).ok();
     assert!(story.contains("RSV-"), "{story}");
@@ -145,6 +146,25 @@ fn from_a_brokers_address_to_decided_commands_and_metrics() {
     assert!(calendar.contains("2027-08-01"), "{calendar}");
     the_past_is_sent_and_decided_where_its_times_are_asked_for(&cluster);
     answers_come_under_another_prefix(&cluster);
+}
+
+fn replies_say_all_that_was_decided(cluster: &[&str]) {
+    let more = lines().replace("\"r1\"", "\"r3\"").replace("\"r2\"", "\"r4\"");
+    let more: Vec<_> = more.lines().skip(3).collect();
+    let asked = bellhop_with(&[&["send", "--wait", "--json"], cluster].concat(), &more.join("\n"));
+    let answers = asked.json_lines();
+    let [exists, conflict, sold_out, nonsense] = answers.as_slice() else { panic!("{asked:?}") };
+    assert_eq!((&exists["code"], &exists["refusal"]), (&13.into(), &"ReservationExists".into()));
+    assert_eq!(conflict["outcome"], "conflict");
+    assert_eq!((&sold_out["code"], &sold_out["refusal"]), (&26.into(), &"SoldOut".into()));
+    let [product, house] = sold_out["reasons"].as_array().expect("reasons").as_slice() else {
+        panic!("{sold_out}")
+    };
+    assert_eq!((&product["rule"], &house["rule"]), (&"SoldOut".into(), &"HouseFull".into()));
+    assert_eq!((&product["product"], &product["night"]), (&"DBL".into(), &"2027-08-01".into()));
+    assert_eq!((&product["asked"], &product["allowed"]), (&1.into(), &0.into()));
+    assert!(!sold_out["alternatives"].as_array().expect("alternatives").is_empty(), "{sold_out}");
+    assert_eq!((&nonsense["outcome"], &nonsense["code"]), (&"error".into(), &serde_json::Value::Null));
 }
 
 /// The topic of replies goes with the others.

@@ -189,17 +189,20 @@ fn a_reader_that_goes_away_is_no_error() {
 }
 
 #[test]
-fn the_page_of_the_configuration_is_the_golden_one() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configuration.md");
-    let found = bellhop(&["config", "--reference"]).ok();
-    if std::env::var_os("BELLHOP_WRITE_GOLDEN").is_some() {
-        std::fs::write(path, &found).expect("write the page");
+fn the_pages_written_from_the_code_are_the_golden_ones() {
+    let pages = [("configuration", ["config", "--reference"]), ("refusals", ["describe", "--refusals"])];
+    for (page, args) in pages {
+        let path = format!("{}/../docs/{page}.md", env!("CARGO_MANIFEST_DIR"));
+        let found = bellhop(&args).ok();
+        if std::env::var_os("BELLHOP_WRITE_GOLDEN").is_some() {
+            std::fs::write(&path, &found).expect("write the page");
+        }
+        let golden = std::fs::read_to_string(&path).expect("read the page");
+        assert!(
+            found == golden,
+            "the code differs from docs/{page}.md; run this test with BELLHOP_WRITE_GOLDEN=1:\n{found}"
+        );
     }
-    let golden = std::fs::read_to_string(path).expect("read the page");
-    assert!(
-        found == golden,
-        "the keys differ from docs/configuration.md; run this test with BELLHOP_WRITE_GOLDEN=1:\n{found}"
-    );
 }
 
 #[test]

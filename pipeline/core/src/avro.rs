@@ -34,6 +34,45 @@ pub trait Avro: Sized {
     }
 }
 
+/// An enum without fields, with what its doc comments say. Derived with [`Avro`].
+pub trait Symbols {
+    /// Its variants in order.
+    const SYMBOLS: &'static [Symbol];
+}
+
+/// A variant of such an enum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Symbol {
+    /// Its name.
+    pub name: &'static str,
+    /// Its doc comment, line by line.
+    pub doc: &'static str,
+}
+
+impl Symbol {
+    /// The variant behind the code of an outcome: a code is its number plus one.
+    #[must_use]
+    pub fn of_code<S: Symbols>(code: u16) -> Option<Self> {
+        S::SYMBOLS.get(usize::from(code.checked_sub(1)?)).copied()
+    }
+
+    /// The first paragraph of its doc comment, as one line.
+    #[must_use]
+    pub fn meaning(&self) -> String {
+        one_line(self.doc.split("\n\n").next().unwrap_or_default())
+    }
+
+    /// The paragraphs behind it, as one line.
+    #[must_use]
+    pub fn advice(&self) -> String {
+        one_line(self.doc.split_once("\n\n").map_or("", |(_, rest)| rest))
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// A value in the layout of its first release, with the fields that were added since apart and only
 /// where they do not hold their default. So a hash of it stays when a release adds a field.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -35,6 +35,8 @@ pub struct RequestDescription {
     pub reads: Vec<&'static str>,
     /// Messages it may lead to.
     pub sends: Vec<&'static str>,
+    /// Names of what it may be refused for, in the order of its checks.
+    pub refusals: Vec<&'static str>,
 }
 
 /// An event.
@@ -91,6 +93,7 @@ impl Description {
                     .iter()
                     .map(|output: &MessageInfo| output.type_name)
                     .collect(),
+                refusals: handler.rejection_names(),
             }
         });
         let events = topology.events().iter().map(|entry| {

@@ -123,26 +123,44 @@ impl EngineRecord for Tick {
 }
 
 /// Why a record was parked.
+///
+/// Of each: what it means, and what to do. `docs/refusals.md` is written from these words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Avro, Serialize, Deserialize)]
 #[avro(name = "bellhop.engine.ParkedKind")]
 #[serde(rename_all = "snake_case")]
 pub enum ParkedKind {
     /// No value, no frame, or bytes that are not what their schema says.
+    ///
+    /// Encode the record by the schema that its frame names; `bellhop parked show` has the bytes.
     Undecodable,
     /// A schema that is not known, or of a message that is not a command.
+    ///
+    /// Send a command of the contract; a new type needs workers that know it.
     UnknownType,
     /// The record's key is not its message's, or belongs to another partition.
+    ///
+    /// Send it with the property's id as the key, by the murmur2 partitioner.
     WrongKey,
     /// A handler panicked.
+    ///
+    /// It is a defect of the handler: report it, and release the command after an upgrade.
     Panicked,
     /// Larger than what can be decided.
+    ///
+    /// Ask for less at once, or raise `value_bytes_max`.
     TooLarge,
     /// Cascaded more than eight deep.
+    ///
+    /// It is a defect of the handlers, which send each other commands without end: report it.
     TooDeep,
     /// The command carries no idempotency key, or one that is too long.
+    ///
+    /// Give each intent a key of its own, of 1 to 1,024 bytes, or null for the message id.
     NoIdempotencyKey,
     /// CloudEvents headers that are not whole or name another message, or a `correlation-id` that
     /// is too long for a reply.
+    ///
+    /// Correct the headers, or send none of CloudEvents.
     WrongHeaders,
 }
 
@@ -296,7 +314,7 @@ pub enum ReplyOutcome {
 }
 
 /// Tells whoever sent a command with a `reply-to` header what became of it.
-#[derive(Debug, Clone, PartialEq, Eq, Avro, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Avro)]
 #[avro(name = "bellhop.engine.Reply")]
 pub struct Reply {
     /// Partition of the command.
@@ -307,10 +325,17 @@ pub struct Reply {
     pub outcome: ReplyOutcome,
     /// 0 accepted, else the code of the refusal; 0 where nothing was decided.
     pub code: u16,
+    /// What the code is called, such as `SoldOut`; none for 0.
+    pub refusal: Option<CompactString>,
     /// The first event of the outcome; of a conflict, the event that says so.
     pub event_id: Option<Uuid>,
+    /// That event, framed as it lies on the events topic: it says all that was decided. None of a
+    /// repeat, whose event was written before.
+    pub event: Option<Bytes>,
     /// Why it is parked.
     pub parked: Option<ParkedKind>,
+    /// The same in words.
+    pub cause: Option<String>,
 }
 
 impl EngineRecord for Reply {

@@ -35,8 +35,8 @@ pub const HEADER_LENGTHS_BYTES: usize = 10;
 const WRITTEN_HEADERS_BYTES_MAX: usize = KEY_BYTES_MAX + TYPE_BYTES_MAX + 512 + 512;
 /// A parked record but for key, value, cause and headers: nine numbers and five lengths.
 const PARKED_FIXED_BYTES: usize = 9 * 10 + 5 * 10;
-/// A reply's value: seven numbers and an id.
-const REPLY_BYTES_MAX: usize = 7 * 10 + 17;
+/// A reply's value: nine numbers, an id, what a code is called, and an event or a cause.
+const REPLY_BYTES_MAX: usize = 9 * 10 + 17 + TYPE_BYTES_MAX + MESSAGE_BYTES_MAX;
 /// What a client adds to a record, and a batch of one (61 bytes).
 ///
 /// # Source

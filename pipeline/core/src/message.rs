@@ -188,6 +188,12 @@ pub trait Message: Avro + fmt::Debug + Send + 'static {
     fn outcome_code(&self) -> u16 {
         0
     }
+
+    /// What a code of such outcomes is called; `None` for 0, and where codes have no names.
+    fn refusal(code: u16) -> Option<&'static str> {
+        let _ = code;
+        None
+    }
 }
 
 /// The self-contained schema of a message as it travels: its fields behind `meta`.
@@ -224,6 +230,8 @@ pub struct MessageInfo {
     pub key: fn() -> &'static str,
     /// Its schema on the wire.
     pub schema: fn() -> String,
+    /// What a code of the outcomes that it records is called.
+    pub refusal: fn(u16) -> Option<&'static str>,
     /// Its Rust type.
     pub type_id: fn() -> TypeId,
 }
@@ -241,6 +249,7 @@ impl MessageInfo {
             kind: M::KIND,
             key: short_type_name::<M::Key>,
             schema: wire_schema::<M>,
+            refusal: M::refusal,
             type_id: TypeId::of::<M>,
         }
     }

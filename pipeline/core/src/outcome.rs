@@ -3,9 +3,8 @@
 use compact_str::CompactString;
 use uuid::Uuid;
 
-use crate::engine::{ParkedKind, Reply, ReplyOutcome};
+use crate::engine::ParkedKind;
 use crate::limits::{self, CAUSE_BYTES_MAX};
-use crate::message::Position;
 use crate::record::{PackedHeaders, Records};
 
 /// The records that a batch leads to.
@@ -30,7 +29,7 @@ pub struct Answer {
     pub correlation_id: Option<Vec<u8>>,
     /// The command's key; none where it was too long.
     pub key: Option<Vec<u8>>,
-    /// The framed [`Reply`].
+    /// The framed [`Reply`](crate::engine::Reply).
     pub value: Vec<u8>,
     /// More headers, packed.
     pub headers: Vec<u8>,
@@ -91,25 +90,6 @@ pub enum Outcome {
     Parked(ParkedKind),
     /// A tick: only time passed.
     Ticked,
-}
-
-impl Outcome {
-    /// As a reply says it; a tick has none.
-    pub(crate) fn reply(self, at: Position) -> Option<Reply> {
-        let (outcome, code, event_id, parked) = match self {
-            Self::Decided { code, first_event } => {
-                (ReplyOutcome::Decided, code, Some(first_event), None)
-            }
-            Self::Repeated { code, first_event } => {
-                (ReplyOutcome::Repeated, code, Some(first_event), None)
-            }
-            Self::Conflict { event, .. } => (ReplyOutcome::Conflict, 0, Some(event), None),
-            Self::Parked(kind) => (ReplyOutcome::Parked, 0, None, Some(kind)),
-            Self::Ticked => return None,
-        };
-        let Position { partition, offset } = at;
-        Some(Reply { partition, offset: offset.cast_signed(), outcome, code, event_id, parked })
-    }
 }
 
 /// Why a record cannot be decided.

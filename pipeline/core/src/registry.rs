@@ -34,6 +34,8 @@ pub struct HandlerDescriptor {
     pub name: &'static str,
     /// Where it is written.
     pub file: &'static str,
+    /// Its doc comment, line by line.
+    pub doc: &'static str,
     /// What it handles.
     pub message: MessageInfo,
     /// The stores it reads; a slot for each is passed to `run` in this order.
@@ -42,6 +44,36 @@ pub struct HandlerDescriptor {
     pub outputs: fn(&mut Vec<MessageInfo>),
     /// Decodes, decides and emits.
     pub run: fn(&mut Call<'_>) -> Decided,
+}
+
+impl HandlerDescriptor {
+    /// What its doc comment says before the first heading.
+    #[must_use]
+    pub fn summary(&self) -> &'static str {
+        let end = self.doc.find("\n# ").unwrap_or(self.doc.len());
+        self.doc.get(..end).unwrap_or_default().trim()
+    }
+
+    /// The section of its doc comment that lists in which order it refuses, without the heading.
+    #[must_use]
+    pub fn rejections(&self) -> &'static str {
+        let Some((_, section)) = self.doc.split_once("# Rejections") else { return "" };
+        let section = section.split_once('\n').map_or("", |(_, lines)| lines);
+        section.split("\n# ").next().unwrap_or_default().trim()
+    }
+
+    /// The names that stand in that section, each once.
+    #[must_use]
+    pub fn rejection_names(&self) -> Vec<&'static str> {
+        let quoted = self.rejections().split('`').skip(1).step_by(2);
+        let mut names = Vec::new();
+        for name in quoted.filter(|text| text.starts_with(|c: char| c.is_ascii_uppercase())) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    }
 }
 
 /// A store as a processor uses it.

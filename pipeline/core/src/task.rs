@@ -12,6 +12,7 @@
 
 mod change;
 mod fold;
+mod reply;
 mod resolve;
 mod snapshot;
 
@@ -30,16 +31,16 @@ use crate::avro::{Avro, Bytes};
 use crate::call::{Call, Parts};
 use crate::dedupe::Dedupe;
 use crate::engine::{
-    EngineRecord, FORMAT_VERSION, Genesis, KEY_RULE, Parked, ParkedHeader, ParkedKind, Reply,
+    EngineRecord, FORMAT_VERSION, Genesis, KEY_RULE, Parked, ParkedHeader, ParkedKind,
 };
 use crate::headers::{self, Writer, Written};
 use crate::history::History;
 use crate::limits::{
-    self, CORRELATION_ID_BYTES_MAX, HEADER_LENGTHS_BYTES, KEY_BYTES_MAX, PARKED_HEADERS_BYTES_MAX,
-    PARKED_VALUE_BYTES_MAX, Shown,
+    self, HEADER_LENGTHS_BYTES, KEY_BYTES_MAX, PARKED_HEADERS_BYTES_MAX, PARKED_VALUE_BYTES_MAX,
+    Shown,
 };
 use crate::message::{LogId, Position, Timestamp};
-use crate::outcome::{Answer, Outcome, Output, Unfit};
+use crate::outcome::{Outcome, Output, Unfit};
 use crate::partition::partition_of;
 use crate::record::{Header, Record, frame, unframe};
 use crate::rules::Rules;
@@ -72,10 +73,6 @@ pub struct Config {
 pub const REPLY_TO: &str = "reply-to";
 /// Header that a reply takes over from its command.
 pub const CORRELATION_ID: &str = "correlation-id";
-
-/// Stands for the reply among the messages that a record leads to: of events and commands none is
-/// given it.
-const REPLY_INDEX: u16 = u16::MAX;
 
 /// How far a task has come; committed with its output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -253,61 +250,6 @@ impl Task {
         let outcome = self.write_parked(record, Unfit::new(kind, cause));
         self.reply(record, outcome);
         Some(outcome)
-    }
-
-    /// Answers a command that asks for it.
-    fn reply(&mut self, record: &Record<'_>, outcome: Outcome) {
-        if record.headers.is_empty() {
-            return;
-        }
-        let topic = self.reply_topic(record.headers);
-        // What is larger than any message's is of no use to whoever waits.
-        let fits = |bytes: &&[u8]| bytes.len() <= KEY_BYTES_MAX;
-        let key = record.key.filter(fits);
-        let at = Position { partition: self.config.partition, offset: record.offset };
-        let (Some(topic), Some(reply)) = (topic, outcome.reply(at)) else { return };
-        let mut value = Vec::new();
-        frame(self.wire.written_id(Reply::NAME), &mut value);
-        reply.encode(&mut value);
-        let mut headers = Vec::new();
-        if let Some(outgoing) = self.header_writer.outgoing() {
-            let id = self.config.log_id.message_id(at, REPLY_INDEX);
-            outgoing.write(
-                id,
-                Reply::TYPE,
-                key.unwrap_or_default(),
-                self.progress.stream_time,
-                &mut headers,
-            );
-        }
-        self.output.replies.push(Answer {
-            topic: topic.clone(),
-            correlation_id: correlation_id(record.headers)
-                .filter(|id| id.len() <= CORRELATION_ID_BYTES_MAX)
-                .map(<[u8]>::to_vec),
-            key: key.map(<[u8]>::to_vec),
-            value,
-            headers,
-        });
-    }
-
-    /// Where a command asks to be answered, if the configuration allows it.
-    fn reply_topic(&self, headers: &[Header<'_>]) -> Option<&CompactString> {
-        let to = headers.iter().find(|header| header.name == REPLY_TO)?;
-        self.config.reply_topics.iter().find(|topic| topic.as_bytes() == to.value)
-    }
-
-    /// Holds the headers of a command against its message and the bounds of its reply.
-    fn check_headers(&self, headers: &[Header<'_>], names: [&str; 2]) -> Result<(), Unfit> {
-        let unfit = |cause| Unfit::new(ParkedKind::WrongHeaders, cause);
-        headers::check(headers, names).map_err(unfit)?;
-        let bytes = correlation_id(headers).map_or(0, <[u8]>::len);
-        if bytes > CORRELATION_ID_BYTES_MAX && self.reply_topic(headers).is_some() {
-            return Err(unfit(format!(
-                "the correlation-id has {bytes} bytes, a reply takes at most {CORRELATION_ID_BYTES_MAX}"
-            )));
-        }
-        Ok(())
     }
 
     /// Moves time to the record and fires what is due; gives the next message index.
@@ -489,10 +431,6 @@ impl Task {
         );
         Outcome::Parked(unfit.kind)
     }
-}
-
-fn correlation_id<'r>(headers: &[Header<'r>]) -> Option<&'r [u8]> {
-    headers.iter().find(|header| header.name == CORRELATION_ID).map(|header| header.value)
 }
 
 /// As many headers as a parked record takes.

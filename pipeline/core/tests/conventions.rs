@@ -4,11 +4,11 @@
 
 mod toy;
 
-use bellhop_core::avro::{Avro, Reader};
+use bellhop_core::avro::{Avro, Reader, Symbol, Symbols as _};
 use bellhop_core::describe::Description;
 use bellhop_core::driver::{Driver, Sent};
 use bellhop_core::engine::{
-    CommandAcknowledged, EngineRecord, ParkedKind, Reply, ReplyOutcome, Tick,
+    CommandAcknowledged, CommandConflicted, EngineRecord, ParkedKind, Reply, ReplyOutcome, Tick,
 };
 use bellhop_core::headers::{TraceParent, Written, span_id};
 use bellhop_core::message::{Meta, Position, Timestamp};
@@ -82,10 +82,10 @@ fn a_refusal_is_an_event_with_its_code_and_a_repeat_gets_it_again() {
     let refused = driver.send_as("k", &take(3));
     assert_eq!(refused.only::<Refused>(), Refused { box_id: a_box(), missing: 3 });
     let first_event = refused.events[0].meta.message_id;
-    assert_eq!(refused.outcome, Outcome::Decided { code: 7, first_event });
+    assert_eq!(refused.outcome, Outcome::Decided { code: 2, first_event });
     driver.send(&put(10));
     let again = driver.send_as("k", &take(3));
-    assert_eq!(again.outcome, Outcome::Repeated { code: 7, first_event });
+    assert_eq!(again.outcome, Outcome::Repeated { code: 2, first_event });
     assert!(again.events.is_empty());
     assert_eq!(coins(&driver), 10);
 }
@@ -134,6 +134,64 @@ fn whoever_asks_for_a_reply_gets_one_on_an_allowed_topic_and_nobody_else() {
     for headers in [&[][..], &[id], &[reply_to(b"somewhere else")], &[reply_to(&[0xff])]] {
         assert_eq!(replies(&driver.send_headed("silent", &put(1), headers)), []);
     }
+}
+
+#[test]
+fn a_reply_carries_the_event_the_name_of_its_code_and_the_cause_of_parking() {
+    let mut driver = Driver::new(T0);
+    let asked = [Header { name: "reply-to", value: b"replies" }];
+    let reply = |sent: &Sent| {
+        let [answer] = sent.replies.as_slice() else { panic!("one reply: {sent:?}") };
+        let (_, datum) = unframe(&answer.value).expect("a frame");
+        Reply::decode(&mut Reader::new(datum)).expect("a reply")
+    };
+    let body = |reply: &Reply| {
+        let (_, datum) = unframe(&reply.event.as_ref().expect("an event").0).expect("a frame");
+        let mut reader = Reader::new(datum);
+        let meta = Meta::decode(&mut reader).expect("its metadata");
+        assert_eq!(Some(meta.message_id), reply.event_id);
+        reader.rest().to_vec()
+    };
+    // A timer fires before the command: the reply is about the command.
+    driver.send(&put(5));
+    driver.send(&Lend { box_id: a_box(), coins: 2, due: Timestamp(T0.0 + 5) });
+    driver.set_time(Timestamp(T0.0 + 10));
+    let sent = driver.send_headed("k", &take(30), &asked);
+    assert_eq!(sent.events.len(), 2, "{sent:?}");
+    let refused = reply(&sent);
+    assert_eq!((refused.code, refused.refusal.as_deref()), (2, Some("TooFewCoins")));
+    let event = Refused::decode(&mut Reader::new(&body(&refused))).expect("a refusal");
+    assert_eq!(event, Refused { box_id: a_box(), missing: 25 });
+
+    let again = reply(&driver.send_headed("k", &take(30), &asked));
+    assert_eq!(again.outcome, ReplyOutcome::Repeated);
+    assert_eq!(again.refusal.as_deref(), Some("TooFewCoins"));
+    assert_eq!((again.event_id, again.event), (refused.event_id, None));
+
+    let conflict = reply(&driver.send_headed("k", &take(1), &asked));
+    let event = CommandConflicted::decode(&mut Reader::new(&body(&conflict))).expect("a conflict");
+    assert_eq!(Some(event.first_event_id), refused.event_id);
+
+    let accepted = reply(&driver.send_headed("p", &put(1), &asked));
+    assert_eq!((accepted.code, accepted.refusal.as_deref()), (0, None));
+    let event = PutInDone::decode(&mut Reader::new(&body(&accepted))).expect("an acceptance");
+    assert_eq!(event.coins, 1);
+
+    let parked = driver.send_headed("x", &Poke { box_id: a_box(), how: -1 }, &asked);
+    let told = reply(&parked);
+    assert_eq!((told.parked, told.event), (Some(ParkedKind::Panicked), None));
+    assert_eq!(told.cause, parked.parked.map(|parked| parked.cause));
+    assert!(told.cause.is_some());
+}
+
+#[test]
+fn an_enum_says_what_its_doc_comments_say() {
+    let [shut, few] = Objection::SYMBOLS else { panic!("two variants") };
+    assert_eq!((shut.name, shut.meaning(), shut.advice()), ("Shut", "The box is shut.".to_owned(), "Open it.".to_owned()));
+    assert_eq!(few.meaning(), "The box has fewer coins than are asked for.");
+    assert_eq!(few.advice(), "Ask for less, or put some in.");
+    let of = |code| Symbol::of_code::<Objection>(code).map(|symbol| symbol.name);
+    assert_eq!([0, 1, 2, 3].map(of), [None, Some("Shut"), Some("TooFewCoins"), None]);
 }
 
 const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";

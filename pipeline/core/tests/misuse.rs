@@ -57,8 +57,8 @@ fn two_handlers_of_one_command_are_named_both() {
 }
 
 fn copy(name: &str) -> HandlerDescriptor {
-    let HandlerDescriptor { name, file, message, stores, outputs, run } = handler(name);
-    HandlerDescriptor { name, file, message: *message, stores, outputs: *outputs, run: *run }
+    let HandlerDescriptor { name, file, doc, message, stores, outputs, run } = handler(name);
+    HandlerDescriptor { name, file, doc, message: *message, stores, outputs: *outputs, run: *run }
 }
 
 #[test]

@@ -2,7 +2,9 @@
 
 use proc_macro2::TokenStream;
 use quote::quote;
-use syn::{Data, DeriveInput, Field, Fields, LitStr};
+use syn::{
+    Attribute, Data, DeriveInput, Expr, ExprLit, Field, Fields, Lit, LitStr, Meta, MetaNameValue,
+};
 
 /// The arguments of `#[avro(..)]`.
 #[derive(Default)]
@@ -43,7 +45,7 @@ impl Attributes {
 pub(crate) fn derive(input: DeriveInput) -> syn::Result<TokenStream> {
     let attributes = Attributes::of(&input)?;
     let ident = &input.ident;
-    let (encode, decode, schema, more) = match &input.data {
+    let (encode, decode, schema, more, beside) = match &input.data {
         Data::Struct(data) => match &data.fields {
             Fields::Named(_) => record(&input, &attributes, &data.fields)?,
             Fields::Unnamed(fields) if fields.unnamed.len() == 1 => {
@@ -73,11 +75,28 @@ pub(crate) fn derive(input: DeriveInput) -> syn::Result<TokenStream> {
             }
             #more
         }
+        #beside
     })
 }
 
-/// Bodies of `encode`, `decode` and `schema`, and what else the trait has.
-type Parts = (TokenStream, TokenStream, TokenStream, TokenStream);
+/// Bodies of `encode`, `decode` and `schema`, what else the trait has, and other implementations.
+type Parts = (TokenStream, TokenStream, TokenStream, TokenStream, TokenStream);
+
+/// A doc comment, line by line.
+pub(crate) fn doc(attributes: &[Attribute]) -> String {
+    let lines = attributes.iter().filter_map(|attribute| match &attribute.meta {
+        Meta::NameValue(MetaNameValue {
+            path,
+            value: Expr::Lit(ExprLit { lit: Lit::Str(text), .. }),
+            ..
+        }) if path.is_ident("doc") => {
+            let text = text.value();
+            Some(text.strip_prefix(' ').unwrap_or(&text).to_owned())
+        }
+        _ => None,
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
 
 /// The release that added a field: `#[avro(since = "0.2.0")]`.
 fn since(field: &Field) -> syn::Result<Option<LitStr>> {
@@ -136,6 +155,7 @@ fn record(input: &DeriveInput, attributes: &Attributes, fields: &Fields) -> syn:
             }
         },
         more,
+        quote! {},
     ))
 }
 
@@ -155,6 +175,7 @@ fn newtype(attributes: &Attributes, fields: &Fields) -> Parts {
                 ::bellhop_core::avro::Avro::first_form(&self.0, out);
             }
         },
+        quote! {},
     )
 }
 
@@ -172,6 +193,9 @@ fn symbols(
     let list: Vec<_> = variants.iter().map(|variant| format!("\"{variant}\"")).collect();
     let schema =
         format!(r#"{{"type":"enum","name":"{}","symbols":[{}]}}"#, name.value(), list.join(","));
+    let names = variants.iter().map(|variant| variant.to_string());
+    let docs = data.variants.iter().map(|variant| doc(&variant.attrs));
+    let ident = &input.ident;
     Ok((
         quote! {
             let number = match self { #( Self::#variants => #numbers ),* };
@@ -189,5 +213,12 @@ fn symbols(
             }
         },
         quote! {},
+        quote! {
+            impl ::bellhop_core::avro::Symbols for #ident {
+                const SYMBOLS: &'static [::bellhop_core::avro::Symbol] = &[
+                    #( ::bellhop_core::avro::Symbol { name: #names, doc: #docs } ),*
+                ];
+            }
+        },
     ))
 }

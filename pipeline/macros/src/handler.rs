@@ -4,6 +4,7 @@ use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 use syn::{GenericArgument, Item, ItemFn, ItemMod, PathArguments, ReturnType, Type};
 
+use crate::avro::doc;
 use crate::signature::{Argument, arguments};
 
 /// The functions of a compound handler, in the order in which they run.
@@ -13,7 +14,7 @@ pub(crate) fn expand(item: Item) -> syn::Result<TokenStream> {
     match item {
         Item::Fn(function) => {
             let name = function.sig.ident.clone();
-            let descriptor = compound(&name, &[&function])?;
+            let descriptor = compound(&name, &doc(&function.attrs), &[&function])?;
             Ok(quote! { #function #descriptor })
         }
         Item::Mod(module) => expand_module(module),
@@ -47,7 +48,9 @@ fn expand_module(mut module: ItemMod) -> syn::Result<TokenStream> {
             "a handler module has a function `handle`; `load`, `validate` and `after` are optional",
         ));
     }
-    let descriptor = compound(&name, &steps)?;
+    let docs = std::iter::once(doc(&module.attrs)).chain(steps.iter().map(|step| doc(&step.attrs)));
+    let docs: Vec<_> = docs.filter(|doc| !doc.is_empty()).collect();
+    let descriptor = compound(&name, &docs.join("\n\n"), &steps)?;
     items.push(Item::Verbatim(descriptor));
     Ok(quote! { #module })
 }
@@ -58,7 +61,7 @@ struct Value {
     ident: syn::Ident,
 }
 
-fn compound(name: &syn::Ident, steps: &[&ItemFn]) -> syn::Result<TokenStream> {
+fn compound(name: &syn::Ident, doc: &str, steps: &[&ItemFn]) -> syn::Result<TokenStream> {
     let mut stores: Vec<&Type> = Vec::new();
     let mut values: Vec<Value> = Vec::new();
     let mut body = TokenStream::new();
@@ -190,6 +193,7 @@ fn compound(name: &syn::Ident, steps: &[&ItemFn]) -> syn::Result<TokenStream> {
                 ::bellhop_core::registry::HandlerDescriptor {
                     name: #label,
                     file: file!(),
+                    doc: #doc,
                     message: ::bellhop_core::message::MessageInfo::of::<#message>(),
                     stores: &[#( ::bellhop_core::store::StoreInfo::of::<#stores>() ),*],
                     outputs: <#all as ::bellhop_core::handler::Outputs<#message>>::describe,

@@ -32,7 +32,8 @@ pub fn derive_command(input: TokenStream) -> TokenStream {
 /// Makes a record an event: `#[message(key = property_id, type = "reservation.created")]`.
 ///
 /// `code = method` names a method that gives the code of the outcome; without it the event
-/// records an acceptance.
+/// records an acceptance. `codes = Rule` names the enum that gives each code its name: a code is the
+/// number of a variant plus one.
 #[proc_macro_derive(Event, attributes(message))]
 pub fn derive_event(input: TokenStream) -> TokenStream {
     expand(input, |input| message::derive(input, "Event"))

@@ -2,13 +2,14 @@
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
-use syn::{Data, DeriveInput, Fields, Ident, LitStr};
+use syn::{Data, DeriveInput, Fields, Ident, LitStr, Path};
 
 use crate::avro;
 
 pub(crate) fn derive(input: DeriveInput, kind: &str) -> syn::Result<TokenStream> {
     let name = avro::Attributes::of(&input)?.required_name(&input)?;
     let (mut key, mut type_name, mut code) = (None::<Ident>, None::<LitStr>, None::<Ident>);
+    let mut codes = None::<Path>;
     for attribute in input.attrs.iter().filter(|attribute| attribute.path().is_ident("message")) {
         attribute.parse_nested_meta(|meta| {
             if meta.path.is_ident("key") {
@@ -17,8 +18,10 @@ pub(crate) fn derive(input: DeriveInput, kind: &str) -> syn::Result<TokenStream>
                 type_name = Some(meta.value()?.parse()?);
             } else if meta.path.is_ident("code") {
                 code = Some(meta.value()?.parse()?);
+            } else if meta.path.is_ident("codes") {
+                codes = Some(meta.value()?.parse()?);
             } else {
-                return Err(meta.error("expected `key`, `type` or `code`"));
+                return Err(meta.error("expected `key`, `type`, `code` or `codes`"));
             }
             Ok(())
         })?;
@@ -52,6 +55,13 @@ pub(crate) fn derive(input: DeriveInput, kind: &str) -> syn::Result<TokenStream>
             }
         }
     });
+    let codes = codes.map(|symbols| {
+        quote! {
+            fn refusal(code: u16) -> ::std::option::Option<&'static str> {
+                ::bellhop_core::avro::Symbol::of_code::<#symbols>(code).map(|symbol| symbol.name)
+            }
+        }
+    });
     let kind = format_ident!("{kind}");
     let register = match kind.to_string().as_str() {
         "Event" => quote! {
@@ -78,6 +88,7 @@ pub(crate) fn derive(input: DeriveInput, kind: &str) -> syn::Result<TokenStream>
                 self.#key
             }
             #code
+            #codes
         }
         const _: () = { #register };
     })

@@ -520,8 +520,11 @@ fn engine_records() -> Vec<Sample> {
             offset: 43,
             outcome: ReplyOutcome::Repeated,
             code: 7,
+            refusal: Some("BadCount".into()),
             event_id: Some(id),
+            event: Some(Bytes(vec![0, 0, 0, 0, 9, 255])),
             parked: Some(ParkedKind::Panicked),
+            cause: Some("the handler panicked".into()),
         }),
     ]
 }

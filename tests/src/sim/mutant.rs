@@ -232,9 +232,9 @@ fn idle(processor: &'static ProcessorDescriptor) -> &'static ProcessorDescriptor
 /// The only handler of a timer, which does nothing.
 fn asleep(handler: &'static HandlerDescriptor) -> &'static HandlerDescriptor {
     static HANDLER: OnceLock<HandlerDescriptor> = OnceLock::new();
-    let HandlerDescriptor { name, file, message, stores, outputs, .. } = *handler;
+    let HandlerDescriptor { name, file, doc, message, stores, outputs, .. } = *handler;
     let run = |_: &mut Call<'_>| Ok(Outcome::Ticked);
-    HANDLER.get_or_init(|| HandlerDescriptor { name, file, message, stores, outputs, run })
+    HANDLER.get_or_init(|| HandlerDescriptor { name, file, doc, message, stores, outputs, run })
 }
 
 /// The processor of a new property or product, told of one unit more.

@@ -86,7 +86,7 @@ pub struct TakenOut {
 
 #[derive(Debug, Clone, PartialEq, Eq, Avro, Event)]
 #[avro(name = "toy.Refused")]
-#[message(key = box_id, type = "coins.refused", code = code)]
+#[message(key = box_id, type = "coins.refused", code = code, codes = Objection)]
 pub struct Refused {
     pub box_id: BoxId,
     pub missing: i64,
@@ -94,8 +94,24 @@ pub struct Refused {
 
 impl Refused {
     fn code(&self) -> u16 {
-        7
+        Objection::TooFewCoins as u16 + 1
     }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Avro)]
+#[avro(name = "toy.Objection")]
+pub enum Objection {
+    /// The box is shut.
+    ///
+    /// Open it.
+    Shut,
+    /// The box has fewer coins
+    /// than are asked for.
+    ///
+    /// Ask for less,
+    ///
+    /// or put some in.
+    TooFewCoins,
 }
 
 /// Puts back what was taken when the time is over.
