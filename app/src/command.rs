@@ -12,6 +12,8 @@ use bellhop_schemas::command::{
 use bellhop_schemas::ids::PropertyId;
 use serde_json::{Map, Value};
 
+use crate::fields;
+
 macro_rules! any_command {
     ($($name:ident),* $(,)?) => {
         /// A command.
@@ -27,13 +29,15 @@ macro_rules! any_command {
             /// Reads the fields of a command of a type.
             ///
             /// # Errors
-            /// A sentence that names the type or the field that is wrong.
+            /// A sentence that names the type, or [`Faults`](fields::Faults) with every field that
+            /// is wrong.
             pub(crate) fn from_json(type_name: &str, fields: Map<String, Value>) -> Result<Self> {
                 let fields = Value::Object(fields);
                 match type_name {
-                    $($name::TYPE => from_json(fields).map(Self::$name),)*
+                    $($name::TYPE => Ok(fields::read::<$name>($name::NAME, fields).map(Self::$name)?),)*
                     _ => Err(anyhow!(
-                        "unknown type \"{type_name}\"; the types are {}",
+                        "unknown type \"{type_name}\"{}; the types are {}",
+                        nearest(type_name, Self::TYPES),
                         Self::TYPES.join(", ")
                     )),
                 }
@@ -121,10 +125,31 @@ impl AnyCommand {
     }
 }
 
-fn from_json<T: serde::de::DeserializeOwned>(fields: Value) -> Result<T> {
-    serde_path_to_error::deserialize(fields).map_err(|error| {
-        let path = error.path().to_string();
-        let inner = error.into_inner();
-        if path == "." { anyhow!("{inner}") } else { anyhow!("{path}: {inner}") }
-    })
+/// The names that a wrong one may have meant, as the end of a sentence: `; did you mean CheckIn?`.
+pub(crate) fn nearest(wrong: &str, names: &[&str]) -> String {
+    const NEAREST_MAX: usize = 3;
+    /// Of 1: how alike two names have to be.
+    const ALIKE: f64 = 0.6;
+    let wrong = wrong.to_lowercase();
+    let likeness = |name: &&str| strsim::jaro_winkler(&wrong, &name.to_lowercase());
+    let mut alike: Vec<_> = names.iter().map(|name| (likeness(name), *name)).collect();
+    alike.retain(|(likeness, _)| *likeness >= ALIKE);
+    alike.sort_by(|one, other| other.0.total_cmp(&one.0).then(one.1.cmp(other.1)));
+    let alike: Vec<_> = alike.into_iter().take(NEAREST_MAX).map(|(_, name)| name).collect();
+    if alike.is_empty() { String::new() } else { format!("; did you mean {}?", alike.join(", ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nearest;
+
+    #[test]
+    fn a_wrong_name_finds_those_it_may_have_meant() {
+        let names = ["CheckIn", "CheckOut", "CreateReservation", "MarkNoShow"];
+        assert!(
+            nearest("createreservaton", &names).starts_with("; did you mean CreateReservation")
+        );
+        assert!(nearest("chekin", &names).starts_with("; did you mean CheckIn"));
+        assert_eq!(nearest("Frobnicate", &["MarkNoShow"]), "");
+    }
 }

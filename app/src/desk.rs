@@ -23,6 +23,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::event::AnyEvent;
+use crate::fields::sentences;
 use crate::lines::{Line, Lines, Parsed};
 use crate::log::Names;
 use crate::outbox::Outbox;
@@ -124,6 +125,8 @@ struct Answer {
     reasons: Vec<Value>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     alternatives: Vec<Value>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<Value>,
     words: Vec<String>,
 }
 
@@ -245,7 +248,8 @@ impl<'a> Desk<'a> {
         if !came {
             return self.new_events();
         }
-        let events = outcomes.values().filter_map(|heard| heard.event_id().zip(heard.event.clone()));
+        let events =
+            outcomes.values().filter_map(|heard| heard.event_id().zip(heard.event.clone()));
         Ok(events.collect())
     }
 
@@ -297,6 +301,7 @@ impl<'a> Desk<'a> {
             confirmation_number: None,
             reasons: Vec::new(),
             alternatives: Vec::new(),
+            warnings: Vec::new(),
             words: Vec::new(),
         };
         match heard.map(|heard| heard.outcome) {
@@ -387,6 +392,7 @@ impl Answer {
         self.event_type = Some(event.type_name());
         self.reservation_id = event.reservation_id().map(|id| id.to_string());
         self.confirmation_number = event.confirmation_number().map(str::to_owned);
+        self.warnings = values(event.warnings());
         match event.refusal() {
             Some((reasons, alternatives)) => {
                 self.words.extend(reasons.iter().map(words::reason));
@@ -394,14 +400,16 @@ impl Answer {
                 if !instead.is_empty() {
                     self.words.push(format!("could be had instead: {}", instead.join(", ")));
                 }
-                let value = |value: Result<Value, _>| value.unwrap_or(Value::Null);
-                self.reasons = reasons.iter().map(|it| value(serde_json::to_value(it))).collect();
-                self.alternatives =
-                    alternatives.iter().map(|it| value(serde_json::to_value(it))).collect();
+                self.reasons = values(reasons);
+                self.alternatives = values(alternatives);
             }
             None => self.words.extend(event.words()),
         }
     }
+}
+
+fn values<T: Serialize>(list: &[T]) -> Vec<Value> {
+    list.iter().map(|item| serde_json::to_value(item).unwrap_or(Value::Null)).collect()
 }
 
 fn refusal_to_read(line: u64, error: &anyhow::Error) -> Answer {
@@ -420,6 +428,7 @@ fn refusal_to_read(line: u64, error: &anyhow::Error) -> Answer {
         confirmation_number: None,
         reasons: Vec::new(),
         alternatives: Vec::new(),
-        words: vec![format!("{error:#}")],
+        warnings: Vec::new(),
+        words: sentences(error),
     }
 }

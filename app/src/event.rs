@@ -160,6 +160,30 @@ impl AnyEvent {
         }
     }
 
+    /// What is possible and odd about what was accepted.
+    pub(crate) fn warnings(&self) -> &[Reason] {
+        match self {
+            Self::PropertyDefined(event) => &event.warnings,
+            Self::ProductDefined(event) => &event.warnings,
+            Self::PhysicalCountChanged(event) => &event.warnings,
+            Self::ReservationCreated(event) => &event.warnings,
+            Self::OverbookingLimitChanged(_)
+            | Self::ReservationCancelled(_)
+            | Self::ReservationCheckedIn(_)
+            | Self::ReservationMoved(_)
+            | Self::ReservationExtended(_)
+            | Self::ReservationCheckedOut(_)
+            | Self::ReservationNoShow(_)
+            | Self::ReservationRejected(_)
+            | Self::CatalogRejected(_)
+            | Self::Genesis(_)
+            | Self::CommandConflicted(_)
+            | Self::CommandAcknowledged(_)
+            | Self::RulesChanged(_)
+            | Self::ParkedResolved(_) => &[],
+        }
+    }
+
     /// What happened: a sentence for each thing worth saying.
     pub(crate) fn words(&self) -> Vec<String> {
         let mut words = Vec::new();
@@ -273,6 +297,8 @@ impl AnyEvent {
                 ));
             }
         }
+        let warnings = self.warnings().iter();
+        words.extend(warnings.map(|warning| format!("warning: {}", words::reason(warning))));
         words
     }
 }
@@ -308,4 +334,50 @@ fn supply(what: &str, changes: &[SupplyChange]) -> String {
         format!("{what} {} instead of {}{from}{to}", change.after, change.before)
     };
     changes.iter().map(run).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use bellhop_core::message::Timestamp;
+    use bellhop_schemas::event::ReservationExtended;
+    use bellhop_schemas::money::Currency;
+    use bellhop_schemas::night::Night;
+    use bellhop_schemas::stay::{LineNight, Price, PricedBy};
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn a_change_of_some_nights_is_told_by_these_nights_whatever_was_booked() {
+        let day = |day| Night::ymd(2030, 7, day).expect("a day");
+        let night = |day| LineNight { night: day, held: None, price: Price::default() };
+        let extended = Line {
+            number: 1,
+            product: bellhop_schemas::ids::ProductCode::new("DBL"),
+            units: 1,
+            arrival: day(10),
+            departure: day(12),
+            adults: 2,
+            child_ages: Vec::new(),
+            dimensions: Default::default(),
+            currency: Currency::EUR,
+            priced_by: PricedBy::Client,
+            nights: vec![night(day(12))],
+            day_use: None,
+        };
+        let event = AnyEvent::ReservationExtended(ReservationExtended {
+            property_id: PropertyId(Uuid::nil()),
+            business_date: day(13),
+            reservation_id: ReservationId(Uuid::nil()),
+            confirmation_number: "RSV-2030-000001".into(),
+            booked_at: Timestamp(0),
+            country: None,
+            extended: vec![extended],
+            oversold: Vec::new(),
+        });
+        assert_eq!(
+            event.words(),
+            ["stays on: DBL, 1 night from 2030-07-12 to 2030-07-13, 0.00 EUR"]
+        );
+    }
 }

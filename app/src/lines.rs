@@ -8,14 +8,18 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow, bail};
 use bellhop_core::message::{Meta, Timestamp};
 use bellhop_schemas::instant;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::command::AnyCommand;
+use crate::fields::{Envelope, Faults, sentences};
 
 /// Lines that are read ahead, and that are taken together when they are there already.
 const LINES_MAX: usize = 1_000;
+/// The field of a line that holds its idempotency key.
+const KEY: &str = "idempotency_key";
+const OWN_KEY: &str = "give each command one of its own, so that sending it twice does it once";
 /// Bytes of a line; more is refused.
 const LINE_BYTES_MAX: usize = 4 << 20;
 
@@ -139,33 +143,66 @@ fn read_line(input: &mut impl BufRead) -> Result<Option<Vec<u8>>> {
 /// Reads a line as a command; with `timed`, it says when it was.
 ///
 /// # Errors
-/// What is wrong with it.
+/// [`Faults`]: everything that is wrong with it, each with its path.
 pub(crate) fn parse(line: &[u8], timed: bool) -> Result<Parsed> {
     let value: Value =
         serde_json::from_slice(line).map_err(|error| anyhow!("not JSON: {error}"))?;
     let Value::Object(mut fields) = value else {
         bail!("not a JSON object; write {{\"type\":\"..\",\"idempotency_key\":\"..\", ..}}")
     };
-    let type_name = take_text(&mut fields, "type")?.with_context(|| {
-        format!("the field \"type\" is missing; the types are {}", AnyCommand::TYPES.join(", "))
-    })?;
-    let key = take_text(&mut fields, "idempotency_key")?
-        .filter(|key| !key.is_empty())
-        .context("the field \"idempotency_key\" is missing: give each command one of its own, so that sending it twice does it once")?;
-    let message_id = take_id(&mut fields, "message_id")?;
-    let correlation_id = take_id(&mut fields, "correlation_id")?;
-    let at = take_text(&mut fields, "at")?;
-    let at = match (timed, at) {
-        (true, Some(text)) => instant::from_text(&text).map_err(|error| anyhow!("at: {error}"))?,
-        (true, None) => bail!(
-            "the field \"at\" is missing; with --timestamps create every command says when it was"
-        ),
-        (false, Some(_)) => bail!(
-            "the field \"at\" is for --timestamps create; this log takes the time of its clock"
-        ),
-        (false, None) => Timestamp(0),
+    let mut envelope = Envelope::of(&mut fields);
+    let type_name = match (envelope.has("type"), envelope.text("type")) {
+        (false, _) => {
+            envelope.fault(format!(
+                "the field \"type\" is missing; the types are {}",
+                AnyCommand::TYPES.join(", ")
+            ));
+            None
+        }
+        (true, type_name) => type_name,
     };
-    let command = AnyCommand::from_json(&type_name, fields)?;
+    let key = match (envelope.has(KEY), envelope.text(KEY)) {
+        (false, _) => {
+            envelope.fault(format!("the field \"{KEY}\" is missing: {OWN_KEY}"));
+            None
+        }
+        (true, Some(key)) if key.is_empty() => {
+            envelope.fault(format!("{KEY}: the text is empty: {OWN_KEY}"));
+            None
+        }
+        (true, key) => key,
+    };
+    let uuid = |text: &str| Uuid::parse_str(text).map_err(|_| format!("\"{text}\" is not a UUID"));
+    let message_id = envelope.parsed("message_id", uuid);
+    let correlation_id = envelope.parsed("correlation_id", uuid);
+    let at = match (timed, envelope.has("at")) {
+        (true, true) => envelope.parsed("at", instant::from_text),
+        (true, false) => {
+            envelope.fault("the field \"at\" is missing; with --timestamps create every command says when it was".to_owned());
+            None
+        }
+        (false, true) => {
+            envelope.text("at");
+            envelope.fault(
+                "the field \"at\" is for --timestamps create; this log takes the time of its clock"
+                    .to_owned(),
+            );
+            None
+        }
+        (false, false) => Some(Timestamp(0)),
+    };
+    let mut faults = envelope.into_faults();
+    let command = type_name.map(|type_name| AnyCommand::from_json(&type_name, fields));
+    let command = match command.transpose() {
+        Ok(command) => command,
+        Err(error) => {
+            faults.extend(sentences(&error));
+            None
+        }
+    };
+    let (Some(command), Some(key), Some(at), true) = (command, key, at, faults.is_empty()) else {
+        return Err(Faults(faults).into());
+    };
     let message_id = message_id.unwrap_or_else(|| {
         // Repeats of a message share its id.
         let name = format!("{}/{key}", command.property_id());
@@ -175,18 +212,4 @@ pub(crate) fn parse(line: &[u8], timed: bool) -> Result<Parsed> {
     let mut meta = Meta::of_command(message_id, &key, at);
     meta.correlation_id = correlation_id;
     Ok(Parsed { command, meta, at })
-}
-
-fn take_text(fields: &mut Map<String, Value>, name: &str) -> Result<Option<String>> {
-    match fields.remove(name) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text)),
-        Some(other) => bail!("{name}: {other} is not text"),
-    }
-}
-
-fn take_id(fields: &mut Map<String, Value>, name: &str) -> Result<Option<Uuid>> {
-    let text = take_text(fields, name)?;
-    text.map(|text| Uuid::parse_str(&text).map_err(|_| anyhow!("{name}: \"{text}\" is not a UUID")))
-        .transpose()
 }

@@ -17,10 +17,12 @@ A command that the business refuses leads to an event with every reason, and its
 and name of the first one. A record that cannot be decided at all is parked: no event, no code.
 
 ## Rules
-The code of an outcome; 0 is an acceptance. A reason says what it is about: `product`, `night`,
-`asked` and `allowed`, `reservation_id`.
+The code of an outcome; 0 is an acceptance. A reason says what it is about: `path` (the field of the
+command), `product`, `night`, `asked` and `allowed`, `found` and `wanted`, `reservation_id`. A refusal
+for wrong input lists every fault, at most 100. Warnings are reasons, too: they stand in the event of
+an acceptance.
 
-| code | name | what it means | what to do | refuses |
+| code | name | what it means | what to do | commands |
 | --- | --- | --- | --- | --- |
 ";
 
@@ -54,19 +56,30 @@ pub(crate) fn page(topology: &Topology) -> Result<String> {
 }
 
 /// The commands whose handlers name a rule.
-fn refused_by(topology: &Topology, rule: &str) -> Vec<&'static str> {
+fn refused_by(topology: &Topology, rule: &str) -> Vec<String> {
     let handlers = topology.requests().iter().map(|request| request.handler);
-    let refusing = handlers.filter(|handler| handler.rejection_names().contains(&rule));
-    refusing.map(|handler| handler.message.type_name).collect()
+    let named = handlers.filter_map(|handler| {
+        let command = handler.message.type_name;
+        match (handler.rejections().contains(&rule), handler.warnings().contains(&rule)) {
+            (true, false) => Some(command.to_owned()),
+            (true, true) => Some(format!("{command} (or warns)")),
+            (false, true) => Some(format!("{command} (warns)")),
+            (false, false) => None,
+        }
+    });
+    named.collect()
 }
 
-fn cell(text: &str) -> String {
+/// Text in a cell of a table.
+pub(crate) fn cell(text: &str) -> String {
     text.replace('|', "\\|")
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+
+    use bellhop_core::registry::HandlerDescriptor;
 
     use super::*;
     use crate::wiring;
@@ -84,7 +97,9 @@ mod tests {
         let topology = wiring::topology().expect("the wiring");
         let rules: BTreeSet<_> = Rule::SYMBOLS.iter().map(|rule| rule.name).collect();
         let handlers = topology.requests().iter().map(|request| request.handler);
-        let named: BTreeSet<_> = handlers.flat_map(|handler| handler.rejection_names()).collect();
+        let names =
+            |handler: &HandlerDescriptor| [handler.rejections(), handler.warnings()].concat();
+        let named: BTreeSet<_> = handlers.flat_map(names).collect();
         assert_eq!(named, rules);
     }
 }

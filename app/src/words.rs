@@ -39,11 +39,20 @@ pub(crate) fn count(number: impl Into<i128>, one: &str) -> String {
     format!("{} {one}{plural}", crate::output::thousands(number))
 }
 
-/// One reason with its night and numbers.
+/// One reason with its field, night and numbers.
 pub(crate) fn reason(reason: &Reason) -> String {
-    let product = reason.product.as_ref().map_or("?", |product| product.as_str());
+    match &reason.path {
+        Some(path) => format!("{path}: {}", rule(reason)),
+        None => rule(reason),
+    }
+}
+
+fn rule(reason: &Reason) -> String {
+    let product = reason.product.as_ref().map_or("the product", |product| product.as_str());
     let night = reason.night.map_or_else(String::new, |night| format!(" on {night}"));
-    let asked = reason.asked.map_or_else(|| "?".to_owned(), |asked| asked.to_string());
+    let number =
+        |number: Option<i64>| number.map_or_else(|| "?".to_owned(), crate::output::thousands);
+    let (asked, allowed) = (number(reason.asked), number(reason.allowed));
     let numbers = match (reason.asked, reason.allowed) {
         (Some(asked), Some(allowed)) => format!(" (asked {asked}, allowed {allowed})"),
         (Some(asked), None) => format!(" (asked {asked})"),
@@ -54,15 +63,17 @@ pub(crate) fn reason(reason: &Reason) -> String {
         (Some(asked), Some(left)) => format!(" (asked {asked}, left {})", left.max(0)),
         _ => String::new(),
     };
+    let found = reason.found.as_deref().unwrap_or("?");
+    let wanted = reason.wanted.as_deref();
     match reason.rule {
         Rule::UnknownProperty => "there is no such property; define it first".to_owned(),
         Rule::PropertyExists => "the property is defined already".to_owned(),
-        Rule::BadCode => "a code must have 1 to 64 bytes".to_owned(),
+        Rule::BadCode => format!("a code has 1 to {allowed} bytes (asked {asked})"),
         Rule::UnknownTimeZone => {
-            "the time zone is not in the IANA database; write it like Europe/Lisbon".to_owned()
+            format!("\"{found}\" is not in the IANA database; write it like Europe/Lisbon")
         }
         Rule::BadRollHour => format!("the business day rolls at an hour from 0 to 12{numbers}"),
-        Rule::UnknownCurrency => "ISO 4217 does not know the currency".to_owned(),
+        Rule::UnknownCurrency => format!("ISO 4217 does not know the currency {found}"),
         Rule::BadCount => format!("the count of units is negative or too large{numbers}"),
         Rule::UnknownProduct => format!("the property has no product {product}"),
         Rule::ProductExists => format!("the product {product} is defined already"),
@@ -74,8 +85,11 @@ pub(crate) fn reason(reason: &Reason) -> String {
             Some(id) => format!("the external reference is that of reservation {id}"),
             None => "the external reference is given twice".to_owned(),
         },
-        Rule::UnknownReservation => "there is no such reservation".to_owned(),
-        Rule::BadLines => format!("a reservation has 1 to 100 lines{numbers}"),
+        Rule::UnknownReservation => match reason.path.as_deref() {
+            Some("external_ref") => "no reservation has this external reference".to_owned(),
+            Some(_) | None => "no reservation has this id".to_owned(),
+        },
+        Rule::BadLines => format!("there are too few or too many lines{numbers}"),
         Rule::BadUnits => format!("a line has 1 to 1,000 units{numbers}"),
         Rule::BadGuests => format!("the numbers or ages of guests are negative or absurd{numbers}"),
         Rule::DepartureBeforeArrival => format!("the departure lies before the arrival{night}"),
@@ -85,13 +99,17 @@ pub(crate) fn reason(reason: &Reason) -> String {
         }
         Rule::NegativePrice => format!("a price is negative{night} (asked {asked})"),
         Rule::PriceOverflow => "the prices add up to more than can be counted".to_owned(),
-        Rule::WrongCurrency => "the currency is not the property's".to_owned(),
+        Rule::WrongCurrency => {
+            format!("the currency is {found}, the property's is {}", wanted.unwrap_or("another"))
+        }
         Rule::NoRate => {
-            "the engine has no rate for this; let the client or a contract set the price".to_owned()
+            "the engine has no rates; let the client or a contract set the price".to_owned()
         }
         Rule::SoldOut => format!("{product} is sold out{night}{left}"),
         Rule::HouseFull => format!("the house is full{night}{left}"),
-        Rule::WrongState => "the state of the reservation does not allow it".to_owned(),
+        Rule::WrongState => {
+            format!("the reservation is {found}; it has to be {}", wanted.unwrap_or("another"))
+        }
         Rule::BeforeArrival => {
             format!("it is too early: the arrival{night} is more than 7 nights away")
         }
@@ -108,6 +126,31 @@ pub(crate) fn reason(reason: &Reason) -> String {
             "it is too early: the guest may come until the property's hour of no-shows, or the end of the business date{night}"
         ),
         Rule::BadNoShowHour => format!("the hour of no-shows is from 0 to 23{numbers}"),
+        Rule::ReservationNotNamed => {
+            "neither reservation_id nor external_ref says which reservation is meant".to_owned()
+        }
+        Rule::NamesDisagree => match reason.reservation_id {
+            Some(id) => {
+                format!("the external reference is that of reservation {id}, not of reservation_id")
+            }
+            None => "the external reference is not that of reservation_id".to_owned(),
+        },
+        Rule::UnknownCountry => match wanted {
+            Some(wanted) => {
+                format!("\"{found}\" is no alpha-3 code of ISO 3166-1; write {wanted}")
+            }
+            None => format!("\"{found}\" is no alpha-3 code of ISO 3166-1, such as PRT"),
+        },
+        Rule::TooManyGuests => {
+            format!("the units of {product} take {allowed} guests (asked {asked})")
+        }
+        Rule::NoAdults => "the line has no adult".to_owned(),
+        Rule::LargeHouse => {
+            format!("{asked} rooms are more than the largest hotel of the world has ({allowed})")
+        }
+        Rule::MoreThanHouse => {
+            format!("{asked} units of {product} are more than the house has{night} ({allowed})")
+        }
     }
 }
 
@@ -180,7 +223,40 @@ fn stay(
 
 #[cfg(test)]
 mod tests {
+    use bellhop_core::avro::Symbols as _;
+    use bellhop_schemas::ids::{ProductCode, ReservationId};
+
     use super::*;
+
+    #[test]
+    fn every_rule_says_what_it_knows_and_nothing_it_does_not() {
+        let full = |rule| Reason {
+            product: Some(ProductCode::new("DBL")),
+            night: Night::ymd(2030, 7, 1),
+            asked: Some(2),
+            allowed: Some(1),
+            reservation_id: Some(ReservationId(uuid::Uuid::nil())),
+            path: Some("a.field".into()),
+            found: Some("Found".into()),
+            wanted: Some("Wanted".into()),
+            ..Reason::of(rule)
+        };
+        for rule in Rule::ALL {
+            let words = reason(&full(*rule));
+            assert!(words.starts_with("a.field: "), "{words}");
+            assert!(!words.contains('?'), "{words}");
+        }
+        let words = |rule| reason(&full(rule));
+        assert!(words(Rule::WrongState).ends_with("the reservation is Found; it has to be Wanted"));
+        assert!(
+            words(Rule::WrongCurrency).ends_with("the currency is Found, the property's is Wanted")
+        );
+        assert!(words(Rule::ProductExists).ends_with("the product DBL is defined already"));
+        assert!(
+            words(Rule::UnknownCountry)
+                .ends_with("\"Found\" is no alpha-3 code of ISO 3166-1; write Wanted")
+        );
+    }
 
     #[test]
     fn amounts_have_the_decimals_of_their_currency() {

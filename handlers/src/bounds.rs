@@ -158,7 +158,8 @@ fn the_largest_booking_can_stay_on_for_as_long_as_anybody() {
 #[test]
 fn the_largest_request_can_be_refused_with_every_reason() {
     let mut driver = empty_hotel();
-    let asked = CreateReservation { acceptance: Acceptance::Request, ..largest(true) };
+    let country = Some("PRT".into());
+    let asked = CreateReservation { acceptance: Acceptance::Request, country, ..largest(true) };
     let rejected: ReservationRejected = driver.send(&asked).only();
     assert_eq!(rejected.reasons.len(), 2 * 60 * NIGHTS as usize);
     assert_eq!(rejected.reasons[0].rule, Rule::SoldOut);

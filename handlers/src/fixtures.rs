@@ -3,9 +3,11 @@
 //! The hotel is in Lisbon and has a house of 10; its business day rolls at 03:00. Products: DBL 8
 //! and TWN 4 with statistics, BED 3 without. It is 12:00 UTC on 2025-03-10.
 
+use bellhop_core::avro::Symbols as _;
 use bellhop_core::driver::{Driver, Sent};
 use bellhop_core::message::{HOUR_US, Message, Timestamp};
 use bellhop_core::outcome::Outcome;
+use bellhop_core::topology::Topology;
 use bellhop_schemas::command::*;
 use bellhop_schemas::dimensions::Texts;
 use bellhop_schemas::event::*;
@@ -191,7 +193,10 @@ pub(crate) fn hold_to_table<C: Message + Clone>(
     sound: &C,
     rows: &[(Rule, Spoil<C>)],
 ) -> Sent {
+    let documented = documented::<C>();
     for (row, (rule, _)) in rows.iter().enumerate() {
+        let name = rule.symbol().name;
+        assert!(documented.contains(&name), "the handler's doc comment does not name {name}");
         let mut command = sound.clone();
         rows[row..].iter().rev().for_each(|(_, spoil)| spoil(&mut command));
         let key = format!("row {row}");
@@ -219,6 +224,13 @@ pub(crate) fn hold_to_table<C: Message + Clone>(
         assert!(matches!(conflict.outcome, Outcome::Conflict { .. }), "{conflict:?}");
     }
     sent
+}
+
+/// The rejections that the doc comment of a command's handler lists.
+fn documented<C: Message>() -> Vec<&'static str> {
+    let topology = Topology::discover().expect("the wiring");
+    let request = topology.requests().iter().find(|it| it.handler.message.name == C::NAME);
+    request.expect("a handler").handler.rejections()
 }
 
 /// A night of a product or of the house, `night` days after today.

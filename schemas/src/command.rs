@@ -124,12 +124,13 @@ pub struct CreateReservation {
     pub booked_at: Option<bellhop_core::message::Timestamp>,
     /// Opaque reference to the guest's profile; never a name or an address.
     pub guest_ref: Option<CompactString>,
-    /// Where the guest comes from: ISO 3166.
+    /// Where the guest comes from: the alpha-3 code of ISO 3166-1, such as PRT.
     pub country: Option<CompactString>,
     /// Numbers that other systems have for it.
     #[serde(default)]
     pub external_refs: Vec<ExternalRef>,
     /// What is booked: all of it, or nothing.
+    #[serde(default)]
     pub lines: Vec<RequestedLine>,
     /// What may refuse it.
     #[serde(default)]

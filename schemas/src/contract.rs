@@ -124,6 +124,18 @@ pub fn schema(name: &str) -> Result<String, Error> {
 /// # Errors
 /// [`Error::Broken`], which a test rules out.
 pub fn schemas() -> Result<BTreeMap<String, String>, Error> {
+    inlined(&KEY_ORDER)
+}
+
+/// The same with what only people need: the unit and an example of a field.
+///
+/// # Errors
+/// As [`schemas`].
+pub fn annotated() -> Result<BTreeMap<String, String>, Error> {
+    inlined(&[&KEY_ORDER[..], &ANNOTATIONS].concat())
+}
+
+fn inlined(keys: &[&str]) -> Result<BTreeMap<String, String>, Error> {
     let mut definitions = BTreeMap::new();
     for file in PARTS.iter().chain(MESSAGES) {
         let (name, json) = read(file)?;
@@ -133,8 +145,12 @@ pub fn schemas() -> Result<BTreeMap<String, String>, Error> {
         MESSAGES.iter().map(|file| Ok(Value::String(read(file)?.0))).collect::<Result<_, _>>()?;
     let mut schemas = BTreeMap::new();
     for name in &names {
-        let mut inliner =
-            Inliner { definitions: &definitions, written: BTreeSet::new(), text: String::new() };
+        let mut inliner = Inliner {
+            definitions: &definitions,
+            keys,
+            written: BTreeSet::new(),
+            text: String::new(),
+        };
         inliner.ty(name);
         schemas.insert(name.as_str().unwrap_or_default().to_owned(), inliner.text);
     }
@@ -167,7 +183,11 @@ const KEY_ORDER: [&str; 11] = [
     "logicalType",
 ];
 
+/// Keys that stay out of what a registry is told.
+const ANNOTATIONS: [&str; 2] = ["unit", "example"];
+
 struct Inliner<'a> {
+    keys: &'a [&'a str],
     definitions: &'a BTreeMap<String, Value>,
     written: BTreeSet<&'a str>,
     text: String,
@@ -206,12 +226,12 @@ impl<'a> Inliner<'a> {
     fn object(&mut self, object: &'a Map<String, Value>) {
         let is_field = !object.contains_key("namespace") && object.contains_key("name");
         let mut separator = '{';
-        for key in KEY_ORDER {
-            let Some(value) = object.get(key) else { continue };
+        for key in self.keys {
+            let Some(value) = object.get(*key) else { continue };
             self.text.push(separator);
             separator = ',';
             self.text.push_str(&format!("\"{key}\":"));
-            match (key, value) {
+            match (*key, value) {
                 ("type", _) if is_field => self.ty(value),
                 ("items", _) => self.ty(value),
                 ("fields", Value::Array(fields)) => self.list(fields, Self::ty),
@@ -248,8 +268,13 @@ mod tests {
         match json {
             Value::Object(object) => {
                 for (key, value) in object {
+                    if ANNOTATIONS.contains(&key.as_str()) {
+                        continue;
+                    }
                     assert!(KEY_ORDER.contains(&key.as_str()), "{path} has the key {key}");
-                    check_keys(value, path);
+                    if key != "default" {
+                        check_keys(value, path);
+                    }
                 }
             }
             Value::Array(list) => list.iter().for_each(|item| check_keys(item, path)),

@@ -36,6 +36,8 @@ pub struct PropertyDefined {
     /// Local hour of the day of arrival from which a guest who has not come is a no-show; null for
     /// the end of that business date.
     pub no_show_hour: Option<u8>,
+    /// What is possible and odd.
+    pub warnings: Vec<Reason>,
 }
 
 /// A product exists.
@@ -59,6 +61,8 @@ pub struct ProductDefined {
     pub physical: Vec<SupplyChange>,
     /// People that one unit takes, children included; null where it is not stated.
     pub occupancy_max: Option<u16>,
+    /// What is possible and odd.
+    pub warnings: Vec<Reason>,
 }
 
 /// The physical count changed.
@@ -76,6 +80,8 @@ pub struct PhysicalCountChanged {
     pub changes: Vec<SupplyChange>,
     /// Nights that now have more sold than their limit.
     pub oversold: Vec<OversoldNight>,
+    /// What is possible and odd.
+    pub warnings: Vec<Reason>,
 }
 
 /// The overbooking allowance changed.
@@ -123,6 +129,8 @@ pub struct ReservationCreated {
     pub acceptance: Acceptance,
     /// Nights that a booking sold elsewhere took above their limit.
     pub oversold: Vec<OversoldNight>,
+    /// What is possible and odd.
+    pub warnings: Vec<Reason>,
 }
 
 /// A reservation is cancelled and its nights are free again.

@@ -8,6 +8,7 @@ pub mod command;
 pub mod event;
 pub mod timer;
 
+pub mod country;
 pub mod dimensions;
 pub mod ids;
 pub mod instant;
@@ -18,5 +19,6 @@ pub mod stay;
 
 pub mod compat;
 pub mod contract;
+pub mod example;
 pub mod resolve;
 pub mod schema;

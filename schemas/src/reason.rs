@@ -1,12 +1,13 @@
 //! Why a command was refused.
 
 use bellhop_core::prelude::Avro;
+use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{ProductCode, ReservationId};
 use crate::night::Night;
 
-/// A rule that refuses. The code of an outcome is its number plus one, so the order only grows.
+/// A rule that refuses, or warns. The code of an outcome is its number plus one, so the order only grows.
 ///
 /// Of each: what it means, and what to do. `docs/refusals.md` is written from these words.
 #[derive(
@@ -167,6 +168,36 @@ pub enum Rule {
     ///
     /// Give an hour from 0 to 23, or null for the end of the business date.
     BadNoShowHour,
+    /// The command does not say which reservation it is about.
+    ///
+    /// Give `reservation_id` or `external_ref`.
+    ReservationNotNamed,
+    /// The id and the external reference are those of two reservations.
+    ///
+    /// Give one of them, or both of the same reservation.
+    NamesDisagree,
+    /// ISO 3166-1 has no such country.
+    ///
+    /// Give the three letters of its alpha-3 code, such as `PRT`. Of a booking that was sold
+    /// elsewhere (`AlreadySold`) it is a warning.
+    UnknownCountry,
+    /// The guests of a line do not fit into its units.
+    ///
+    /// Take more units, or a product with a larger `occupancy_max`. Of a booking that was sold
+    /// elsewhere (`AlreadySold`) it is a warning.
+    TooManyGuests,
+    /// A line has no adult.
+    ///
+    /// It is a warning: children may travel alone. Check the count.
+    NoAdults,
+    /// The house has more rooms than any hotel of the world (7,351).
+    ///
+    /// It is a warning. Check the count.
+    LargeHouse,
+    /// A product with statistics has more units than the house on its first night.
+    ///
+    /// It is a warning: the house limits what is sold. Check both counts.
+    MoreThanHouse,
 }
 
 impl Rule {
@@ -193,6 +224,31 @@ pub struct Reason {
     pub allowed: Option<i64>,
     /// The reservation that stands in the way.
     pub reservation_id: Option<ReservationId>,
+    /// The field of the command that it is about: `lines[1].nights[0].tax`.
+    pub path: Option<CompactString>,
+    /// What was found, where it is no number: a code that is not known, the state of the
+    /// reservation.
+    pub found: Option<CompactString>,
+    /// What the rule would have taken, where it is no number.
+    pub wanted: Option<CompactString>,
+}
+
+impl Reason {
+    /// A reason that needs no more; others fill in what they know.
+    #[must_use]
+    pub fn of(rule: Rule) -> Self {
+        Self {
+            rule,
+            product: None,
+            night: None,
+            asked: None,
+            allowed: None,
+            reservation_id: None,
+            path: None,
+            found: None,
+            wanted: None,
+        }
+    }
 }
 
 /// A stay that could be had instead.

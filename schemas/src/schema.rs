@@ -158,6 +158,10 @@ pub struct Field {
     pub default: Option<Value>,
     /// What it means.
     pub doc: Option<String>,
+    /// What its number counts; an annotation of our own.
+    pub unit: Option<String>,
+    /// A value for an example ([`crate::example`]); an annotation of our own.
+    pub example: Option<Value>,
 }
 
 /// Why text is no schema.
@@ -486,6 +490,8 @@ impl Parser {
                 ty,
                 default: json.get("default").cloned(),
                 doc: json.get("doc").and_then(Value::as_str).map(str::to_owned),
+                unit: json.get("unit").and_then(Value::as_str).map(str::to_owned),
+                example: json.get("example").cloned(),
             });
         }
         self.types[id.0] = Some(Type::Record { name, fields });

@@ -139,6 +139,7 @@ pub(crate) fn events() -> (Vec<Known>, usize, usize) {
             statistics: true,
             physical: always(100),
             occupancy_max: None,
+            warnings: Vec::new(),
         };
         events.push(Known { at: Timestamp(start), event: event.into() });
     }

@@ -62,6 +62,7 @@ fn three_thousand_products_without_statistics_are_left_out_by_one_join() {
             statistics: number % 100 == 0,
             occupancy_max: None,
             physical: always(1),
+            warnings: Vec::new(),
         };
         events.push(at("2016-05-01", defined));
     }

@@ -114,6 +114,7 @@ fn product_defined(id: PropertyId, product: &str, physical: i32) -> ProductDefin
         statistics: product != "PARKING",
         physical: always(physical),
         occupancy_max: None,
+        warnings: Vec::new(),
     }
 }
 
@@ -218,8 +219,15 @@ fn supply(random: &mut Random, id: PropertyId, day: Night) -> Event {
         }
         .into();
     }
-    PhysicalCountChanged { property_id: id, business_date: day, product, changes, oversold: vec![] }
-        .into()
+    PhysicalCountChanged {
+        property_id: id,
+        business_date: day,
+        product,
+        changes,
+        oversold: vec![],
+        warnings: Vec::new(),
+    }
+    .into()
 }
 
 fn of_random(random: &mut Random) -> Dimensions {
@@ -249,12 +257,10 @@ fn refusal(random: &mut Random, house: usize, day: Night) -> Event {
     });
     let asked = asked.collect();
     let reasons = (0..random.below(3)).map(|_| Reason {
-        rule: random.pick(&[Rule::SoldOut, Rule::HouseFull]),
-        product: None,
         night: Some(arrival),
         asked: Some(1),
         allowed: Some(0),
-        reservation_id: None,
+        ..Reason::of(random.pick(&[Rule::SoldOut, Rule::HouseFull]))
     });
     let reasons = reasons.collect();
     let create = !random.one_in(4);

@@ -54,6 +54,7 @@ pub(crate) fn fixture() -> Vec<Known> {
             statistics,
             physical: always(physical),
             occupancy_max: None,
+            warnings: Vec::new(),
         };
         on("2016-06-01", 8, defined.into());
     }
@@ -99,12 +100,11 @@ pub(crate) fn fixture() -> Vec<Known> {
         day_use: None,
     };
     let reason = |rule| Reason {
-        rule,
         product: Some(ProductCode::new("SGL")),
         night: Some(night("2016-07-01")),
         asked: Some(9),
         allowed: Some(0),
-        reservation_id: None,
+        ..Reason::of(rule)
     };
     let refused = ReservationRejected {
         property_id: inn,
@@ -129,6 +129,7 @@ pub(crate) fn fixture() -> Vec<Known> {
             after: 8,
         }],
         oversold: Vec::new(),
+        warnings: Vec::new(),
     };
     on("2016-06-25", 9, fewer.into());
     on("2016-06-29", 15, first.checked_in(night("2016-06-29"), Some("SGL")).into());

@@ -77,6 +77,7 @@ pub(crate) fn property(
         currency,
         physical: always(physical),
         no_show_hour: None,
+        warnings: Vec::new(),
     }
 }
 
@@ -137,6 +138,7 @@ impl Stay {
             lines: self.lines.clone(),
             acceptance: Acceptance::Request,
             oversold: Vec::new(),
+            warnings: Vec::new(),
         }
     }
 

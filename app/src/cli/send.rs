@@ -23,6 +23,7 @@ use uuid::Uuid;
 use crate::config::{Config, Times};
 use crate::desk::{Desk, Heard, Parts};
 use crate::event::AnyEvent;
+use crate::fields::sentences;
 use crate::lines::{self, Lines};
 use crate::outbox::Outbox;
 use crate::site::ClusterArgs;
@@ -132,12 +133,13 @@ fn send_only(
                 Ok(parsed) => outbox.push(&parsed.command, &parsed.meta, parsed.at, wire),
                 Err(error) => {
                     bad += 1;
-                    let words = format!("{error:#}");
+                    let words = sentences(&error);
                     if args.json {
-                        let line = serde_json::json!({"line": number, "outcome": "error", "words": [words]});
+                        let line =
+                            serde_json::json!({"line": number, "outcome": "error", "words": words});
                         output::json_line(&mut out, &line)?;
                     } else {
-                        writeln!(out, "line {number} error: {words}")?;
+                        writeln!(out, "line {number} error: {}", words.join("; "))?;
                     }
                 }
             }
@@ -226,5 +228,6 @@ fn tell(reply: Reply, wire: &Wire, heard: &SyncSender<Heard>) {
         AnyEvent::decode(wire.name_of(schema_id)?, datum).ok()
     });
     // Nobody listens any more once all is answered.
-    let _ = heard.send(Heard { at, outcome, event: event.map(|(_, event)| event), cause: reply.cause });
+    let _ =
+        heard.send(Heard { at, outcome, event: event.map(|(_, event)| event), cause: reply.cause });
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use bellhop_schemas::country::find_country;
 use bellhop_schemas::ids::ProductCode;
 use bellhop_schemas::money::Minor;
 use bellhop_schemas::night::Night;
@@ -101,6 +102,8 @@ pub(crate) struct Row {
 pub(crate) enum Oddity {
     NoAdult,
     NoCountry,
+    OtherCountry,
+    UnknownCountry,
     ChildrenUnknown,
     SegmentUnknown,
     HighPrice,
@@ -116,6 +119,8 @@ impl fmt::Display for Oddity {
         f.write_str(match self {
             Self::NoAdult => "no adult",
             Self::NoCountry => "country missing",
+            Self::OtherCountry => "country by another code than alpha-3 of ISO 3166-1: translated",
+            Self::UnknownCountry => "country that ISO 3166-1 does not know: left out",
             Self::ChildrenUnknown => "number of children is \"NA\": taken as none",
             Self::SegmentUnknown => "segment or channel is \"Undefined\"",
             Self::HighPrice => "1,000 EUR a night or more",
@@ -178,7 +183,8 @@ impl Columns {
         let adults = cells.number("adults", 0, GUESTS_MAX)?;
         let children = cells.children()?;
         let babies = cells.number("babies", 0, GUESTS_MAX)?;
-        let country = cells.optional();
+        let named = cells.optional();
+        let country = named.as_deref().and_then(country);
         let segment = cells.optional();
         let channel = cells.optional();
         let sold = ProductCode::new(cells.text()?);
@@ -213,7 +219,9 @@ impl Columns {
             |text: &Option<CompactString>| text.as_deref().is_none_or(|text| text == "Undefined");
         let oddities = [
             (adults == 0, Oddity::NoAdult),
-            (country.is_none(), Oddity::NoCountry),
+            (named.is_none(), Oddity::NoCountry),
+            (country.is_some() && named.as_deref() != country, Oddity::OtherCountry),
+            (country.is_none() && named.is_some(), Oddity::UnknownCountry),
             (children.is_none(), Oddity::ChildrenUnknown),
             (undefined(&segment) || undefined(&channel), Oddity::SegmentUnknown),
             (adr >= HIGH_PRICE, Oddity::HighPrice),
@@ -237,7 +245,7 @@ impl Columns {
             adults,
             children,
             babies,
-            country,
+            country: country.map(Into::into),
             segment,
             channel,
             guarantee,
@@ -248,6 +256,15 @@ impl Columns {
             adr,
             ending,
         })
+    }
+}
+
+/// The alpha-3 code of a country as the data name it.
+fn country(named: &str) -> Option<&'static str> {
+    match named {
+        // East Timor before 2002.
+        "TMP" => Some("TLS"),
+        named => find_country(named),
     }
 }
 

@@ -70,6 +70,10 @@ fn lines_that_are_no_command_are_answered_by_an_error_and_the_others_go_on() {
             &["idempotency_key", "missing"],
         ),
         (
+            json!({"type": "CheckIn", "property_id": INN, "idempotency_key": ""}).to_string(),
+            &["idempotency_key", "empty"],
+        ),
+        (
             json!({"type": "CheckIn", "idempotency_key": 7}).to_string(),
             &["idempotency_key", "not text"],
         ),
@@ -102,6 +106,106 @@ fn lines_that_are_no_command_are_answered_by_an_error_and_the_others_go_on() {
         }
     }
     assert_eq!(answers.last().map(|answer| &answer["outcome"]), Some(&json!("accepted")));
+}
+
+#[test]
+fn every_fault_of_a_line_is_told_with_its_path() {
+    let mut wrong: Value = serde_json::from_str(&booking("1", 1, json!({}))).expect("JSON");
+    wrong["idempotency_key"] = json!(null);
+    wrong["message_id"] = json!("x");
+    wrong["at"] = json!("noon");
+    wrong["reservation_id"] = json!("eleven");
+    wrong["roomz"] = json!(2);
+    wrong["acceptance"] = json!("Perhaps");
+    let mut other = stay();
+    for (name, value) in [
+        ("units", json!("many")),
+        ("arrival", json!("2090-02-30")),
+        ("currency", json!("euro")),
+        ("nights", json!([{"room": 1.5}, {"rooom": 2}])),
+        ("child_ages", json!([7, "nine"])),
+        ("priced_by", json!(3)),
+    ] {
+        other[name] = value;
+    }
+    wrong["lines"].as_array_mut().expect("lines").push(other);
+    let ran = run(&[wrong.to_string(), booking("good", 9, json!({}))]);
+    let answers = ran.json_lines();
+    assert_eq!(answers[2]["outcome"], "error", "{}", answers[2]);
+    let words: Vec<_> =
+        answers[2]["words"].as_array().expect("words").iter().filter_map(Value::as_str).collect();
+    let wanted = [
+        "\"idempotency_key\" is missing",
+        "message_id: \"x\" is not a UUID",
+        "at: ",
+        "reservation_id: ",
+        "unknown field `roomz`",
+        "acceptance: unknown variant `Perhaps`",
+        "lines[1].units: ",
+        "lines[1].arrival: ",
+        "lines[1].currency: ",
+        "lines[1].nights[0].room: ",
+        "unknown field `rooom`",
+        "lines[1].nights[1]: missing field `room`",
+        "lines[1].child_ages[1]: ",
+        "lines[1].priced_by: ",
+    ];
+    for wanted in wanted {
+        let count = words.iter().filter(|words| words.contains(wanted)).count();
+        assert_eq!(count, 1, "{wanted} in {words:#?}");
+    }
+    assert_eq!(words.len(), wanted.len(), "{words:#?}");
+    assert_eq!(answers[3]["outcome"], "accepted");
+}
+
+#[test]
+fn as_many_faults_of_a_line_are_told_as_are_bounded() {
+    let mut wrong: Value = serde_json::from_str(&booking("1", 1, json!({}))).expect("JSON");
+    wrong["lines"][0]["child_ages"] =
+        Value::Array((0..500).map(|age| json!(age.to_string())).collect());
+    let answers = run(&[wrong.to_string()]).json_lines();
+    let words = answers[2]["words"].as_array().expect("words");
+    assert_eq!(words.len(), 101, "{words:?}");
+    assert_eq!(words[100], "only the first 100 faults are listed");
+}
+
+#[test]
+fn every_fault_of_a_command_is_refused_with_its_path() {
+    let wrong = booking(
+        "1",
+        1,
+        json!({"units": 0, "adults": -1, "departure": "2090-06-30", "product": "Z",
+               "currency": "USD", "nights": [{"room": -1}]}),
+    );
+    let property = json!({"property_id": "7b1d8f0e-0000-4000-8000-000000000002", "code": "",
+                          "time_zone": "Lisbon", "roll_hour": 99, "currency": "EUR", "physical": 5});
+    let answers = run(&[wrong, line("DefineProperty", "2", property)]).json_lines();
+    let paths = |answer: &Value| -> Vec<String> {
+        let reasons = answer["reasons"].as_array().expect("reasons").iter();
+        reasons.map(|reason| reason["path"].as_str().unwrap_or_default().to_owned()).collect()
+    };
+    let fields = ["units", "adults", "departure", "product", "currency", "nights[0].room"];
+    assert_eq!(paths(&answers[2]), fields.map(|field| format!("lines[0].{field}")));
+    assert_eq!(answers[2]["refusal"], "BadUnits");
+    assert_eq!(paths(&answers[3]), ["code", "time_zone", "roll_hour"]);
+    let words = answers[3]["words"].to_string();
+    assert!(words.contains("time_zone: \\\"Lisbon\\\" is not in the IANA database"), "{words}");
+}
+
+#[test]
+fn what_is_odd_is_accepted_with_warnings() {
+    let huge = json!({"property_id": "7b1d8f0e-0000-4000-8000-000000000002", "code": "Huge",
+                      "time_zone": "Europe/Lisbon", "roll_hour": 3, "currency": "EUR", "physical": 12000});
+    let alone = booking("2", 2, json!({"adults": 0, "child_ages": [9]}));
+    let answers = run(&[line("DefineProperty", "1", huge), alone]).json_lines();
+    for (answer, rule, words) in [
+        (&answers[2], "LargeHouse", "warning: physical: 12,000 rooms"),
+        (&answers[3], "NoAdults", "warning: lines[0].adults: the line has no adult"),
+    ] {
+        assert_eq!(answer["outcome"], "accepted", "{answer}");
+        assert_eq!(answer["warnings"][0]["rule"], rule, "{answer}");
+        assert!(answer["words"].to_string().contains(words), "{answer}");
+    }
 }
 
 #[test]

@@ -34,6 +34,8 @@ fn rows_that_make_no_sense_are_refused_with_line_and_reason_and_odd_ones_are_tak
     let odd = [
         row(&[("adults", "0")]),
         row(&[("country", "NULL")]),
+        row(&[("country", "CN")]),
+        row(&[("country", "ZZ")]),
         row(&[("children", "NA")]),
         row(&[("adr", "5400")]),
         row(&[("stays_in_week_nights", "0")]),

@@ -1,15 +1,21 @@
 //! Which reservation a command means, and whether the step may be taken.
 
+use bellhop_core::avro::Symbols as _;
 use bellhop_core::prelude::*;
 use bellhop_schemas::event::{ReservationCreated, ReservationRejected};
 use bellhop_schemas::ids::{ExternalRef, PropertyId, ReservationId, ReservationKey};
 use bellhop_schemas::night::Night;
 use bellhop_schemas::reason::{Reason, Rule};
 
-use crate::rejection::{Rejection, because};
+use super::supply;
+use crate::rejection::{Findings, Rejection, because, instead};
 use crate::state::external_ref::ExternalRefs;
 use crate::state::property::Property;
 use crate::state::reservation::{Reservation, ReservationState, Step};
+
+/// The field that holds our own id, and the one that holds another system's number.
+const ID: &str = "reservation_id";
+const EXTERNAL_REF: &str = "external_ref";
 
 /// How a command names a reservation; where it gives both names, they must mean the same one.
 #[derive(Debug, Clone, Copy)]
@@ -38,11 +44,21 @@ impl Found<'_> {
             ..Rejection::on(self.business_date, reason)
         }
     }
+
+    /// A refusal for all that is wrong with the command, if anything is.
+    pub(super) fn check(&self, faults: Findings) -> Result<(), Rejection> {
+        faults.refuse(Some(self.business_date)).map_err(|refusal| Rejection {
+            reservation_id: Some(self.reservation_id),
+            country: self.booking.country.clone(),
+            ..refusal
+        })
+    }
 }
 
 impl Address<'_> {
     /// # Rejections, in order
-    /// `UnknownProperty`, `UnknownReservation`, `WrongState`.
+    /// Each alone: `UnknownProperty`, `ReservationNotNamed`, `UnknownReservation`, `NamesDisagree`,
+    /// `WrongState`.
     pub(super) fn find<'s>(
         self,
         step: Step,
@@ -51,16 +67,15 @@ impl Address<'_> {
         external_refs: &Store<ExternalRefs>,
         now: Timestamp,
     ) -> Result<Found<'s>, Rejection> {
-        let property =
-            properties.get(&self.property_id).ok_or_else(|| because(Rule::UnknownProperty))?;
+        let property = properties.get(&self.property_id).ok_or_else(supply::unknown_property)?;
         let business_date = property.business_date(now);
         let refuse = |reason| Rejection::on(business_date, reason);
-        let found = self.reservation_id(external_refs).and_then(|reservation_id| {
-            let key = ReservationKey { property_id: self.property_id, reservation_id };
-            reservations.get(&key).map(|reservation| (reservation_id, reservation))
-        });
-        let (reservation_id, reservation) =
-            found.ok_or_else(|| refuse(because(Rule::UnknownReservation)))?;
+        let (path, reservation_id) = self.named(external_refs, refuse)?;
+        let key = ReservationKey { property_id: self.property_id, reservation_id };
+        let reservation = reservations.get(&key).ok_or_else(|| {
+            let path = Some(path.into());
+            refuse(Reason { path, ..because(Rule::UnknownReservation) })
+        })?;
         let state = reservation.state();
         let booking = reservation.booking();
         if state.after(step).is_some()
@@ -71,14 +86,29 @@ impl Address<'_> {
         Err(Rejection {
             reservation_id: Some(reservation_id),
             country: booking.and_then(|booking| booking.country),
-            ..refuse(because(Rule::WrongState))
+            ..refuse(wrong_state(state, step))
         })
     }
 
-    fn reservation_id(&self, external_refs: &Store<ExternalRefs>) -> Option<ReservationId> {
-        let Some(external_ref) = self.external_ref else { return self.reservation_id };
-        let meant = external_refs.get(&self.property_id)?.get(external_ref)?;
-        self.reservation_id.is_none_or(|named| named == meant).then_some(meant)
+    /// The reservation that is meant, by the field that names it.
+    fn named(
+        &self,
+        external_refs: &Store<ExternalRefs>,
+        refuse: impl Fn(Reason) -> Rejection,
+    ) -> Result<(&'static str, ReservationId), Rejection> {
+        let of = |path: &'static str, rule| Reason { path: Some(path.into()), ..because(rule) };
+        let Some(external_ref) = self.external_ref else {
+            let named = self.reservation_id.map(|id| (ID, id));
+            return named.ok_or_else(|| refuse(of(ID, Rule::ReservationNotNamed)));
+        };
+        let refs = external_refs.get(&self.property_id);
+        let meant = refs.and_then(|refs| refs.get(external_ref));
+        let meant = meant.ok_or_else(|| refuse(of(EXTERNAL_REF, Rule::UnknownReservation)))?;
+        if self.reservation_id.is_some_and(|named| named != meant) {
+            let reservation_id = Some(meant);
+            return Err(refuse(Reason { reservation_id, ..of(EXTERNAL_REF, Rule::NamesDisagree) }));
+        }
+        Ok((EXTERNAL_REF, meant))
     }
 
     /// The event of a refusal that books nothing.
@@ -94,6 +124,13 @@ impl Address<'_> {
             alternatives: rejection.alternatives,
         }
     }
+}
+
+/// The step cannot be taken: the state that was found, and those that it can be taken from.
+fn wrong_state(found: ReservationState, step: Step) -> Reason {
+    let from = ReservationState::ALL.iter().filter(|state| state.after(step).is_some());
+    let wanted: Vec<_> = from.map(|state| state.symbol().name).collect();
+    instead(Rule::WrongState, found.symbol().name, &wanted.join(" or "))
 }
 
 /// For a command with `property_id`, `reservation_id` and `external_ref`: what it names, and the
@@ -120,3 +157,55 @@ macro_rules! addressed {
     };
 }
 pub(super) use addressed;
+
+#[cfg(test)]
+mod tests {
+    use bellhop_schemas::command::CancelReservation;
+
+    use super::*;
+    use crate::fixtures::*;
+
+    #[test]
+    fn a_reservation_is_not_named_or_not_known_or_named_twice_differently() {
+        let mut driver = hotel();
+        for number in 1..=2 {
+            accept(&mut driver, &create(number, vec![line("DBL", 1, 0, 1)]));
+        }
+        let mut refused = |reservation_id, external_ref: Option<&str>| {
+            let external_ref = external_ref.map(pms);
+            let command = CancelReservation { reservation_id, external_ref, ..cancel(1) };
+            let [reason] = &reasons(&driver.send(&command))[..] else { panic!("one reason") };
+            (reason.rule, reason.path.as_deref().unwrap().to_owned(), reason.reservation_id)
+        };
+        let of = |rule, path: &str, id| (rule, path.to_owned(), id);
+        assert_eq!(refused(None, None), of(Rule::ReservationNotNamed, "reservation_id", None));
+        let unknown = |path| of(Rule::UnknownReservation, path, None);
+        assert_eq!(refused(Some(id(3)), None), unknown("reservation_id"));
+        assert_eq!(refused(None, Some("3")), unknown("external_ref"));
+        assert_eq!(refused(Some(id(1)), Some("3")), unknown("external_ref"));
+        let disagree = of(Rule::NamesDisagree, "external_ref", Some(id(2)));
+        assert_eq!(refused(Some(id(1)), Some("2")), disagree);
+        assert_eq!(refused(Some(id(3)), Some("2")), disagree);
+    }
+
+    #[test]
+    fn a_step_that_cannot_be_taken_names_the_state_and_those_that_it_needs() {
+        let mut driver = hotel();
+        accept(&mut driver, &create(1, vec![line("DBL", 1, 0, 1)]));
+        let states = |sent: &bellhop_core::driver::Sent| {
+            let [reason] = &reasons(sent)[..] else { panic!("{sent:?}") };
+            assert_eq!(reason.rule, Rule::WrongState);
+            let text =
+                |text: &Option<compact_str::CompactString>| text.as_deref().unwrap().to_owned();
+            (text(&reason.found), text(&reason.wanted))
+        };
+        let of = |found: &str, wanted: &str| (found.to_owned(), wanted.to_owned());
+        assert_eq!(states(&driver.send(&leave(1))), of("Confirmed", "CheckedIn"));
+        accept(&mut driver, &cancel(1));
+        assert_eq!(states(&driver.send(&arrive(1, &[]))), of("Cancelled", "Confirmed or NoShow"));
+        assert_eq!(
+            states(&driver.send(&relocate(1, &[]))),
+            of("Cancelled", "Confirmed or CheckedIn")
+        );
+    }
+}

@@ -6,7 +6,7 @@ use bellhop_schemas::event::{ReservationCancelled, ReservationCreated, Reservati
 
 use super::address::{Address, Found, addressed};
 use super::limits;
-use crate::rejection::{Refused, Rejection};
+use crate::rejection::{Findings, Refused, Rejection};
 use crate::state::external_ref::ExternalRefs;
 use crate::state::property::Property;
 use crate::state::reservation::{Reservation, Step};
@@ -14,7 +14,8 @@ use crate::state::reservation::{Reservation, Step};
 /// Cancels a confirmed reservation, gives back all of its nights, and frees its external references.
 ///
 /// # Rejections, in order
-/// `UnknownProperty`, `UnknownReservation`, `WrongState`, `TextTooLong` (the cause).
+/// Each alone: `UnknownProperty`, `ReservationNotNamed`, `UnknownReservation`, `NamesDisagree`,
+/// `WrongState`, `TextTooLong` (the cause).
 #[handler]
 pub fn cancel_reservation(
     command: CancelReservation,
@@ -30,9 +31,11 @@ pub fn cancel_reservation(
         external_refs,
         cx.now,
     )?;
+    let mut faults = Findings::default();
     if let Some(cause) = &command.cause {
-        limits::check_text(cause).map_err(|reason| found.refuse(reason))?;
+        limits::check_text("cause", cause, &mut faults);
     }
+    found.check(faults)?;
     let Found { business_date, reservation_id, booking, .. } = found;
     let ReservationCreated {
         confirmation_number, booked_at, country, external_refs, lines, ..
@@ -100,11 +103,10 @@ mod tests {
             external_ref: Some(pms(reference)),
             ..cancel(1)
         };
-        for unknown in [by(None, "3"), by(Some(id(2)), "1"), by(Some(id(1)), "3")] {
+        for unknown in [by(None, "3"), by(Some(id(1)), "3")] {
             assert_eq!(rules(&driver.send(&unknown)), [Rule::UnknownReservation], "{unknown:?}");
         }
-        let unnamed = CancelReservation { reservation_id: None, ..cancel(1) };
-        assert_eq!(rules(&driver.send(&unnamed)), [Rule::UnknownReservation]);
+        assert_eq!(rules(&driver.send(&by(Some(id(2)), "1"))), [Rule::NamesDisagree]);
         let cancelled: ReservationCancelled = accept(&mut driver, &by(None, "2")).only();
         assert_eq!(cancelled.reservation_id, id(2));
         assert_eq!(cancelled.external_refs, [pms("2")]);

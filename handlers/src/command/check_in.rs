@@ -10,7 +10,7 @@ use bellhop_schemas::stay::{Line, LineNight, Price};
 
 use super::address::{Address, Found, addressed};
 use super::assignment::moves;
-use crate::rejection::{Refused, Rejection, because};
+use crate::rejection::{Findings, Refused, Rejection, because};
 use crate::state::external_ref::ExternalRefs;
 use crate::state::inventory::{Inventory, Sum, Tally};
 use crate::state::property::Property;
@@ -28,9 +28,9 @@ const EARLY_NIGHTS_MAX: i32 = 7;
 /// - An assignment moves the nights from the business date on.
 ///
 /// # Rejections, in order
-/// `UnknownProperty`, `UnknownReservation`, `WrongState`, `BeforeArrival` (by more than seven
-/// nights), `AfterDeparture`; then for each assignment `UnknownLine`, `BadLines` (a line that has one
-/// already), `UnknownProduct`.
+/// Each alone: `UnknownProperty`, `ReservationNotNamed`, `UnknownReservation`, `NamesDisagree`,
+/// `WrongState`, `BeforeArrival` (by more than seven nights), `AfterDeparture`; then for each
+/// assignment `UnknownLine` or `BadLines` (a line that has one already), and `UnknownProduct`.
 #[handler]
 pub fn check_in(
     command: CheckIn,
@@ -65,8 +65,9 @@ pub fn check_in(
         | ReservationState::Rejected => Vec::new(),
     };
     let lines = if reinstated.is_empty() { &found.booking.lines } else { &reinstated };
-    let moves = moves(lines, &command.assignments, business_date, inventory)
-        .map_err(|reason| found.refuse(reason))?;
+    let mut faults = Findings::default();
+    let moves = moves(lines, &command.assignments, business_date, inventory, &mut faults);
+    found.check(faults)?;
     let mut held = lines.clone();
     hold(&mut held, &moves);
     let added = early(&held, &command.assignments, business_date);

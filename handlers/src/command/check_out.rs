@@ -19,7 +19,8 @@ use crate::state::reservation::{Reservation, Step};
 /// arrival becomes a day use at the price of its first night.
 ///
 /// # Rejections, in order
-/// `UnknownProperty`, `UnknownReservation`, `WrongState`.
+/// Each alone: `UnknownProperty`, `ReservationNotNamed`, `UnknownReservation`, `NamesDisagree`,
+/// `WrongState`.
 #[handler]
 pub fn check_out(
     command: CheckOut,

@@ -1,7 +1,10 @@
 //! A stay is booked, or refused with every night that stands in its way.
 
+use std::fmt;
+
 use bellhop_core::prelude::*;
 use bellhop_schemas::command::{Acceptance, CreateReservation};
+use bellhop_schemas::country::{find_country, is_country};
 use bellhop_schemas::event::{ReservationCreated, ReservationRejected};
 use bellhop_schemas::ids::{ExternalRef, ProductCode, ReservationKey};
 use bellhop_schemas::money::Minor;
@@ -9,8 +12,8 @@ use bellhop_schemas::night::Night;
 use bellhop_schemas::reason::{Alternative, Reason, Rule};
 use bellhop_schemas::stay::{Line, LineNight, Price, PricedBy, RequestedLine};
 
-use super::limits;
-use crate::rejection::{Refused, Rejection, because, beyond};
+use super::{limits, supply};
+use crate::rejection::{Findings, Refused, Rejection, because, beyond, instead};
 use crate::state::external_ref::ExternalRefs;
 use crate::state::inventory::{Demand, Inventory, ProductIndex, Shortage, Sum, Tally};
 use crate::state::property::Property;
@@ -47,13 +50,17 @@ const OTHER_PRODUCTS_MAX: usize = 100;
 /// have passed, and those that it oversells are listed.
 ///
 /// # Rejections, in order
-/// `UnknownProperty`, `ReservationExists`, `TextTooLong` (country, guest), `TooManyRefs`,
-/// `TextTooLong` (external references), `ExternalRefInUse`, `BadLines`, `TooManyNights`; then for
-/// each line `BadUnits`, `BadGuests`, `TextTooLong` (dimensions), `DepartureBeforeArrival`,
-/// `StayTooLong`, `NightInPast`, `BeyondHorizon`, `UnknownProduct`, `WrongCurrency`,
-/// `PricesMismatch`, `NegativePrice`, `PriceOverflow`, `NoRate`. The first of these refuses alone.
-/// Then `SoldOut` and `DayUseFull` for every night and day of every product, and `HouseFull` and
-/// `DayUseFull` for every one of the house, that cannot take all lines together.
+/// `UnknownProperty` alone. Then every fault of the command, at most 100: `ReservationExists`,
+/// `TextTooLong` (country, guest), `UnknownCountry`, `TooManyRefs`, `TextTooLong` (external
+/// references), `ExternalRefInUse`, `BadLines`, `TooManyNights`; for each line `BadUnits`, `BadGuests`,
+/// `TextTooLong` (dimensions), `DepartureBeforeArrival`, `StayTooLong`, `NightInPast`,
+/// `BeyondHorizon`, `UnknownProduct`, `TooManyGuests`, `WrongCurrency`, `NoRate`, `PricesMismatch`,
+/// `NegativePrice`, `PriceOverflow`. Where there is none, `SoldOut` and `DayUseFull` for every night
+/// and day of every product, and `HouseFull` and `DayUseFull` for every one of the house, that cannot
+/// take all lines together.
+///
+/// # Warnings
+/// `NoAdults`; of what was sold elsewhere `UnknownCountry` and `TooManyGuests`.
 #[handler]
 pub fn create_reservation(
     command: CreateReservation,
@@ -64,22 +71,31 @@ pub fn create_reservation(
     cx: &Context,
 ) -> Result<ReservationCreated, Rejection> {
     let CreateReservation { property_id, reservation_id, external_refs: refs, lines, .. } = command;
-    let unknown = || because(Rule::UnknownProperty);
-    let property = properties.get(&property_id).ok_or_else(unknown)?;
-    let inventory = inventories.get(&property_id).ok_or_else(unknown)?;
+    let property = properties.get(&property_id).ok_or_else(supply::unknown_property)?;
+    let inventory = inventories.get(&property_id).ok_or_else(supply::unknown_property)?;
     let business_date = property.business_date(cx.now);
-    let refuse = |reason| Rejection::on(business_date, reason);
-
-    if reservations.get(&ReservationKey { property_id, reservation_id }).is_some() {
-        return Err(refuse(because(Rule::ReservationExists)));
-    }
-    let texts = command.country.iter().chain(&command.guest_ref);
-    texts.into_iter().try_for_each(|text| limits::check_text(text)).map_err(refuse)?;
-    limits::check_refs(&refs).map_err(refuse)?;
-    check_refs(&refs, external_refs.get(&property_id)).map_err(refuse)?;
     let acceptance = command.acceptance;
+
+    let mut found = Found::of(acceptance);
+    let faults = &mut found.faults;
+    if reservations.get(&ReservationKey { property_id, reservation_id }).is_some() {
+        faults.add("reservation_id", because(Rule::ReservationExists));
+    }
+    if let Some(country) = &command.country {
+        limits::check_text("country", country, faults);
+    }
+    if let Some(guest_ref) = &command.guest_ref {
+        limits::check_text("guest_ref", guest_ref, faults);
+    }
+    if let Some(country) = &command.country {
+        check_country(country, &mut found);
+    }
+    limits::check_refs(&refs, &mut found.faults);
+    check_refs(&refs, external_refs.get(&property_id), &mut found.faults);
     let terms = Terms { property, inventory, business_date, acceptance };
-    let demands = terms.check(&lines).map_err(refuse)?;
+    let demands = terms.check(&lines, &mut found);
+    found.faults.refuse(Some(business_date))?;
+
     let shortages = match acceptance {
         Acceptance::Request => inventory.shortages(&demands),
         Acceptance::AlreadySold => Vec::new(),
@@ -115,22 +131,47 @@ pub fn create_reservation(
         lines,
         acceptance,
         oversold,
+        warnings: found.warnings.into_reasons(),
     })
 }
 
-/// External references must be new to the property and differ among themselves.
-fn check_refs(refs: &[ExternalRef], known: Option<&ExternalRefs>) -> Result<(), Reason> {
-    let in_use = |one: &ExternalRef| known.and_then(|known| known.get(one));
-    let mut sorted: Vec<_> = match refs {
-        [] | [_] => Vec::new(),
-        several => several.iter().map(|one| (&one.system, &one.id)).collect(),
-    };
-    sorted.sort_unstable();
-    let reservation_id = refs.iter().find_map(in_use);
-    if reservation_id.is_some() || sorted.windows(2).any(|pair| pair[0] == pair[1]) {
-        return Err(Reason { reservation_id, ..because(Rule::ExternalRefInUse) });
+/// What was found about a command.
+struct Found {
+    faults: Findings,
+    warnings: Findings,
+    /// Whether it is a fact.
+    is_fact: bool,
+}
+
+impl Found {
+    fn of(acceptance: Acceptance) -> Self {
+        let is_fact = acceptance == Acceptance::AlreadySold;
+        Self { faults: Findings::default(), warnings: Findings::default(), is_fact }
     }
-    Ok(())
+
+    /// Where a finding goes that refuses a request and not a fact.
+    fn of_requests(&mut self) -> &mut Findings {
+        if self.is_fact { &mut self.warnings } else { &mut self.faults }
+    }
+}
+
+fn check_country(country: &str, found: &mut Found) {
+    if !is_country(country) {
+        let wanted = find_country(country).unwrap_or_default();
+        let reason = instead(Rule::UnknownCountry, country, wanted);
+        found.of_requests().add("country", reason);
+    }
+}
+
+/// External references must be new to the property and differ among themselves.
+fn check_refs(refs: &[ExternalRef], known: Option<&ExternalRefs>, faults: &mut Findings) {
+    for (index, one) in refs.iter().take(limits::REFS_MAX).enumerate() {
+        let reservation_id = known.and_then(|known| known.get(one));
+        if reservation_id.is_some() || refs[..index].contains(one) {
+            let reason = Reason { reservation_id, ..because(Rule::ExternalRefInUse) };
+            faults.add(format_args!("external_refs[{index}]"), reason);
+        }
+    }
 }
 
 /// What lines are held against.
@@ -144,75 +185,124 @@ struct Terms<'a> {
 /// What the lines of one request have added up to so far.
 #[derive(Debug, Default)]
 struct Totals {
-    amount: i64,
+    amount: Option<i64>,
     children: i64,
 }
 
+/// A field of a line, as its path.
+struct Field(usize, &'static str);
+
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "lines[{}].{}", self.0, self.1)
+    }
+}
+
 impl Terms<'_> {
-    /// What the lines take, if nothing but a lack of units can refuse them.
-    fn check(&self, lines: &[RequestedLine]) -> Result<Vec<Demand>, Reason> {
+    /// What the lines take; all of them, where no fault was found.
+    fn check(&self, lines: &[RequestedLine], found: &mut Found) -> Vec<Demand> {
         if !(1..=LINES_MAX).contains(&lines.len()) {
-            return Err(beyond(Rule::BadLines, lines.len() as i64, LINES_MAX as i64));
+            let allowed = lines.len().clamp(1, LINES_MAX);
+            found.faults.add("lines", beyond(Rule::BadLines, lines.len() as i64, allowed as i64));
         }
+        let lines = lines.iter().take(LINES_MAX);
         // A line that is too long by itself is told so.
-        let nights = lines.iter().map(|line| {
+        let nights = lines.clone().map(|line| {
             line.arrival.until(line.departure).clamp(0, STAY_NIGHTS_MAX).unsigned_abs() as usize
         });
         let nights: usize = nights.sum();
         if nights > NIGHTS_MAX {
-            return Err(beyond(Rule::TooManyNights, nights as i64, NIGHTS_MAX as i64));
+            let reason = beyond(Rule::TooManyNights, nights as i64, NIGHTS_MAX as i64);
+            found.faults.add("lines", reason);
         }
-        let mut totals = Totals::default();
-        lines.iter().map(|line| self.check_line(line, &mut totals)).collect()
+        let mut totals = Totals { amount: Some(0), children: 0 };
+        lines
+            .enumerate()
+            .filter_map(|(index, line)| self.check_line(index, line, &mut totals, found))
+            .collect()
     }
 
-    fn check_line(&self, line: &RequestedLine, totals: &mut Totals) -> Result<Demand, Reason> {
+    fn check_line(
+        &self,
+        index: usize,
+        line: &RequestedLine,
+        totals: &mut Totals,
+        found: &mut Found,
+    ) -> Option<Demand> {
         let RequestedLine { units, arrival, departure, .. } = *line;
+        let at = |field| Field(index, field);
         if !(1..=UNITS_MAX).contains(&units) {
-            return Err(beyond(Rule::BadUnits, units, units.clamp(1, UNITS_MAX)));
+            let reason = beyond(Rule::BadUnits, units, units.clamp(1, UNITS_MAX));
+            found.faults.add(at("units"), reason);
         }
-        check_guests(line, &mut totals.children)?;
-        limits::check_dimensions(&line.dimensions)?;
-        self.check_stay(arrival, departure)?;
+        check_guests(index, line, &mut totals.children, &mut found.faults);
+        if line.adults == 0 {
+            found.warnings.add(at("adults"), because(Rule::NoAdults));
+        }
+        limits::check_dimensions(at("dimensions"), &line.dimensions, &mut found.faults);
+        self.check_stay(index, arrival, departure, &mut found.faults);
         let of_product = |rule| Reason { product: Some(line.product.clone()), ..because(rule) };
         let product = self.inventory.index_of(&line.product);
-        let product = product.ok_or_else(|| of_product(Rule::UnknownProduct))?;
-        if line.currency != self.property.currency {
-            return Err(because(Rule::WrongCurrency));
+        match product {
+            Some(product) => self.check_occupancy(index, line, product, found),
+            None => found.faults.add(at("product"), of_product(Rule::UnknownProduct)),
         }
-        check_prices(line, &mut totals.amount)?;
+        if line.currency != self.property.currency {
+            let (asked, wanted) = (line.currency.as_str(), self.property.currency.as_str());
+            found.faults.add(at("currency"), instead(Rule::WrongCurrency, asked, wanted));
+        }
         match line.priced_by {
-            PricedBy::Engine => Err(of_product(Rule::NoRate)),
+            PricedBy::Engine => found.faults.add(at("priced_by"), of_product(Rule::NoRate)),
             PricedBy::Client | PricedBy::Contract => {
-                Ok(Demand { product, units, arrival, departure })
+                check_prices(index, line, &mut totals.amount, &mut found.faults);
             }
+        }
+        product.map(|product| Demand { product, units, arrival, departure })
+    }
+
+    /// The guests of a line must fit into its units, where the product says how many do.
+    fn check_occupancy(
+        &self,
+        index: usize,
+        line: &RequestedLine,
+        product: ProductIndex,
+        found: &mut Found,
+    ) {
+        let Some(most) = self.inventory.at(product).occupancy_max else { return };
+        let people = i64::from(line.adults) + line.child_ages.len() as i64;
+        let room = i64::from(most) * i64::from(line.units);
+        // A line without units is refused for that.
+        if people > room && room > 0 {
+            let product = Some(line.product.clone());
+            let reason = Reason { product, ..beyond(Rule::TooManyGuests, people, room) };
+            found.of_requests().add(Field(index, "adults"), reason);
         }
     }
 
     /// A day use has no last night: its day counts as one.
-    fn check_stay(&self, arrival: Night, departure: Night) -> Result<(), Reason> {
+    fn check_stay(&self, index: usize, arrival: Night, departure: Night, faults: &mut Findings) {
         let nights = arrival.until(departure);
+        let of = |night, rule| Reason { night: Some(night), ..because(rule) };
         if nights < 0 {
-            return Err(Reason { night: Some(arrival), ..because(Rule::DepartureBeforeArrival) });
+            faults.add(Field(index, "departure"), of(arrival, Rule::DepartureBeforeArrival));
         }
         if nights > STAY_NIGHTS_MAX {
-            return Err(beyond(Rule::StayTooLong, nights, STAY_NIGHTS_MAX));
+            let reason = beyond(Rule::StayTooLong, nights, STAY_NIGHTS_MAX);
+            faults.add(Field(index, "departure"), reason);
         }
         let first = match self.acceptance {
             Acceptance::Request => self.business_date,
             Acceptance::AlreadySold => self.business_date.plus(-HORIZON_NIGHTS),
         };
         if arrival < first {
-            return Err(Reason { night: Some(arrival), ..because(Rule::NightInPast) });
+            faults.add(Field(index, "arrival"), of(arrival, Rule::NightInPast));
         }
         let last = departure.plus(-1).max(arrival);
         if last > self.horizon() {
-            return Err(Reason {
-                night: Some(last),
-                ..beyond(Rule::BeyondHorizon, self.business_date.until(last), HORIZON_NIGHTS)
-            });
+            let asked = self.business_date.until(last);
+            let reason = beyond(Rule::BeyondHorizon, asked, HORIZON_NIGHTS);
+            faults.add(Field(index, "departure"), Reason { night: Some(last), ..reason });
         }
-        Ok(())
     }
 
     /// The last night that can be booked.
@@ -274,48 +364,87 @@ impl Terms<'_> {
     }
 }
 
-/// Zero adults are allowed: children may travel alone.
-fn check_guests(line: &RequestedLine, children: &mut i64) -> Result<(), Reason> {
+/// Zero adults are allowed: children may travel alone. `children` is their count so far.
+fn check_guests(index: usize, line: &RequestedLine, children: &mut i64, faults: &mut Findings) {
     if !(0..=GUESTS_MAX).contains(&line.adults) {
-        return Err(beyond(Rule::BadGuests, line.adults, line.adults.clamp(0, GUESTS_MAX)));
+        let reason = beyond(Rule::BadGuests, line.adults, line.adults.clamp(0, GUESTS_MAX));
+        faults.add(Field(index, "adults"), reason);
     }
+    let before = *children;
     *children += line.child_ages.len() as i64;
-    if *children > i64::from(GUESTS_MAX) {
-        return Err(beyond(Rule::BadGuests, *children, GUESTS_MAX));
+    let most = i64::from(GUESTS_MAX);
+    if (before..*children).contains(&most) {
+        faults.add(Field(index, "child_ages"), beyond(Rule::BadGuests, *children, most));
     }
-    let absurd = line.child_ages.iter().flatten().find(|age| !(0..=AGE_MAX).contains(*age));
-    match absurd {
-        Some(age) => Err(beyond(Rule::BadGuests, *age, (*age).clamp(0, AGE_MAX))),
-        None => Ok(()),
+    for (child, age) in line.child_ages.iter().enumerate() {
+        let Some(age) = age.filter(|age| !(0..=AGE_MAX).contains(age)) else { continue };
+        let reason = beyond(Rule::BadGuests, age, age.clamp(0, AGE_MAX));
+        faults.add(format_args!("lines[{index}].child_ages[{child}]"), reason);
     }
 }
 
-/// One price a night, or at most one for a day use; none negative; `amount` is the sum so far.
-fn check_prices(line: &RequestedLine, amount: &mut i64) -> Result<(), Reason> {
-    let nights = line.arrival.until(line.departure);
-    let (asked, stay) = (line.nights.len() as i64, i64::from(nights));
-    if asked != stay || (stay > 0 && line.day_use.is_some()) {
-        return Err(beyond(Rule::PricesMismatch, asked, stay));
+/// One price a night, or at most one for a day use; none negative. `amount` is the sum so far, none
+/// once it was too large.
+fn check_prices(
+    index: usize,
+    line: &RequestedLine,
+    amount: &mut Option<i64>,
+    faults: &mut Findings,
+) {
+    let (asked, stay) = (line.nights.len() as i64, i64::from(line.arrival.until(line.departure)));
+    // A stay that ends before it begins has no number of nights.
+    if asked != stay && stay >= 0 {
+        faults.add(Field(index, "nights"), beyond(Rule::PricesMismatch, asked, stay));
+    }
+    if stay > 0 && line.day_use.is_some() {
+        faults.add(Field(index, "day_use"), beyond(Rule::PricesMismatch, 1, 0));
     }
     let mut night = line.arrival;
-    for Price { room, tax, extras } in line.nights.iter().chain(&line.day_use) {
-        let lowest = room.min(tax).min(extras);
-        if *lowest < Minor(0) {
-            let reason = beyond(Rule::NegativePrice, lowest.0, 0);
-            return Err(Reason { night: Some(night), ..reason });
-        }
-        let of_night = room.checked_add(*tax).and_then(|sum| sum.checked_add(*extras));
-        let sum = of_night
-            .and_then(|sum| sum.0.checked_mul(line.units.into()))
-            .and_then(|sum| sum.checked_add(*amount));
-        *amount = sum.filter(|sum| *sum <= AMOUNT_MAX).ok_or_else(|| Reason {
-            night: Some(night),
-            allowed: Some(AMOUNT_MAX),
-            ..because(Rule::PriceOverflow)
-        })?;
+    for (at, price) in line.nights.iter().enumerate() {
+        check_price(
+            format_args!("lines[{index}].nights[{at}]"),
+            night,
+            price,
+            line,
+            amount,
+            faults,
+        );
         night = night.plus(1);
     }
-    Ok(())
+    if let Some(price) = &line.day_use {
+        let path = format_args!("lines[{index}].day_use");
+        check_price(path, line.arrival, price, line, amount, faults);
+    }
+}
+
+fn check_price(
+    path: fmt::Arguments<'_>,
+    night: Night,
+    price: &Price,
+    line: &RequestedLine,
+    amount: &mut Option<i64>,
+    faults: &mut Findings,
+) {
+    let Price { room, tax, extras } = *price;
+    if room.min(tax).min(extras) < Minor(0) {
+        for (part, minor) in [("room", room), ("tax", tax), ("extras", extras)] {
+            if minor < Minor(0) {
+                let reason = beyond(Rule::NegativePrice, minor.0, 0);
+                faults.add(format_args!("{path}.{part}"), Reason { night: Some(night), ..reason });
+            }
+        }
+        return;
+    }
+    let Some(before) = *amount else { return };
+    let of_night = room.checked_add(tax).and_then(|sum| sum.checked_add(extras));
+    let sum = of_night
+        .and_then(|sum| sum.0.checked_mul(line.units.max(0).into()))
+        .and_then(|sum| sum.checked_add(before));
+    *amount = sum.filter(|sum| *sum <= AMOUNT_MAX);
+    if amount.is_none() {
+        let reason = Reason { allowed: Some(AMOUNT_MAX), ..because(Rule::PriceOverflow) };
+        faults.add(path, Reason { night: Some(night), ..reason });
+    }
 }
 
 fn reason(shortage: &Shortage, inventory: &Inventory) -> Reason {
@@ -409,6 +538,8 @@ mod tests {
                 count: 7,
             },
         );
+        let occupancy_max = Some(1);
+        accept(&mut driver, &DefineProduct { occupancy_max, ..define("ONE", 2, true) });
         let sound = create(2, vec![line("DBL", 2, 1, 2)]);
         let sent = hold_to_table(
             &mut driver,
@@ -417,6 +548,7 @@ mod tests {
                 (Rule::UnknownProperty, |it| it.property_id = NOWHERE),
                 (Rule::ReservationExists, |it| it.reservation_id = id(1)),
                 (Rule::TextTooLong, |it| it.guest_ref = Some("x".repeat(129).into())),
+                (Rule::UnknownCountry, |it| it.country = Some("Japan".into())),
                 (Rule::TooManyRefs, |it| it.external_refs = vec![pms("1"); 21]),
                 (Rule::TextTooLong, |it| it.external_refs = vec![pms(&"x".repeat(129))]),
                 (Rule::ExternalRefInUse, |it| it.external_refs = vec![pms("3"), pms("1")]),
@@ -444,11 +576,14 @@ mod tests {
                     it.lines[0].departure = TODAY.plus(1_829);
                 }),
                 (Rule::UnknownProduct, |it| it.lines[0].product = code("SUI")),
+                (Rule::TooManyGuests, |it| {
+                    (it.lines[0].product, it.lines[0].adults) = (code("ONE"), 20);
+                }),
                 (Rule::WrongCurrency, |it| it.lines[0].currency = "JPY".parse().unwrap()),
+                (Rule::NoRate, |it| it.lines[0].priced_by = PricedBy::Engine),
                 (Rule::PricesMismatch, |it| it.lines[0].nights.push(Price::default())),
                 (Rule::NegativePrice, |it| it.lines[0].nights[0].tax = Minor(-1)),
                 (Rule::PriceOverflow, |it| it.lines[0].nights[1].room = Minor(i64::MAX)),
-                (Rule::NoRate, |it| it.lines[0].priced_by = PricedBy::Engine),
                 (Rule::SoldOut, |it| it.lines[0].units = 9),
                 (Rule::HouseFull, |it| it.lines[0].units = 8),
             ],
@@ -463,19 +598,134 @@ mod tests {
         assert_eq!(sold(&driver, HOUSE), [0, 2, 2, 0]);
     }
 
+    /// The rules with the fields that they are about.
+    fn faults(sent: &bellhop_core::driver::Sent) -> Vec<(Rule, String)> {
+        let path = |reason: &Reason| reason.path.as_deref().unwrap_or_default().to_owned();
+        reasons(sent).iter().map(|reason| (reason.rule, path(reason))).collect()
+    }
+
     #[test]
-    fn the_first_rule_of_a_line_refuses_alone() {
+    fn every_fault_of_a_command_is_listed_with_its_field() {
         let mut driver = hotel();
-        let mut spoiled = line("SUI", 0, -1, 2);
-        spoiled.priced_by = PricedBy::Engine;
-        let sent = driver.send(&create(1, vec![line("DBL", 1, 0, 1), spoiled]));
-        assert_eq!(rules(&sent), [Rule::BadUnits]);
+        accept(&mut driver, &create(1, vec![line("DBL", 1, 0, 1)]));
+        let mut command = create(1, vec![line("DBL", 1, 0, 1), line("SUI", 0, -1, 2)]);
+        command.country = Some("Japan".into());
+        command.external_refs = vec![pms("2"), pms("1"), pms("2"), pms(&"x".repeat(129))];
+        let spoiled = &mut command.lines[1];
+        spoiled.adults = -3;
+        spoiled.child_ages = vec![Some(7), Some(121), None, Some(-1)];
+        spoiled.currency = "JPY".parse().unwrap();
+        spoiled.nights.push(Price { room: Minor(-1), tax: Minor(0), extras: Minor(-2) });
+        let sent = driver.send(&command);
+        let wanted = [
+            (Rule::ReservationExists, "reservation_id"),
+            (Rule::UnknownCountry, "country"),
+            (Rule::TextTooLong, "external_refs[3].id"),
+            (Rule::ExternalRefInUse, "external_refs[1]"),
+            (Rule::ExternalRefInUse, "external_refs[2]"),
+            (Rule::BadUnits, "lines[1].units"),
+            (Rule::BadGuests, "lines[1].adults"),
+            (Rule::BadGuests, "lines[1].child_ages[1]"),
+            (Rule::BadGuests, "lines[1].child_ages[3]"),
+            (Rule::NightInPast, "lines[1].arrival"),
+            (Rule::UnknownProduct, "lines[1].product"),
+            (Rule::WrongCurrency, "lines[1].currency"),
+            (Rule::PricesMismatch, "lines[1].nights"),
+            (Rule::NegativePrice, "lines[1].nights[2].room"),
+            (Rule::NegativePrice, "lines[1].nights[2].extras"),
+        ];
+        assert_eq!(faults(&sent), wanted.map(|(rule, path)| (rule, path.to_owned())));
+        let found = reasons(&sent).into_iter().map(|it| it.found.zip(it.wanted));
+        let found: Vec<_> = found.flatten().collect();
+        assert_eq!(found, [("JPY".into(), "EUR".into())]);
         let rejected: ReservationRejected = sent.only();
         assert_eq!(rejected.business_date, Some(TODAY));
         assert_eq!(rejected.command, "CreateReservation");
         assert_eq!(rejected.reservation_id, Some(id(1)));
-        assert_eq!(rejected.country.as_deref(), Some("PRT"));
         assert_eq!(rejected.asked.len(), 2);
+    }
+
+    #[test]
+    fn a_stay_that_ends_before_it_begins_is_not_held_against_its_prices() {
+        let mut driver = hotel();
+        let mut backwards = line("DBL", 1, 3, 1);
+        backwards.departure = backwards.arrival.plus(-2);
+        let sent = driver.send(&create(1, vec![backwards]));
+        assert_eq!(rules(&sent), [Rule::DepartureBeforeArrival]);
+    }
+
+    #[test]
+    fn without_rates_the_engine_is_refused_and_its_prices_are_not_counted() {
+        let mut driver = hotel();
+        let asked = RequestedLine {
+            priced_by: PricedBy::Engine,
+            nights: Vec::new(),
+            ..line("DBL", 1, 0, 2)
+        };
+        let sent = driver.send(&create(1, vec![asked]));
+        assert_eq!(faults(&sent), [(Rule::NoRate, "lines[0].priced_by".to_owned())]);
+    }
+
+    #[test]
+    fn a_hundred_faults_are_listed_and_no_more() {
+        let mut driver = hotel();
+        let ages = RequestedLine { child_ages: vec![Some(-1); 1_000], ..line("SUI", 0, 0, 1) };
+        let sent = driver.send(&create(1, vec![ages; 101]));
+        let rules = rules(&sent);
+        assert_eq!((rules.len(), rules[0]), (100, Rule::BadLines));
+    }
+
+    #[test]
+    fn what_is_odd_is_a_warning_and_does_not_refuse() {
+        let mut driver = hotel();
+        let children = RequestedLine { adults: 0, ..line("DBL", 1, 0, 1) };
+        let sent = accept(&mut driver, &create(1, vec![line("DBL", 1, 0, 1), children]));
+        let created: ReservationCreated = sent.only();
+        let [warning] = created.warnings.as_slice() else { panic!("one warning: {created:?}") };
+        assert_eq!(warning.rule, Rule::NoAdults);
+        assert_eq!(warning.path.as_deref(), Some("lines[1].adults"));
+    }
+
+    #[test]
+    fn guests_fit_into_their_units_or_are_refused() {
+        let mut driver = hotel();
+        let occupancy_max = Some(3);
+        accept(&mut driver, &DefineProduct { occupancy_max, ..define("TRP", 8, true) });
+        let family = |units, adults, children| RequestedLine {
+            adults,
+            child_ages: vec![None; children],
+            ..line("TRP", units, 0, 1)
+        };
+        let sent = driver.send(&create(1, vec![family(1, 3, 0), family(2, 4, 3)]));
+        let [reason] = &reasons(&sent)[..] else { panic!("{sent:?}") };
+        assert_eq!(
+            (reason.rule, reason.asked, reason.allowed),
+            (Rule::TooManyGuests, Some(7), Some(6))
+        );
+        assert_eq!(reason.path.as_deref(), Some("lines[1].adults"));
+        accept(&mut driver, &create(1, vec![family(1, 3, 0), family(2, 4, 2)]));
+        // A product that does not say takes any number.
+        accept(&mut driver, &create(2, vec![RequestedLine { adults: 99, ..line("DBL", 1, 0, 1) }]));
+    }
+
+    #[test]
+    fn what_was_sold_elsewhere_is_recorded_with_its_country_and_guests_as_warnings() {
+        let mut driver = hotel();
+        let occupancy_max = Some(2);
+        accept(&mut driver, &DefineProduct { occupancy_max, ..define("TWO", 8, true) });
+        let asked = CreateReservation {
+            acceptance: Acceptance::AlreadySold,
+            country: Some("CN".into()),
+            ..create(1, vec![line("TWO", 1, 0, 1)])
+        };
+        let created: ReservationCreated = accept(&mut driver, &asked).only();
+        assert_eq!(created.country.as_deref(), Some("CN"), "as it was said");
+        let rules: Vec<_> = created.warnings.iter().map(|warning| warning.rule).collect();
+        assert_eq!(rules, [Rule::UnknownCountry, Rule::TooManyGuests]);
+        assert_eq!(created.warnings[0].wanted.as_deref(), Some("CHN"));
+        let request =
+            CreateReservation { acceptance: Acceptance::Request, ..create(2, asked.lines) };
+        assert_eq!(self::rules(&driver.send(&request)), [Rule::TooManyGuests]);
     }
 
     #[test]

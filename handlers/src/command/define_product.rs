@@ -7,7 +7,7 @@ use bellhop_schemas::reason::{Reason, Rule};
 use bellhop_schemas::stay::SupplyChange;
 
 use super::{limits, supply};
-use crate::rejection::{Refused, Rejection, because, beyond};
+use crate::rejection::{Findings, Refused, Rejection, because};
 use crate::state::inventory::Inventory;
 use crate::state::property::Property;
 
@@ -19,7 +19,11 @@ const OCCUPANCY_MAX: u16 = 10_000;
 /// Adds a product to a property.
 ///
 /// # Rejections, in order
-/// `UnknownProperty`, `ProductExists`, `BadCode`, `TextTooLong` (the name), `BadCount`, `BadGuests`.
+/// `UnknownProperty` alone; then all of `ProductExists`, `BadCode`, `TextTooLong` (the name),
+/// `BadCount`, `BadGuests`.
+///
+/// # Warnings
+/// `MoreThanHouse`.
 #[handler]
 pub fn define_product(
     command: DefineProduct,
@@ -29,14 +33,24 @@ pub fn define_product(
 ) -> Result<ProductDefined, Rejection> {
     let (business_date, inventory) =
         supply::of(command.property_id, properties, inventories, cx.now)?;
-    let refuse = |reason| Rejection::on(business_date, reason);
+    let mut faults = Findings::default();
     if inventory.index_of(&command.product).is_some() {
-        return Err(refuse(because(Rule::ProductExists)));
+        let product = Some(command.product.clone());
+        faults.add("product", Reason { product, ..because(Rule::ProductExists) });
     }
-    supply::check_code(command.product.as_str(), CODE_BYTES_MAX).map_err(refuse)?;
-    limits::check_text(&command.name).map_err(refuse)?;
-    supply::check_physical(command.physical).map_err(refuse)?;
-    let occupancy_max = command.occupancy_max.map(check_occupancy).transpose().map_err(refuse)?;
+    supply::check_code("product", command.product.as_str(), CODE_BYTES_MAX, &mut faults);
+    limits::check_text("name", &command.name, &mut faults);
+    supply::check_physical("physical", command.physical, &mut faults);
+    let occupancy_max = command.occupancy_max.and_then(|people| {
+        let range = (1, OCCUPANCY_MAX);
+        supply::within("occupancy_max", people, range, Rule::BadGuests, &mut faults)
+    });
+    faults.refuse(Some(business_date))?;
+    let mut warnings = Findings::default();
+    if command.statistics {
+        let (count, at) = (command.physical, (inventory, business_date));
+        supply::wonder_at_product("physical", &command.product, count, at, &mut warnings);
+    }
 
     Ok(ProductDefined {
         property_id: command.property_id,
@@ -52,12 +66,8 @@ pub fn define_product(
             after: command.physical,
         }],
         occupancy_max,
+        warnings: warnings.into_reasons(),
     })
-}
-
-fn check_occupancy(asked: i32) -> Result<u16, Reason> {
-    let people = u16::try_from(asked).ok().filter(|people| (1..=OCCUPANCY_MAX).contains(people));
-    people.ok_or_else(|| beyond(Rule::BadGuests, asked, asked.clamp(1, OCCUPANCY_MAX.into())))
 }
 
 impl Refused for DefineProduct {
@@ -91,6 +101,31 @@ mod tests {
         let defined: ProductDefined = sent.only();
         assert_eq!(defined.business_date, TODAY);
         assert_eq!(cell(&driver, Some("SUI"), 999).available(), 2);
+    }
+
+    #[test]
+    fn every_fault_is_listed_with_its_field() {
+        let mut driver = hotel();
+        let name = "x".repeat(129).into();
+        let wrong = DefineProduct { name, occupancy_max: Some(0), ..define("DBL", -1, true) };
+        let found = reasons(&driver.send(&wrong));
+        let paths: Vec<_> = found.iter().filter_map(|reason| reason.path.as_deref()).collect();
+        assert_eq!(paths, ["product", "name", "physical", "occupancy_max"]);
+        assert_eq!(found[0].product, Some(code("DBL")));
+    }
+
+    #[test]
+    fn more_units_than_the_house_has_are_a_warning() {
+        let mut driver = hotel();
+        let warnings = |sent: bellhop_core::driver::Sent| {
+            let defined: ProductDefined = sent.only();
+            defined.warnings.iter().map(|it| (it.rule, it.asked, it.allowed)).collect::<Vec<_>>()
+        };
+        let large = accept(&mut driver, &define("AAA", 11, true));
+        assert_eq!(warnings(large), [(Rule::MoreThanHouse, Some(11), Some(10))]);
+        for fits in [define("BBB", 10, true), define("CCC", 11, false)] {
+            assert_eq!(warnings(accept(&mut driver, &fits)), []);
+        }
     }
 
     #[test]

@@ -3,11 +3,11 @@
 use bellhop_core::prelude::*;
 use bellhop_schemas::command::DefineProperty;
 use bellhop_schemas::event::{CatalogRejected, PropertyDefined};
-use bellhop_schemas::reason::{Reason, Rule};
+use bellhop_schemas::reason::Rule;
 use bellhop_schemas::stay::SupplyChange;
 
 use super::supply;
-use crate::rejection::{Refused, Rejection, because, beyond};
+use crate::rejection::{Findings, Refused, Rejection, because, instead};
 use crate::state::property::{Property, Zone};
 
 /// Bytes of a property's code.
@@ -20,28 +20,43 @@ const NO_SHOW_HOUR_MAX: u8 = 23;
 /// Opens a property.
 ///
 /// # Rejections, in order
-/// `PropertyExists`, `BadCode`, `UnknownTimeZone`, `BadRollHour`, `UnknownCurrency`, `BadCount`,
+/// All of `PropertyExists`, `BadCode`, `UnknownTimeZone`, `BadRollHour`, `UnknownCurrency`, `BadCount`,
 /// `BadNoShowHour`.
+///
+/// # Warnings
+/// `LargeHouse`.
 #[handler]
 pub fn define_property(
     command: DefineProperty,
     properties: &Store<Property>,
     cx: &Context,
 ) -> Result<PropertyDefined, Rejection> {
-    if let Some(property) = properties.get(&command.property_id) {
-        let business_date = property.business_date(cx.now);
-        return Err(Rejection::on(business_date, because(Rule::PropertyExists)));
+    let mut faults = Findings::default();
+    let known = properties.get(&command.property_id);
+    if known.is_some() {
+        faults.add("property_id", because(Rule::PropertyExists));
     }
-    supply::check_code(&command.code, CODE_BYTES_MAX)?;
-    let zone = Zone::of(&command.time_zone).ok_or_else(|| because(Rule::UnknownTimeZone))?;
-    let roll_hour = u8::try_from(command.roll_hour).ok().filter(|hour| *hour <= ROLL_HOUR_MAX);
+    supply::check_code("code", &command.code, CODE_BYTES_MAX, &mut faults);
+    let zone = Zone::of(&command.time_zone);
+    if zone.is_none() {
+        faults.add("time_zone", instead(Rule::UnknownTimeZone, &command.time_zone, ""));
+    }
+    let hours = (0, ROLL_HOUR_MAX);
     let roll_hour =
-        roll_hour.ok_or_else(|| beyond(Rule::BadRollHour, command.roll_hour, ROLL_HOUR_MAX))?;
+        supply::within("roll_hour", command.roll_hour, hours, Rule::BadRollHour, &mut faults);
     if command.currency.exponent().is_none() {
-        return Err(because(Rule::UnknownCurrency).into());
+        faults.add("currency", instead(Rule::UnknownCurrency, command.currency.as_str(), ""));
     }
-    supply::check_physical(command.physical)?;
-    let no_show_hour = command.no_show_hour.map(check_no_show_hour).transpose()?;
+    supply::check_physical("physical", command.physical, &mut faults);
+    let no_show_hour = command.no_show_hour.and_then(|hour| {
+        let hours = (0, NO_SHOW_HOUR_MAX);
+        supply::within("no_show_hour", hour, hours, Rule::BadNoShowHour, &mut faults)
+    });
+    let (Some(zone), Some(roll_hour), true) = (zone, roll_hour, faults.is_empty()) else {
+        return Err(faults.rejection(known.map(|property| property.business_date(cx.now))));
+    };
+    let mut warnings = Findings::default();
+    supply::wonder_at_house("physical", command.physical, &mut warnings);
 
     let time_zone = zone.name().clone();
     let property = Property::new(command.code, zone, roll_hour, command.currency);
@@ -59,12 +74,8 @@ pub fn define_property(
             after: command.physical,
         }],
         no_show_hour,
+        warnings: warnings.into_reasons(),
     })
-}
-
-fn check_no_show_hour(asked: i32) -> Result<u8, Reason> {
-    let hour = u8::try_from(asked).ok().filter(|hour| *hour <= NO_SHOW_HOUR_MAX);
-    hour.ok_or_else(|| beyond(Rule::BadNoShowHour, asked, NO_SHOW_HOUR_MAX))
 }
 
 impl Refused for DefineProperty {
@@ -109,6 +120,42 @@ mod tests {
         let inventory = driver.store::<Inventory>().get(&NOWHERE).unwrap();
         let cell = inventory.house().cell(TODAY.plus(5_000));
         assert_eq!((cell.physical, cell.available()), (10, 10));
+    }
+
+    #[test]
+    fn every_fault_is_listed_with_its_field() {
+        let mut driver = hotel();
+        let wrong = DefineProperty {
+            code: "".into(),
+            time_zone: "Lisbon".into(),
+            roll_hour: 99,
+            currency: "XYZ".parse().unwrap(),
+            physical: -1,
+            no_show_hour: Some(24),
+            ..define_hotel(NOWHERE)
+        };
+        let found = reasons(&driver.send(&wrong));
+        let paths: Vec<_> = found.iter().filter_map(|reason| reason.path.as_deref()).collect();
+        assert_eq!(
+            paths,
+            ["code", "time_zone", "roll_hour", "currency", "physical", "no_show_hour"]
+        );
+        assert_eq!(found[1].found.as_deref(), Some("Lisbon"));
+        assert_eq!(found[3].found.as_deref(), Some("XYZ"));
+        let again = DefineProperty { roll_hour: 13, ..define_hotel(HOTEL) };
+        assert_eq!(rules(&driver.send(&again)), [Rule::PropertyExists, Rule::BadRollHour]);
+    }
+
+    #[test]
+    fn a_house_larger_than_any_is_a_warning() {
+        let mut driver = hotel();
+        for (physical, warns) in [(7_351, false), (7_352, true)] {
+            let property_id = PropertyId(Uuid::from_u128(physical as u128));
+            let command = DefineProperty { physical, ..define_hotel(property_id) };
+            let defined: PropertyDefined = accept(&mut driver, &command).only();
+            let rules: Vec<_> = defined.warnings.iter().map(|warning| warning.rule).collect();
+            assert_eq!(rules, vec![Rule::LargeHouse; usize::from(warns)]);
+        }
     }
 
     #[test]

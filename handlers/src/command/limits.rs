@@ -3,40 +3,47 @@
 //! With those of the lines they bound a booking to 400 KB, so that every later command about it can
 //! be said in one event.
 
+use std::fmt::Display;
+
 use bellhop_schemas::dimensions::Dimensions;
 use bellhop_schemas::ids::ExternalRef;
-use bellhop_schemas::reason::{Reason, Rule};
+use bellhop_schemas::reason::Rule;
 
-use crate::rejection::beyond;
+use crate::rejection::{Findings, beyond};
 
 /// Bytes of any text that a producer names.
 const TEXT_BYTES_MAX: usize = 128;
 /// External references of a reservation.
-const REFS_MAX: usize = 20;
+pub(super) const REFS_MAX: usize = 20;
 
 /// # Rejections
 /// `TextTooLong`.
-pub(super) fn check_text(text: &str) -> Result<(), Reason> {
-    if text.len() <= TEXT_BYTES_MAX {
-        return Ok(());
+pub(super) fn check_text(path: impl Display, text: &str, faults: &mut Findings) {
+    if text.len() > TEXT_BYTES_MAX {
+        faults.add(path, beyond(Rule::TextTooLong, text.len() as i64, TEXT_BYTES_MAX as i64));
     }
-    Err(beyond(Rule::TextTooLong, text.len() as i64, TEXT_BYTES_MAX as i64))
 }
 
 /// # Rejections
 /// `TextTooLong`.
-pub(super) fn check_dimensions(dimensions: &Dimensions) -> Result<(), Reason> {
+pub(super) fn check_dimensions(path: impl Display, dimensions: &Dimensions, faults: &mut Findings) {
     if dimensions.bytes() <= TEXT_BYTES_MAX {
-        return Ok(());
+        return;
     }
-    dimensions.longest().map_or(Ok(()), check_text)
+    if let Some(text) = dimensions.longest() {
+        check_text(path, text, faults);
+    }
 }
 
 /// # Rejections, in order
-/// `TooManyRefs`, `TextTooLong`.
-pub(super) fn check_refs(refs: &[ExternalRef]) -> Result<(), Reason> {
+/// `TooManyRefs`; then of the first 20 `TextTooLong`.
+pub(super) fn check_refs(refs: &[ExternalRef], faults: &mut Findings) {
     if refs.len() > REFS_MAX {
-        return Err(beyond(Rule::TooManyRefs, refs.len() as i64, REFS_MAX as i64));
+        let reason = beyond(Rule::TooManyRefs, refs.len() as i64, REFS_MAX as i64);
+        faults.add("external_refs", reason);
     }
-    refs.iter().flat_map(|one| [&one.system, &one.id]).try_for_each(|text| check_text(text))
+    for (index, one) in refs.iter().take(REFS_MAX).enumerate() {
+        check_text(format_args!("external_refs[{index}].system"), &one.system, faults);
+        check_text(format_args!("external_refs[{index}].id"), &one.id, faults);
+    }
 }

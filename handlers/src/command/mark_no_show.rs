@@ -16,7 +16,8 @@ use crate::state::reservation::{Reservation, Step};
 /// who comes after all is checked in.
 ///
 /// # Rejections, in order
-/// `UnknownProperty`, `UnknownReservation`, `WrongState`, `NoShowTooEarly`.
+/// Each alone: `UnknownProperty`, `ReservationNotNamed`, `UnknownReservation`, `NamesDisagree`,
+/// `WrongState`, `NoShowTooEarly`.
 #[handler]
 pub fn mark_no_show(
     command: MarkNoShow,

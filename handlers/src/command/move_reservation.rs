@@ -7,7 +7,7 @@ use bellhop_schemas::reason::Rule;
 
 use super::address::{Address, Found, addressed};
 use super::assignment::moves;
-use crate::rejection::{Refused, Rejection, because, beyond};
+use crate::rejection::{Findings, Refused, Rejection, because, beyond};
 use crate::state::external_ref::ExternalRefs;
 use crate::state::inventory::{Inventory, Sum, Tally};
 use crate::state::property::Property;
@@ -17,8 +17,9 @@ use crate::state::reservation::{Reservation, Step};
 /// are listed, never refused. The product sold stays.
 ///
 /// # Rejections, in order
-/// `UnknownProperty`, `UnknownReservation`, `WrongState`, `BadLines` (no assignment); then for each
-/// assignment `UnknownLine`, `BadLines` (a line that has one already), `UnknownProduct`.
+/// Each alone: `UnknownProperty`, `ReservationNotNamed`, `UnknownReservation`, `NamesDisagree`,
+/// `WrongState`, `BadLines` (no assignment); then for each assignment `UnknownLine` or `BadLines` (a
+/// line that has one already), and `UnknownProduct`.
 #[handler]
 pub fn move_reservation(
     command: MoveReservation,
@@ -38,11 +39,13 @@ pub fn move_reservation(
     let inventory = inventories
         .get(&command.property_id)
         .ok_or_else(|| found.refuse(because(Rule::UnknownProperty)))?;
+    let mut faults = Findings::default();
     if command.assignments.is_empty() {
-        return Err(found.refuse(beyond(Rule::BadLines, 0, 1)));
+        faults.add("assignments", beyond(Rule::BadLines, 0, 1));
     }
-    let moves = moves(&found.booking.lines, &command.assignments, found.business_date, inventory)
-        .map_err(|reason| found.refuse(reason))?;
+    let Found { booking, business_date, .. } = &found;
+    let moves = moves(&booking.lines, &command.assignments, *business_date, inventory, &mut faults);
+    found.check(faults)?;
     let mut tally = Tally::default();
     tally.add_moves(inventory, &moves);
     let oversold = inventory.oversold_by(tally, &Sum::default());

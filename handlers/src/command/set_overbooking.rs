@@ -5,7 +5,7 @@ use bellhop_schemas::command::SetOverbooking;
 use bellhop_schemas::event::{CatalogRejected, OverbookingLimitChanged};
 
 use super::supply;
-use crate::rejection::{Refused, Rejection};
+use crate::rejection::{Findings, Refused, Rejection};
 use crate::state::inventory::Inventory;
 use crate::state::property::Property;
 
@@ -13,7 +13,7 @@ use crate::state::property::Property;
 /// nights that it leaves oversold are listed.
 ///
 /// # Rejections, in order
-/// `UnknownProperty`, `UnknownProduct`, `BadRange`, `NightInPast`, `BadCount`.
+/// `UnknownProperty` alone; then all of `UnknownProduct`, `BadRange`, `NightInPast`, `BadCount`.
 #[handler]
 pub fn set_overbooking(
     command: SetOverbooking,
@@ -23,10 +23,13 @@ pub fn set_overbooking(
 ) -> Result<OverbookingLimitChanged, Rejection> {
     let SetOverbooking { property_id, product, first_night, last_night, allowance } = command;
     let (business_date, inventory) = supply::of(property_id, properties, inventories, cx.now)?;
-    let refuse = |reason| Rejection::on(business_date, reason);
-    let calendar = supply::calendar(inventory, product.as_ref()).map_err(refuse)?;
-    let first = supply::first_night(first_night, last_night, business_date).map_err(refuse)?;
-    supply::check_allowance(allowance).map_err(refuse)?;
+    let mut faults = Findings::default();
+    let calendar = supply::calendar(inventory, product.as_ref(), &mut faults);
+    let first = supply::first_night(first_night, last_night, business_date, &mut faults);
+    supply::check_allowance("allowance", allowance, &mut faults);
+    let Some(calendar) = calendar.filter(|_| faults.is_empty()) else {
+        return Err(faults.rejection(Some(business_date)));
+    };
 
     let changes = calendar.allowance().changes(Some(first), last_night, allowance);
     let oversold = supply::oversold(product.as_ref(), calendar, &changes);

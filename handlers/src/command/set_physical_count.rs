@@ -5,7 +5,7 @@ use bellhop_schemas::command::SetPhysicalCount;
 use bellhop_schemas::event::{CatalogRejected, PhysicalCountChanged};
 
 use super::supply;
-use crate::rejection::{Refused, Rejection};
+use crate::rejection::{Findings, Refused, Rejection};
 use crate::state::inventory::Inventory;
 use crate::state::property::Property;
 
@@ -13,7 +13,10 @@ use crate::state::property::Property;
 /// it leaves oversold are listed, never refused. Nights that have passed keep their count.
 ///
 /// # Rejections, in order
-/// `UnknownProperty`, `UnknownProduct`, `BadRange`, `NightInPast`, `BadCount`.
+/// `UnknownProperty` alone; then all of `UnknownProduct`, `BadRange`, `NightInPast`, `BadCount`.
+///
+/// # Warnings
+/// `LargeHouse`, `MoreThanHouse`.
 #[handler]
 pub fn set_physical_count(
     command: SetPhysicalCount,
@@ -23,14 +26,33 @@ pub fn set_physical_count(
 ) -> Result<PhysicalCountChanged, Rejection> {
     let SetPhysicalCount { property_id, product, first_night, last_night, count } = command;
     let (business_date, inventory) = supply::of(property_id, properties, inventories, cx.now)?;
-    let refuse = |reason| Rejection::on(business_date, reason);
-    let calendar = supply::calendar(inventory, product.as_ref()).map_err(refuse)?;
-    let first = supply::first_night(first_night, last_night, business_date).map_err(refuse)?;
-    supply::check_physical(count).map_err(refuse)?;
+    let mut faults = Findings::default();
+    let calendar = supply::calendar(inventory, product.as_ref(), &mut faults);
+    let first = supply::first_night(first_night, last_night, business_date, &mut faults);
+    supply::check_physical("count", count, &mut faults);
+    let Some(calendar) = calendar.filter(|_| faults.is_empty()) else {
+        return Err(faults.rejection(Some(business_date)));
+    };
 
+    let mut warnings = Findings::default();
+    match product.as_ref().and_then(|product| inventory.product(product)) {
+        None => supply::wonder_at_house("count", count, &mut warnings),
+        Some(known) if known.statistics => {
+            let at = (inventory, first);
+            supply::wonder_at_product("count", &known.code, count, at, &mut warnings);
+        }
+        Some(_) => {}
+    }
     let changes = calendar.physical().changes(Some(first), last_night, count);
     let oversold = supply::oversold(product.as_ref(), calendar, &changes);
-    Ok(PhysicalCountChanged { property_id, business_date, product, changes, oversold })
+    Ok(PhysicalCountChanged {
+        property_id,
+        business_date,
+        product,
+        changes,
+        oversold,
+        warnings: warnings.into_reasons(),
+    })
 }
 
 impl Refused for SetPhysicalCount {
@@ -103,6 +125,35 @@ mod tests {
     }
 
     #[test]
+    fn every_fault_is_listed_with_its_field() {
+        let mut driver = hotel();
+        let found = reasons(&driver.send(&set(Some("SUI"), (Some(-1), Some(-2)), -1)));
+        let found: Vec<_> = found.iter().map(|it| (it.rule, it.path.as_deref().unwrap())).collect();
+        let wanted = [
+            (Rule::UnknownProduct, "product"),
+            (Rule::BadRange, "first_night"),
+            (Rule::NightInPast, "last_night"),
+            (Rule::NightInPast, "first_night"),
+            (Rule::BadCount, "count"),
+        ];
+        assert_eq!(found, wanted);
+    }
+
+    #[test]
+    fn odd_counts_are_warnings() {
+        let mut driver = hotel();
+        let mut warnings = |product: Option<&str>, count| {
+            let event = apply(&mut driver, &set(product, (Some(3), None), count));
+            event.warnings.iter().map(|it| (it.rule, it.night)).collect::<Vec<_>>()
+        };
+        assert_eq!(warnings(HOUSE, 7_352), [(Rule::LargeHouse, None)]);
+        assert_eq!(warnings(HOUSE, 9), []);
+        assert_eq!(warnings(Some("DBL"), 9), []);
+        assert_eq!(warnings(Some("DBL"), 10), [(Rule::MoreThanHouse, Some(TODAY.plus(3)))]);
+        assert_eq!(warnings(Some("BED"), 10), [], "it does not count in the house");
+    }
+
+    #[test]
     fn a_change_is_told_in_runs_of_what_was_before() {
         let mut driver = hotel();
         let first = apply(&mut driver, &set(HOUSE, (Some(2), Some(3)), 4));
@@ -121,9 +172,11 @@ mod tests {
         let now_on = apply(&mut driver, &set(HOUSE, (None, None), 7));
         assert_eq!(changes(&now_on), [(Some(3), None, 10)]);
         assert_eq!([2, 3].map(|night| cell(&driver, HOUSE, night).physical), [10, 7]);
-        for range in [(Some(2), Some(5)), (None, Some(2)), (Some(1), Some(2))] {
+        for (range, faults) in
+            [((Some(2), Some(5)), 1), ((None, Some(2)), 1), ((Some(1), Some(2)), 2)]
+        {
             let refused = driver.send(&set(HOUSE, range, 5));
-            assert_eq!(rules(&refused), [Rule::NightInPast], "{range:?}");
+            assert_eq!(rules(&refused), vec![Rule::NightInPast; faults], "{range:?}");
         }
     }
 

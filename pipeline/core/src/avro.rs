@@ -35,9 +35,13 @@ pub trait Avro: Sized {
 }
 
 /// An enum without fields, with what its doc comments say. Derived with [`Avro`].
-pub trait Symbols {
+pub trait Symbols: Sized + 'static {
     /// Its variants in order.
     const SYMBOLS: &'static [Symbol];
+    /// The same as values.
+    const ALL: &'static [Self];
+    /// Of this value.
+    fn symbol(&self) -> Symbol;
 }
 
 /// A variant of such an enum.

@@ -93,7 +93,7 @@ impl Description {
                     .iter()
                     .map(|output: &MessageInfo| output.type_name)
                     .collect(),
-                refusals: handler.rejection_names(),
+                refusals: handler.rejections(),
             }
         });
         let events = topology.events().iter().map(|entry| {

@@ -54,26 +54,41 @@ impl HandlerDescriptor {
         self.doc.get(..end).unwrap_or_default().trim()
     }
 
-    /// The section of its doc comment that lists in which order it refuses, without the heading.
+    /// A section of its doc comment, without the heading.
     #[must_use]
-    pub fn rejections(&self) -> &'static str {
-        let Some((_, section)) = self.doc.split_once("# Rejections") else { return "" };
-        let section = section.split_once('\n').map_or("", |(_, lines)| lines);
-        section.split("\n# ").next().unwrap_or_default().trim()
+    pub fn section(&self, heading: &str) -> &'static str {
+        let sections = self.doc.split("\n# ").skip(1);
+        let found = sections.filter_map(|section| section.split_once('\n')).find(|(first, _)| {
+            let name = first.split(',').next().unwrap_or_default();
+            name.trim() == heading
+        });
+        found.map_or("", |(_, lines)| lines.trim())
     }
 
-    /// The names that stand in that section, each once.
+    /// What it may refuse a command for, in the order of its checks: the names that stand in the
+    /// section "Rejections" of its doc comment.
     #[must_use]
-    pub fn rejection_names(&self) -> Vec<&'static str> {
-        let quoted = self.rejections().split('`').skip(1).step_by(2);
-        let mut names = Vec::new();
-        for name in quoted.filter(|text| text.starts_with(|c: char| c.is_ascii_uppercase())) {
-            if !names.contains(&name) {
-                names.push(name);
-            }
-        }
-        names
+    pub fn rejections(&self) -> Vec<&'static str> {
+        names_in(self.section("Rejections"))
     }
+
+    /// What it may warn of: the names that stand in the section "Warnings".
+    #[must_use]
+    pub fn warnings(&self) -> Vec<&'static str> {
+        names_in(self.section("Warnings"))
+    }
+}
+
+/// The names of types in backticks, each once.
+fn names_in(text: &'static str) -> Vec<&'static str> {
+    let quoted = text.split('`').skip(1).step_by(2);
+    let mut names = Vec::new();
+    for name in quoted.filter(|name| name.starts_with(|c: char| c.is_ascii_uppercase())) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
 }
 
 /// A store as a processor uses it.

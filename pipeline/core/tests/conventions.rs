@@ -187,7 +187,10 @@ fn a_reply_carries_the_event_the_name_of_its_code_and_the_cause_of_parking() {
 #[test]
 fn an_enum_says_what_its_doc_comments_say() {
     let [shut, few] = Objection::SYMBOLS else { panic!("two variants") };
-    assert_eq!((shut.name, shut.meaning(), shut.advice()), ("Shut", "The box is shut.".to_owned(), "Open it.".to_owned()));
+    assert_eq!(
+        (shut.name, shut.meaning(), shut.advice()),
+        ("Shut", "The box is shut.".to_owned(), "Open it.".to_owned())
+    );
     assert_eq!(few.meaning(), "The box has fewer coins than are asked for.");
     assert_eq!(few.advice(), "Ask for less, or put some in.");
     let of = |code| Symbol::of_code::<Objection>(code).map(|symbol| symbol.name);

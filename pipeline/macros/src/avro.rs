@@ -193,8 +193,8 @@ fn symbols(
     let list: Vec<_> = variants.iter().map(|variant| format!("\"{variant}\"")).collect();
     let schema =
         format!(r#"{{"type":"enum","name":"{}","symbols":[{}]}}"#, name.value(), list.join(","));
-    let names = variants.iter().map(|variant| variant.to_string());
-    let docs = data.variants.iter().map(|variant| doc(&variant.attrs));
+    let names: Vec<_> = variants.iter().map(|variant| variant.to_string()).collect();
+    let docs: Vec<_> = data.variants.iter().map(|variant| doc(&variant.attrs)).collect();
     let ident = &input.ident;
     Ok((
         quote! {
@@ -218,6 +218,13 @@ fn symbols(
                 const SYMBOLS: &'static [::bellhop_core::avro::Symbol] = &[
                     #( ::bellhop_core::avro::Symbol { name: #names, doc: #docs } ),*
                 ];
+                const ALL: &'static [Self] = &[ #( Self::#variants ),* ];
+                fn symbol(&self) -> ::bellhop_core::avro::Symbol {
+                    match self {
+                        #( Self::#variants =>
+                            ::bellhop_core::avro::Symbol { name: #names, doc: #docs } ),*
+                    }
+                }
             }
         },
     ))

@@ -140,6 +140,19 @@ EVENT = {
         }
     ],
     "oversold": [{"product": None, "night": ARRIVAL, "units": 3, "day_use": True}],
+    "warnings": [
+        {
+            "rule": "SoldOut",
+            "product": "DBL",
+            "night": datetime.date(2016, 9, 3),
+            "asked": 2,
+            "allowed": -1,
+            "reservation_id": id_of(2),
+            "path": "lines[0].units",
+            "found": "CheckedOut",
+            "wanted": "Confirmed",
+        }
+    ],
 }
 
 command = load("bellhop.command.CreateReservation")

@@ -203,6 +203,7 @@ fn reservation_created() -> impl Strategy<Value = ReservationCreated> {
                 lines,
                 acceptance: asked.acceptance,
                 oversold,
+                warnings: Vec::new(),
             }
         },
     )

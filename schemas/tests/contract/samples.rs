@@ -173,6 +173,9 @@ fn reason() -> Reason {
         asked: Some(2),
         allowed: Some(-1),
         reservation_id: Some(RESERVATION),
+        path: Some("lines[0].units".into()),
+        found: Some("CheckedOut".into()),
+        wanted: Some("Confirmed".into()),
     }
 }
 
@@ -202,6 +205,7 @@ pub(crate) fn reservation_created() -> ReservationCreated {
         lines: vec![line()],
         acceptance: Acceptance::AlreadySold,
         oversold: vec![oversold()],
+        warnings: vec![reason()],
     }
 }
 
@@ -348,6 +352,7 @@ fn events() -> Vec<Sample> {
             currency: Currency::EUR,
             physical: supply(),
             no_show_hour: Some(18),
+            warnings: vec![reason()],
         }),
         event(ProductDefined {
             property_id: PROPERTY,
@@ -358,6 +363,7 @@ fn events() -> Vec<Sample> {
             statistics: true,
             physical: supply(),
             occupancy_max: Some(2),
+            warnings: vec![reason()],
         }),
         event(PhysicalCountChanged {
             property_id: PROPERTY,
@@ -365,6 +371,7 @@ fn events() -> Vec<Sample> {
             product: Some(ProductCode::new("DBL")),
             changes: supply(),
             oversold: vec![oversold()],
+            warnings: vec![reason()],
         }),
         event(OverbookingLimitChanged {
             property_id: PROPERTY,

@@ -340,24 +340,7 @@ fn a_refusal_shows_with_its_reason() {
             reservation_id: None,
             country: None,
             asked: Vec::new(),
-            reasons: vec![
-                Reason {
-                    rule,
-                    product: None,
-                    night: None,
-                    asked: None,
-                    allowed: None,
-                    reservation_id: None,
-                },
-                Reason {
-                    rule: Rule::HouseFull,
-                    product: None,
-                    night: None,
-                    asked: None,
-                    allowed: None,
-                    reservation_id: None,
-                },
-            ],
+            reasons: vec![Reason::of(rule), Reason::of(Rule::HouseFull)],
             alternatives: Vec::new(),
         }
         .into(),
