@@ -13,8 +13,10 @@ mod config;
 mod desk;
 mod embedded;
 mod event;
+mod fields;
 #[cfg(test)]
 mod fuzzing;
+mod guide;
 mod http;
 mod json_lines;
 mod lake;

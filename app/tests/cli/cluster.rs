@@ -164,7 +164,10 @@ fn replies_say_all_that_was_decided(cluster: &[&str]) {
     assert_eq!((&product["product"], &product["night"]), (&"DBL".into(), &"2027-08-01".into()));
     assert_eq!((&product["asked"], &product["allowed"]), (&1.into(), &0.into()));
     assert!(!sold_out["alternatives"].as_array().expect("alternatives").is_empty(), "{sold_out}");
-    assert_eq!((&nonsense["outcome"], &nonsense["code"]), (&"error".into(), &serde_json::Value::Null));
+    assert_eq!(
+        (&nonsense["outcome"], &nonsense["code"]),
+        (&"error".into(), &serde_json::Value::Null)
+    );
 }
 
 /// The topic of replies goes with the others.

@@ -190,7 +190,11 @@ fn a_reader_that_goes_away_is_no_error() {
 
 #[test]
 fn the_pages_written_from_the_code_are_the_golden_ones() {
-    let pages = [("configuration", ["config", "--reference"]), ("refusals", ["describe", "--refusals"])];
+    let pages = [
+        ("configuration", ["config", "--reference"]),
+        ("commands", ["describe", "--commands"]),
+        ("refusals", ["describe", "--refusals"]),
+    ];
     for (page, args) in pages {
         let path = format!("{}/../docs/{page}.md", env!("CARGO_MANIFEST_DIR"));
         let found = bellhop(&args).ok();

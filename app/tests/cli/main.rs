@@ -9,6 +9,7 @@ mod clickhouse;
 mod cluster;
 mod commands;
 mod demo;
+mod examples;
 mod figures;
 mod kill;
 mod lake;
