@@ -177,9 +177,13 @@ impl Guide {
         self.command
     }
 
-    /// The line of JSON that `run` and `send` take.
-    pub(crate) fn example(&self) -> &Value {
-        &self.example
+    /// The line of JSON that `run` and `send` take, its fields in the order of the contract.
+    pub(crate) fn line(&self) -> String {
+        let contract = self.fields.iter().map(|field| field.path.as_str());
+        let fields = ["type", "idempotency_key"].into_iter().chain(contract);
+        let given = fields.filter_map(|name| Some((name, self.example.get(name)?)));
+        let texts: Vec<_> = given.map(|(name, value)| format!("\"{name}\":{value}")).collect();
+        format!("{{{}}}", texts.join(","))
     }
 
     /// As text for people.
@@ -208,7 +212,7 @@ impl Guide {
             write_rules(&mut out, &self.warnings)?;
         }
         writeln!(out, "\nLEADS TO {}", self.sends.join(", "))?;
-        writeln!(out, "\nEXAMPLE, for `bellhop run` and `bellhop send`\n{}", self.example)?;
+        writeln!(out, "\nEXAMPLE, for `bellhop run` and `bellhop send`\n{}", self.line())?;
         Ok(out)
     }
 
@@ -229,7 +233,7 @@ impl Guide {
             writeln!(out, "\nWarnings: {}.", names.join(", "))?;
         }
         writeln!(out, "\nLeads to `{}`.\n", self.sends.join("`, `"))?;
-        writeln!(out, "```json\n{}\n```", self.example)?;
+        writeln!(out, "```json\n{}\n```", self.line())?;
         Ok(())
     }
 }

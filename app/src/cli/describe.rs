@@ -47,7 +47,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     } else if let Some(command) = &args.command {
         let guide = guide_of(&topology, command)?;
         if args.example {
-            output::json_line(&mut out, guide.example())?;
+            writeln!(out, "{}", guide.line())?;
         } else if args.json {
             serde_json::to_writer_pretty(&mut out, &guide)?;
             writeln!(out)?;
