@@ -194,7 +194,7 @@ impl Config {
 
     /// How long idempotency keys are remembered.
     pub(crate) fn remembered(&self) -> Duration {
-        Duration::from_secs(u64::from(self.idempotency_hours) * 60 * 60)
+        self.rules().idempotency_time()
     }
 
     /// Name of this process.

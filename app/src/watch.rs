@@ -180,6 +180,10 @@ impl Watch {
             }
         }
         let mut known = self.lock();
+        if partitions.is_empty() && known.trouble.is_some() {
+            // No broker was asked: what is owned was lost with their answers.
+            return;
+        }
         known.partitions = partitions;
         known.measured = Some(Instant::now());
     }
@@ -187,9 +191,62 @@ impl Watch {
 
 #[cfg(test)]
 mod tests {
-    use bellhop_runtime::log::ErrorKind;
+    use bellhop_core::message::LogId;
+    use bellhop_core::task::Progress;
+    use bellhop_runtime::log::{Each, ErrorKind, Identity, Lookup, Timestamps};
 
     use super::*;
+
+    struct Unasked(Identity);
+
+    impl Reader for Unasked {
+        fn identity(&self) -> &Identity {
+            &self.0
+        }
+
+        fn schema_of(&mut self, _: u32) -> Result<Lookup, Error> {
+            unreachable!("no partition is owned")
+        }
+
+        fn first(&mut self, _: Topic, _: u32) -> Result<u64, Error> {
+            unreachable!("no partition is owned")
+        }
+
+        fn end(&mut self, _: Topic, _: u32) -> Result<u64, Error> {
+            unreachable!("no partition is owned")
+        }
+
+        fn read(&mut self, _: Topic, _: u32, _: u64, _: &mut Each<'_>) -> Result<u64, Error> {
+            unreachable!("no partition is owned")
+        }
+
+        fn committed(&mut self, _: u32) -> Result<Option<Progress>, Error> {
+            unreachable!("no partition is owned")
+        }
+    }
+
+    #[test]
+    fn a_measurement_grows_old_while_the_brokers_are_silent() {
+        let watch = Watch(Arc::new(Shared::new()));
+        let log_id = LogId(uuid::Uuid::nil());
+        let identity = Identity { log_id, partitions: 1, timestamps: Timestamps::Append };
+        let measure = || {
+            let (owned, meter) = (Assignments::default(), Meter::default());
+            watch.measure(&mut Unasked(identity.clone()), &owned, &meter);
+            watch.known().measured
+        };
+        let first = measure();
+        assert!(first.is_some(), "nothing is owned, and the brokers answer");
+        watch.hear(Err(Error {
+            kind: ErrorKind::Retry,
+            tried: "ask the brokers".to_owned(),
+            hint: "no broker can be reached".to_owned(),
+            source: None,
+        }));
+        assert_eq!(measure(), first);
+        watch.hear(Ok(Beat { brokers: 1 }));
+        assert_ne!(measure(), first);
+    }
 
     #[test]
     fn trouble_begins_with_the_first_silence_and_ends_with_an_answer() {

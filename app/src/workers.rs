@@ -96,7 +96,11 @@ impl Health {
 /// What a worker of a log is told, by the configuration.
 fn worker_config_of(log: &OpenLog, config: &Config) -> worker::Config {
     let reply_topics = config.reply_topics.clone().unwrap_or_else(|| vec![log.named(REPLIES)]);
-    worker::Config { reply_topics, ..worker_config(config) }
+    let commands_kept = match log {
+        OpenLog::Embedded(_) => None,
+        OpenLog::Redpanda(redpanda) => redpanda.commands_kept(),
+    };
+    worker::Config { reply_topics, commands_kept, ..worker_config(config) }
 }
 
 /// What decides, by the configuration; for tools that answer nobody.

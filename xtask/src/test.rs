@@ -16,6 +16,7 @@ use crate::{cargo, fuzz};
 /// The tests that need a Docker engine; see `tests/Cargo.toml`.
 pub(crate) const CONTAINERS: &str = "containers";
 const COMPOSE: &str = "docker/compose.yaml";
+const ALERTS: &str = "docker/prometheus/alerts.yml";
 
 /// Which tests, and under which load.
 #[derive(clap::Args)]
@@ -48,6 +49,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         println!("containers: the suite of the log and a crash did not run: {docker}");
     }
     check_compose(&mut summary)?;
+    check_alerts(&mut summary)?;
     print!("{summary}");
     if !summary.is_green() {
         bail!("not everything passed");
@@ -149,6 +151,23 @@ fn check_compose(summary: &mut Summary) -> anyhow::Result<()> {
         println!("{COMPOSE}: {}", String::from_utf8_lossy(&output.stderr).trim_end());
     }
     summary.group(COMPOSE).end(output.status.success());
+    Ok(())
+}
+
+/// Whether the alerts fire on the series that `docker/prometheus/alerts_test.yml` lists.
+fn check_alerts(summary: &mut Summary) -> anyhow::Result<()> {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../", "docker/prometheus/alerts_test.yml");
+    let output = match Command::new("promtool").args(["test", "rules", file]).output() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            println!("{ALERTS}: not checked: there is no promtool");
+            return Ok(());
+        }
+        output => output.context("start promtool")?,
+    };
+    if !output.status.success() {
+        print!("{ALERTS}: {}", String::from_utf8_lossy(&output.stdout));
+    }
+    summary.group(ALERTS).end(output.status.success());
     Ok(())
 }
 

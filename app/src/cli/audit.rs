@@ -58,12 +58,14 @@ pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
     let agrees = match &args.action {
         Action::Clickhouse(_) => {
             let mut reader = what.site.site(config)?.reader()?;
+            server.check_log(reader.identity())?;
             rows(&server, &mut *reader, &what.site, &mut out)?
         }
         Action::Kpi(_) => {
             let site = what.site.site(config)?;
             let session = lake::session(&site)?.load()?;
             let mut reader = site.reader()?;
+            server.check_log(reader.identity())?;
             figures(&server, &session, &mut *reader, &mut out)?
         }
     };

@@ -106,6 +106,7 @@ pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
         None => of(&mut *reader)?,
         Some(sink::Kind::Clickhouse) => {
             let server = Server::new(&config.clickhouse.target(args.clickhouse.as_deref()))?;
+            server.check_log(reader.identity())?;
             of_sink(&mut *reader, &bellhop_clickhouse::landed(&server)?)?
         }
     };

@@ -4,6 +4,8 @@
 //! The rules of a partition stand in its genesis; a [`ChangeRules`] in its commands changes them from
 //! that position on, for the live task as for every fold.
 
+use std::time::Duration;
+
 use bellhop_macros::Avro;
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +39,12 @@ impl Rules {
     #[must_use]
     pub const fn largest(&self) -> Largest {
         Largest::of(self.value_bytes_max as usize)
+    }
+
+    /// How long idempotency keys are remembered for at least.
+    #[must_use]
+    pub const fn idempotency_time(&self) -> Duration {
+        Duration::from_secs(self.idempotency_hours as u64 * 3_600)
     }
 
     /// # Errors

@@ -71,6 +71,8 @@ pub struct Config {
     pub version: String,
     /// What a new log is decided by; one that has a genesis follows its own rules.
     pub rules: Rules,
+    /// How long the log keeps commands; `None` for ever, or where nothing says so.
+    pub commands_kept: Option<Duration>,
     /// Topics that commands may ask to be answered on.
     pub reply_topics: Vec<String>,
     /// Headers of events, cascaded commands and replies.
@@ -99,6 +101,7 @@ impl Default for Config {
         Self {
             version: "unknown".to_owned(),
             rules: Rules::default(),
+            commands_kept: None,
             reply_topics: Vec::new(),
             headers: Written::default(),
             batch_records_max: 10_000,

@@ -71,6 +71,7 @@ impl Plan {
             |random: &mut Random, several: &[u64]| random.pick(several).copied().unwrap_or(0);
         let config = Config {
             version: "simulated".to_owned(),
+            commands_kept: None,
             rules: Rules {
                 idempotency_hours: pick(&mut random, &HOURS) as u32,
                 value_bytes_max: 4_096,

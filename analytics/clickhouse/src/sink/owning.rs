@@ -9,7 +9,7 @@ use super::{Sink, WHILE_FLYING, done};
 use crate::error::Error;
 use crate::lane::{Lane, State};
 use crate::pool::Job;
-use crate::server::Server;
+use crate::server::{Server, blocking};
 
 impl Sink {
     pub(super) fn assigned(&mut self, partitions: &[u32]) -> Result<(), Error> {
@@ -91,6 +91,14 @@ pub(super) async fn claim(server: &Server, identity: &Identity) -> Result<(), Er
 async fn logs(server: &Server) -> Result<Vec<Row>, Error> {
     let sql = "SELECT DISTINCT log_id FROM log";
     server.ask_async("see which log the tables hold", sql, &[]).await
+}
+
+impl Server {
+    /// # Errors
+    /// When the tables hold another log, or cannot be asked.
+    pub fn check_log(&self, identity: &Identity) -> Result<(), Error> {
+        blocking(check_log(&self.fresh(), identity))
+    }
 }
 
 /// Whether the tables hold no log but this one.

@@ -17,6 +17,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bellhop_core::message::LogId;
 use uuid::Uuid;
@@ -58,6 +59,7 @@ mod transactional;
 #[derive(Clone)]
 pub struct Redpanda {
     shared: Arc<Shared>,
+    commands_kept: Option<Duration>,
 }
 
 /// What all of one process share.
@@ -98,17 +100,25 @@ impl Redpanda {
         log_id: LogId,
     ) -> Result<Self, Error> {
         let config = Arc::new(config.clone());
-        let (identity, schema_id) = identity::find_or_make(&config, registry.as_ref(), log_id)?;
+        let identity::Adopted { identity, schema_id, commands_kept } =
+            identity::find_or_make(&config, registry.as_ref(), log_id)?;
         let registry = on_disk(&config, registry, identity.log_id);
         identity::check_registry(registry.as_ref(), schema_id)?;
         let numbers = Arc::default();
-        Ok(Self { shared: Arc::new(Shared { config, registry, identity, numbers }) })
+        let shared = Shared { config, registry, identity, numbers };
+        Ok(Self { shared: Arc::new(shared), commands_kept })
     }
 
     /// What the log is.
     #[must_use]
     pub fn identity(&self) -> &Identity {
         &self.shared.identity
+    }
+
+    /// How long the topic of commands keeps them; `None` for ever.
+    #[must_use]
+    pub fn commands_kept(&self) -> Option<Duration> {
+        self.commands_kept
     }
 
     /// How it is reached.

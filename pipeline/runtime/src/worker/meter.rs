@@ -159,7 +159,15 @@ impl Meter {
         self.commit_time.observe(took);
     }
 
+    /// A partition begins with counters at 0: a counter whose first value is 1 shows no increase.
     pub(super) fn restored(&self, partition: u32, progress: Progress) {
+        let mut outcomes = self.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
+        outcomes.entry(partition).or_default();
+        drop(outcomes);
+        self.is_at(partition, progress);
+    }
+
+    fn is_at(&self, partition: u32, progress: Progress) {
         let mut committed = self.committed.lock().unwrap_or_else(PoisonError::into_inner);
         committed.insert(partition, progress);
     }
@@ -169,7 +177,7 @@ impl Meter {
         outcomes.entry(partition).or_default().add(tally.outcomes);
         drop(outcomes);
         if let Some(after) = after {
-            self.restored(partition, after);
+            self.is_at(partition, after);
         }
         if let Some(first) = tally.first {
             let us = u64::try_from(now.0.saturating_sub(first.0)).unwrap_or(0);
@@ -260,6 +268,8 @@ mod tests {
             hand.confirm(2, &tally, Some(after), &clock);
         }
         let outcomes = meter.outcomes()[&2];
+        meter.restored(3, Progress::default());
+        assert_eq!(meter.outcomes()[&3], Outcomes::default());
         assert_eq!((outcomes.accepted, outcomes.refused, outcomes.parked), (3, 3, 3));
         assert_eq!(meter.committed()[&2], after);
         assert_eq!(meter.outcome_time.read().1, 3 * 4_000, "of the oldest record");

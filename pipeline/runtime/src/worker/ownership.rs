@@ -270,6 +270,7 @@ impl Worker {
         let Restoring { restored, committed, .. } = restoring;
         report_committed(id, *committed, restored.task.progress());
         report_rules(id, restored.task.config().rules, restored.task.rules());
+        report_retention(id, self.config.commands_kept, restored.task.rules());
         restored.task.resume(committed.unwrap_or(restored.task.progress()));
         self.log.start(id, restored.task.progress().next_offset)
     }
@@ -407,6 +408,18 @@ fn report_rules(partition: u32, configured: Rules, followed: Rules) {
             ?configured,
             ?followed,
             "the configuration differs from the rules of the log, which are followed: set them alike, or change the log's by `bellhop rules`"
+        );
+    }
+}
+
+/// A retry of a command whose key is forgotten is decided again.
+fn report_retention(partition: u32, kept: Option<Duration>, followed: Rules) {
+    if let Some(kept) = kept.filter(|kept| *kept > followed.idempotency_time()) {
+        tracing::error!(
+            partition,
+            kept_hours = kept.as_secs() / 3_600,
+            remembered_hours = followed.idempotency_hours,
+            "commands are kept for longer than the log remembers their keys: a retry of an old one is decided again; lower retention.ms of the topic of commands, or raise idempotency_hours and run `bellhop rules`"
         );
     }
 }

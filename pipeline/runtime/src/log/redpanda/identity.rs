@@ -26,18 +26,27 @@ use crate::schemas_on_disk::other_registry;
 /// How long it may take until all agree.
 const AGREED: Duration = Duration::from_secs(60);
 
+/// The log that is on the topics.
+pub(super) struct Adopted {
+    pub(super) identity: Identity,
+    /// Of its genesis, for [`check_registry`].
+    pub(super) schema_id: u32,
+    /// How long the topic of commands keeps them; `None` for ever.
+    pub(super) commands_kept: Option<Duration>,
+}
+
 /// Checks the topics and finds out what they are; makes their genesis with `log_id` if they have
-/// none. Gives the schema id of the genesis, too, for [`check_registry`].
+/// none.
 pub(super) fn find_or_make(
     config: &Arc<Config>,
     registry: &dyn Registry,
     log_id: LogId,
-) -> Result<(Identity, u32), Error> {
+) -> Result<Adopted, Error> {
     let tried = || format!("use the topics of \"{}\" on {}", config.prefix, config.brokers);
     let found = Admin::new(config.clone())?.find()?;
     let made_with = made_with(config, &found)?;
     let (breaking, astray): (Vec<_>, Vec<_>) =
-        breaking(config, &found, config.timestamps, made_with)
+        breaking(config, &found, config.timestamps, made_with.as_ref())
             .into_iter()
             .partition(|mismatch| mismatch.effect == Effect::Refused);
     for mismatch in astray {
@@ -63,19 +72,25 @@ pub(super) fn find_or_make(
     let Some(commands) = found.get(Topic::Commands.name()) else {
         return Err(error::fix(tried(), "the topic of commands is missing"));
     };
-    let partitions = made_with.unwrap_or(commands.partitions);
+    let partitions = made_with.map_or(commands.partitions, |genesis| genesis.partitions);
     let timestamps = commands.timestamps();
+    let commands_kept = commands.retention();
+    let adopted = |log_id, schema_id| Adopted {
+        identity: Identity { log_id, partitions, timestamps },
+        schema_id,
+        commands_kept,
+    };
     let mut source = Source::new(config.clone(), &config.group);
     let finder = Finder { config, registry, partitions };
     let until = Instant::now() + AGREED;
     loop {
         if let Some((log_id, schema_id)) = finder.find(&mut source)? {
-            return Ok((Identity { log_id, partitions, timestamps }, schema_id));
+            return Ok(adopted(log_id, schema_id));
         }
         if let Some((partition, history)) = finder.history(&mut source)? {
             // Somebody may have made the genesis and committed meanwhile.
             if let Some((log_id, schema_id)) = finder.find(&mut source)? {
-                return Ok((Identity { log_id, partitions, timestamps }, schema_id));
+                return Ok(adopted(log_id, schema_id));
             }
             return Err(error::fix(
                 finder.tried(partition),

@@ -174,6 +174,12 @@ impl Found {
     fn number(&self, setting: &str) -> Option<i64> {
         self.settings.get(setting)?.parse().ok()
     }
+
+    /// How long records are kept; `None` for ever, and where producers stamp them.
+    pub(super) fn retention(&self) -> Option<Duration> {
+        let kept = u64::try_from(self.number("retention.ms")?).ok()?;
+        (self.timestamps() == Timestamps::Append).then(|| Duration::from_millis(kept))
+    }
 }
 
 /// A connection to ask and to change topics.
@@ -332,7 +338,9 @@ pub fn check(config: &Config, wanted: &Wanted) -> Result<Vec<Mismatch>, Error> {
     let config = &Arc::new(config.clone());
     let found = Admin::new(config.clone())?.find()?;
     let made_with = made_with(config, &found)?;
-    let mut mismatches = breaking(config, &found, Some(wanted.timestamps), made_with);
+    let mut mismatches = breaking(config, &found, Some(wanted.timestamps), made_with.as_ref());
+    let partitions = made_with.as_ref().map_or(wanted.partitions, |genesis| genesis.partitions);
+    mismatches.extend(made_with.and_then(|genesis| kept_too_long(config, &found, &genesis)));
     for plain in NAMES {
         let topic = config.named(plain);
         let mut add = |what: &str, found: &str, wanted: &str| {
@@ -351,8 +359,8 @@ pub fn check(config: &Config, wanted: &Wanted) -> Result<Vec<Mismatch>, Error> {
             add("missing", "nothing", "a topic");
             continue;
         };
-        if found.partitions != wanted.partitions {
-            let (found, wanted) = (found.partitions.to_string(), wanted.partitions.to_string());
+        if found.partitions != partitions {
+            let (found, wanted) = (found.partitions.to_string(), partitions.to_string());
             add("partitions", &found, &wanted);
         }
         for (setting, wanted) in wanted.settings(plain) {
@@ -367,11 +375,11 @@ pub fn check(config: &Config, wanted: &Wanted) -> Result<Vec<Mismatch>, Error> {
     Ok(mismatches)
 }
 
-/// How many partitions the log in these topics was made with; none when there is none yet.
+/// What the log in these topics was made with; `None` when there is none yet.
 pub(super) fn made_with(
     config: &Arc<Config>,
     found: &BTreeMap<&'static str, Found>,
-) -> Result<Option<u32>, Error> {
+) -> Result<Option<Genesis>, Error> {
     if !found.contains_key(Topic::Events.name()) {
         return Ok(None);
     }
@@ -380,12 +388,32 @@ pub(super) fn made_with(
     let mut made_with = None;
     if low < end {
         source.read(Topic::Events, 0, low, &mut |event| {
-            let genesis = event.value.and_then(Genesis::read);
-            made_with = genesis.map(|(_, genesis)| genesis.partitions);
+            made_with = event.value.and_then(Genesis::read).map(|(_, genesis)| genesis);
             ControlFlow::Break(())
         })?;
     }
     Ok(made_with)
+}
+
+/// Whether commands are kept for longer than the log remembered keys when it was made.
+fn kept_too_long(
+    config: &Config,
+    found: &BTreeMap<&'static str, Found>,
+    genesis: &Genesis,
+) -> Option<Mismatch> {
+    let commands = found.get(Topic::Commands.name())?;
+    let kept = commands.retention().filter(|kept| *kept > genesis.rules.idempotency_time())?;
+    Some(Mismatch {
+        topic: config.named(Topic::Commands.name()),
+        what: "retention.ms".to_owned(),
+        found: kept.as_millis().to_string(),
+        wanted: format!(
+            "at most {}: the log was made to remember idempotency keys for {} h, unless `bellhop rules` has changed that",
+            genesis.rules.idempotency_time().as_millis(),
+            genesis.rules.idempotency_hours
+        ),
+        effect: Effect::Differs,
+    })
 }
 
 /// What would break a promise.
@@ -393,7 +421,7 @@ pub(super) fn breaking(
     config: &Config,
     found: &BTreeMap<&'static str, Found>,
     timestamps: Option<Timestamps>,
-    made_with: Option<u32>,
+    made_with: Option<&Genesis>,
 ) -> Vec<Mismatch> {
     let mut mismatches = Vec::new();
     let mut push = |plain: &str, what: &str, found: String, wanted: &str, effect: Effect| {
@@ -407,7 +435,7 @@ pub(super) fn breaking(
     };
     let of_commands = found.get(Topic::Commands.name()).map(|commands| commands.partitions);
     let (partitions, why) = match made_with {
-        Some(made_with) => (Some(made_with), "as the log was made"),
+        Some(genesis) => (Some(genesis.partitions), "as the log was made"),
         None => (of_commands, "as many as the commands have"),
     };
     for topic in Topic::ALL {
@@ -445,9 +473,14 @@ pub(super) fn breaking(
                     add(plain, STAMP, is, stamp_name(timestamps));
                 }
                 // A replay of the past keeps all of its commands, and its stream time is theirs.
-                if let Some(remembered) = config.remembered
+                // The rules in force may be those of the genesis or, by `bellhop rules`, those of
+                // the configuration; a partition that is restored is compared with its own.
+                if let Some(configured) = config.remembered
                     && found.timestamps() == Timestamps::Append
                 {
+                    let remembered = made_with.map_or(configured, |genesis| {
+                        configured.max(genesis.rules.idempotency_time())
+                    });
                     let most = i64::try_from(remembered.as_millis()).unwrap_or(i64::MAX);
                     let kept = found.number("retention.ms").unwrap_or(-1);
                     if kept < 0 || kept > most {
@@ -496,6 +529,8 @@ fn block_on<F: Future>(future: F) -> F::Output {
 
 #[cfg(test)]
 mod tests {
+    use bellhop_core::rules::Rules;
+
     use super::*;
 
     fn found(partitions: u32, settings: &[(&str, &str)]) -> Found {
@@ -518,6 +553,35 @@ mod tests {
         config.remembered = Some(Duration::from_secs(7 * 24 * 60 * 60));
         let mismatches = breaking(&config, found, Some(Timestamps::Append), None);
         mismatches.iter().map(ToString::to_string).collect()
+    }
+
+    fn made_with(partitions: u32) -> Genesis {
+        Genesis {
+            log_id: uuid::Uuid::nil(),
+            partitions,
+            key_rule: "murmur2".into(),
+            format_version: 1,
+            rules: Rules::default(),
+        }
+    }
+
+    /// A log that was made to remember keys for a week, under another configuration.
+    #[test]
+    fn the_retention_of_commands_is_compared_with_the_rules_of_the_log() {
+        let breaks = |configured_hours: u64, kept_hours: u64| -> (usize, bool) {
+            let mut found = good();
+            let commands = found.get_mut("bellhop.commands").unwrap();
+            let kept = kept_hours * 3_600_000;
+            commands.settings.insert("retention.ms".to_owned(), kept.to_string());
+            let mut config = Config::new("a:1", "http://b");
+            config.remembered = Some(Duration::from_secs(configured_hours * 3_600));
+            let genesis = made_with(4);
+            let refused = breaking(&config, &found, Some(Timestamps::Append), Some(&genesis)).len();
+            (refused, kept_too_long(&config, &found, &genesis).is_some())
+        };
+        assert_eq!(breaks(24, 168), (0, false), "the log's own rules hold");
+        assert_eq!(breaks(336, 336), (0, true), "unless the rules were changed");
+        assert_eq!(breaks(168, 169), (1, true));
     }
 
     #[test]
@@ -569,12 +633,13 @@ mod tests {
         grown.values_mut().for_each(|topic| topic.partitions = 12);
         let config = Config::new("a:1", "http://b");
         assert_eq!(named(&grown), Vec::<String>::new());
-        let breaks = breaking(&config, &grown, Some(Timestamps::Append), Some(4));
+        let breaks = breaking(&config, &grown, Some(Timestamps::Append), Some(&made_with(4)));
         let breaks: Vec<_> = breaks.iter().map(ToString::to_string).collect();
         assert_eq!(breaks.len(), 3, "{breaks:?}");
         assert_eq!(breaks[0], "bellhop.commands has partitions 12, wanted 4, as the log was made");
-        let effects = |made_with| -> Vec<Effect> {
-            let found = breaking(&config, &grown, Some(Timestamps::Append), Some(made_with));
+        let effects = |partitions| -> Vec<Effect> {
+            let genesis = made_with(partitions);
+            let found = breaking(&config, &grown, Some(Timestamps::Append), Some(&genesis));
             found.iter().map(|mismatch| mismatch.effect).collect()
         };
         assert_eq!(effects(4), [Effect::Astray; 3]);
