@@ -3,6 +3,8 @@
 //! Whoever decides them is elsewhere: workers of this process, or of a cluster. The desk appends,
 //! hears of outcomes, and reads the events that say the rest.
 
+mod answer;
+
 use std::collections::{HashMap, HashSet};
 use std::io::Write;
 use std::ops::ControlFlow;
@@ -11,24 +13,20 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use bellhop_core::avro::Symbol;
 use bellhop_core::message::Position;
 use bellhop_core::outcome::Outcome;
 use bellhop_core::record::Header;
 use bellhop_core::topology::Wire;
 use bellhop_runtime::log::{Producer, Reader, Topic};
-use bellhop_schemas::reason::Rule;
-use serde::Serialize;
-use serde_json::Value;
 use uuid::Uuid;
 
+use self::answer::{Answer, refusal_to_read};
 use crate::event::AnyEvent;
-use crate::fields::sentences;
 use crate::lines::{Line, Lines, Parsed};
 use crate::log::Names;
 use crate::outbox::Outbox;
+use crate::output;
 use crate::workers::{self, Stop};
-use crate::{output, words};
 
 /// How long it waits before it looks around.
 const GLANCE: Duration = Duration::from_millis(100);
@@ -93,41 +91,6 @@ pub(crate) struct Parts<'a> {
     pub(crate) silence: &'static str,
     pub(crate) headers: Vec<(&'static str, Vec<u8>)>,
     pub(crate) json: bool,
-}
-
-/// What is said about a line.
-#[derive(Serialize)]
-struct Answer {
-    line: u64,
-    outcome: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    command: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    idempotency_key: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    message_id: Option<Uuid>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    position: Option<String>,
-    /// 0 accepted, else the code of the refusal, and what it is called.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    code: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    refusal: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    event_id: Option<Uuid>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    event_type: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reservation_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    confirmation_number: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    reasons: Vec<Value>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    alternatives: Vec<Value>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    warnings: Vec<Value>,
-    words: Vec<String>,
 }
 
 impl<'a> Desk<'a> {
@@ -379,56 +342,5 @@ impl<'a> Desk<'a> {
             writeln!(out, " [{}]", ids.join(", "))?
         }
         Ok(())
-    }
-}
-
-impl Answer {
-    fn give_code(&mut self, code: u16) {
-        self.code = Some(code);
-        self.refusal = Symbol::of_code::<Rule>(code).map(|rule| rule.name);
-    }
-
-    fn tell(&mut self, event: &AnyEvent) {
-        self.event_type = Some(event.type_name());
-        self.reservation_id = event.reservation_id().map(|id| id.to_string());
-        self.confirmation_number = event.confirmation_number().map(str::to_owned);
-        self.warnings = values(event.warnings());
-        match event.refusal() {
-            Some((reasons, alternatives)) => {
-                self.words.extend(reasons.iter().map(words::reason));
-                let instead: Vec<_> = alternatives.iter().map(words::alternative).collect();
-                if !instead.is_empty() {
-                    self.words.push(format!("could be had instead: {}", instead.join(", ")));
-                }
-                self.reasons = values(reasons);
-                self.alternatives = values(alternatives);
-            }
-            None => self.words.extend(event.words()),
-        }
-    }
-}
-
-fn values<T: Serialize>(list: &[T]) -> Vec<Value> {
-    list.iter().map(|item| serde_json::to_value(item).unwrap_or(Value::Null)).collect()
-}
-
-fn refusal_to_read(line: u64, error: &anyhow::Error) -> Answer {
-    Answer {
-        line,
-        outcome: "error",
-        command: None,
-        idempotency_key: None,
-        message_id: None,
-        position: None,
-        code: None,
-        refusal: None,
-        event_id: None,
-        event_type: None,
-        reservation_id: None,
-        confirmation_number: None,
-        reasons: Vec::new(),
-        alternatives: Vec::new(),
-        warnings: Vec::new(),
-        words: sentences(error),
     }
 }

@@ -17,4 +17,5 @@ pub mod move_reservation;
 mod address;
 mod assignment;
 mod limits;
+mod requested_lines;
 mod supply;

@@ -7,7 +7,7 @@ use bellhop_schemas::night::Night;
 use bellhop_schemas::stay::{Line, LineNight, Price};
 use bellhop_schemas::timer::BusinessDateRolled;
 
-use crate::command::create_reservation::NIGHTS_MAX;
+use crate::command::requested_lines::NIGHTS_MAX;
 use crate::state::in_house::{InHouse, OVERSTAY_NIGHTS_MAX};
 use crate::state::inventory::{Inventory, Sum, Tally};
 use crate::state::property::Property;
