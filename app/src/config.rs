@@ -56,6 +56,8 @@ pub(crate) struct Config {
     pub(crate) idempotency_hours: u32,
     /// Values of more bytes are parked, on a new log.
     pub(crate) value_bytes_max: u32,
+    /// Days that a reservation is kept in memory after its last day, on a new log.
+    pub(crate) retention_days: u32,
     /// Events of a partition between two snapshots; 0 for none but the one at the end.
     pub(crate) snapshot_events: u64,
     /// Address of S3-like storage for the snapshots, `s3://bucket/prefix`, so that any machine finds
@@ -119,6 +121,7 @@ impl Default for Config {
             commit_ms: 5,
             idempotency_hours: 168,
             value_bytes_max: 1 << 20,
+            retention_days: 400,
             snapshot_events: 1_000_000,
             snapshots: None,
             standby: false,
@@ -180,8 +183,8 @@ impl Config {
 
     /// What a log that is made anew is decided by; one that is there has rules of its own.
     pub(crate) fn rules(&self) -> Rules {
-        let Self { idempotency_hours, value_bytes_max, .. } = *self;
-        Rules { idempotency_hours, value_bytes_max }
+        let Self { idempotency_hours, value_bytes_max, retention_days, .. } = *self;
+        Rules { idempotency_hours, value_bytes_max, retention_days }
     }
 
     /// Headers to write.

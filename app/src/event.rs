@@ -277,9 +277,9 @@ impl AnyEvent {
                 event.command, event.first_event_id
             )),
             Self::RulesChanged(event) => {
-                let Rules { idempotency_hours, value_bytes_max } = event.after;
+                let Rules { idempotency_hours, value_bytes_max, retention_days } = event.after;
                 words.push(format!(
-                    "keys are remembered for {idempotency_hours} hours, values have at most {value_bytes_max} bytes"
+                    "keys are remembered for {idempotency_hours} hours, values have at most {value_bytes_max} bytes, what is over is kept for {retention_days} days"
                 ));
             }
             Self::CommandAcknowledged(event) => {

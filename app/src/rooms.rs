@@ -26,6 +26,8 @@ pub(crate) struct Difference {
 #[derive(Debug, Default)]
 pub(crate) struct Rooms {
     properties: HashMap<PropertyId, House>,
+    /// Days that nights are counted for at least, by the rules that the log has had.
+    retention_days: Option<u32>,
     /// Room-nights that were counted.
     pub(crate) changes: u64,
 }
@@ -34,6 +36,8 @@ pub(crate) struct Rooms {
 struct House {
     /// By product; `None` is the house.
     counts: BTreeMap<Option<ProductCode>, Counts>,
+    /// The business date of its last booking.
+    booked_on: Option<Night>,
 }
 
 #[derive(Debug, Default)]
@@ -97,6 +101,8 @@ impl Rooms {
                 counts.supply_offset = offset;
             }
             AnyEvent::ReservationCreated(event) => {
+                let house = self.properties.entry(event.property_id).or_default();
+                house.booked_on = house.booked_on.max(Some(event.business_date));
                 self.add(event.property_id, offset, &event.lines, 1);
                 if event.acceptance == Acceptance::Request {
                     return self.oversold(event.property_id, offset, &event.lines);
@@ -123,15 +129,25 @@ impl Rooms {
                 self.add(event.property_id, offset, &event.released, -1);
                 self.add(event.property_id, offset, &event.day_use, 1);
             }
+            AnyEvent::Genesis(event) => self.keep_for(event.rules.retention_days),
+            AnyEvent::RulesChanged(event) => self.keep_for(event.after.retention_days),
             AnyEvent::ReservationRejected(_)
             | AnyEvent::CatalogRejected(_)
-            | AnyEvent::RulesChanged(_)
-            | AnyEvent::Genesis(_)
             | AnyEvent::CommandConflicted(_)
             | AnyEvent::CommandAcknowledged(_)
             | AnyEvent::ParkedResolved(_) => {}
         }
         None
+    }
+
+    fn keep_for(&mut self, days: u32) {
+        self.retention_days = Some(self.retention_days.map_or(days, |shorter| shorter.min(days)));
+    }
+
+    /// The first night that the stores have to count, by the business date of the last booking.
+    fn kept_from(&self, house: &House) -> Option<Night> {
+        let days = i32::try_from(self.retention_days?).ok()?;
+        Some(house.booked_on?.plus(-days))
     }
 
     fn counts(&mut self, property: PropertyId, product: Option<&ProductCode>) -> &mut Counts {
@@ -216,10 +232,19 @@ impl Rooms {
                 let what = format!("property {id} is not in the stores");
                 return Some(Difference { offset: 0, what });
             };
+            let (first, wanted) = (inventory.kept_from(), self.kept_from(house));
+            if first > wanted {
+                let night = |night: Option<Night>| night.map_or("any".to_owned(), |it| it.to_string());
+                let (first, wanted) = (night(first), night(wanted));
+                let what = format!(
+                    "property {id} has forgotten the nights before {first}; its rules forget those before {wanted}"
+                );
+                return Some(Difference { offset: 0, what });
+            }
             house.counts.iter().find_map(|(product, counts)| {
                 let whose = format!("{} of property {id}", name(product.as_ref()));
                 match inventory.calendar(product.as_ref()) {
-                    Some(calendar) => counts.compare(&whose, calendar),
+                    Some(calendar) => counts.compare(&whose, calendar, first),
                     None => Some(Difference {
                         offset: counts.supply_offset,
                         what: format!("{whose} is not in the stores"),
@@ -231,9 +256,16 @@ impl Rooms {
 }
 
 impl Counts {
-    fn compare(&self, whose: &str, calendar: &Calendar) -> Option<Difference> {
+    /// Nights before `first` are counted no longer.
+    fn compare(
+        &self,
+        whose: &str,
+        calendar: &Calendar,
+        first: Option<Night>,
+    ) -> Option<Difference> {
         let mut nights: Vec<_> = self.sold.keys().chain(self.day_uses.keys()).copied().collect();
         nights.extend(calendar.nights().map(|(night, _)| night).chain(calendar.days()));
+        nights.retain(|night| Some(*night) >= first);
         nights.sort_unstable();
         nights.dedup();
         nights.into_iter().find_map(|night| {

@@ -125,6 +125,9 @@ fn rule(reason: &Reason) -> String {
         Rule::NoShowTooEarly => format!(
             "it is too early: the guest may come until the property's hour of no-shows, or the end of the business date{night}"
         ),
+        Rule::Finished => {
+            format!("the reservation was over{night}, longer ago than the log keeps it")
+        }
         Rule::BadNoShowHour => format!("the hour of no-shows is from 0 to 23{numbers}"),
         Rule::ReservationNotNamed => {
             "neither reservation_id nor external_ref says which reservation is meant".to_owned()

@@ -16,6 +16,7 @@ pub mod move_reservation;
 
 mod address;
 mod assignment;
+mod known;
 mod limits;
 mod requested_lines;
 mod supply;

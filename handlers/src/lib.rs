@@ -17,7 +17,11 @@ pub mod rejection;
 #[cfg(test)]
 mod bounds;
 #[cfg(test)]
+mod fields;
+#[cfg(test)]
 mod fixtures;
+#[cfg(test)]
+mod memory;
 #[cfg(test)]
 mod promises;
 #[cfg(test)]

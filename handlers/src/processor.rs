@@ -6,6 +6,7 @@ pub mod change_physical;
 pub mod open_property;
 
 pub mod count_confirmation;
+pub mod forget_finished;
 pub mod index_external_refs;
 pub mod keep_reservation;
 pub mod take_nights;

@@ -5,5 +5,6 @@ pub mod in_house;
 pub mod inventory;
 pub mod property;
 pub mod reservation;
+pub mod retention;
 
 pub mod calendar;

@@ -332,6 +332,14 @@ impl ReservationCreated {
         self.lines.iter().map(|line| line.arrival).min()
     }
 
+    /// The day after its last night, or its last departure where that is later.
+    #[must_use]
+    pub fn last_day(&self) -> Option<Night> {
+        let nights = self.lines.iter().filter_map(|line| line.nights.last());
+        let held = nights.map(|at| at.night.plus(1)).max();
+        self.departure().max(held)
+    }
+
     /// Last day of departure of its lines.
     #[must_use]
     pub fn departure(&self) -> Option<Night> {

@@ -58,7 +58,7 @@ pub enum Rule {
     /// A night lies in the past.
     ///
     /// Name nights from the business date of the property on. A booking that was sold elsewhere
-    /// (`AlreadySold`) may lie up to five years back.
+    /// (`AlreadySold`) may begin up to `retention_days` ago.
     NightInPast,
     /// A night lies too far ahead.
     ///
@@ -198,6 +198,10 @@ pub enum Rule {
     ///
     /// It is a warning: the house limits what is sold. Check both counts.
     MoreThanHouse,
+    /// The reservation was over on that day, longer ago than reservations are kept.
+    ///
+    /// Look at its events (`bellhop why`); book a new stay under an id of its own.
+    Finished,
 }
 
 impl Rule {

@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::site::SiteArgs;
 use crate::{output, wiring, words};
 
-/// Makes a log follow `idempotency_hours` and `value_bytes_max` of the configuration
+/// Makes a log follow `idempotency_hours`, `value_bytes_max` and `retention_days` of the configuration
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "A new log takes them over by itself. One that is there keeps its own, whatever its workers are configured with, until this command appends the change to each of its partitions.\n\nExample:\n  BELLHOP_IDEMPOTENCY_HOURS=336 bellhop rules --broker localhost:9092 --registry http://localhost:8081"
@@ -53,11 +53,11 @@ pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
         })
         .collect();
     producer.append(&commands, None)?;
-    let Rules { idempotency_hours, value_bytes_max } = rules;
+    let Rules { idempotency_hours, value_bytes_max, retention_days } = rules;
     let mut out = output::stdout();
     writeln!(
         out,
-        "{} {site} will remember keys for {idempotency_hours} hours and decide values of at most {value_bytes_max} bytes, from these commands on",
+        "{} {site} will remember keys for {idempotency_hours} hours, decide values of at most {value_bytes_max} bytes and keep reservations for {retention_days} days after their last, from these commands on",
         words::count(u64::from(partitions), "partition"),
     )?;
     out.flush()?;

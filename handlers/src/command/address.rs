@@ -3,15 +3,17 @@
 use bellhop_core::avro::Symbols as _;
 use bellhop_core::prelude::*;
 use bellhop_schemas::event::{ReservationCreated, ReservationRejected};
-use bellhop_schemas::ids::{ExternalRef, PropertyId, ReservationId, ReservationKey};
+use bellhop_schemas::ids::{ExternalRef, PropertyId, ReservationId};
 use bellhop_schemas::night::Night;
 use bellhop_schemas::reason::{Reason, Rule};
 
+use super::known::{Known, KnownReservation};
 use super::supply;
 use crate::rejection::{Findings, Rejection, because, instead};
 use crate::state::external_ref::ExternalRefs;
 use crate::state::property::Property;
 use crate::state::reservation::{Reservation, ReservationState, Step};
+use crate::state::retention::{Keeping, Retained};
 
 /// The field that holds our own id, and the one that holds another system's number.
 const ID: &str = "reservation_id";
@@ -56,28 +58,33 @@ impl Found<'_> {
 }
 
 impl Address<'_> {
+    /// An external reference means a reservation for as long as all of it is kept.
+    ///
     /// # Rejections, in order
     /// Each alone: `UnknownProperty`, `ReservationNotNamed`, `UnknownReservation`, `NamesDisagree`,
-    /// `WrongState`.
+    /// `Finished`, `WrongState`.
     pub(super) fn find<'s>(
         self,
         step: Step,
         properties: &'s Store<Property>,
         reservations: &Store<Reservation>,
         external_refs: &Store<ExternalRefs>,
-        now: Timestamp,
+        cx: &Context<'_>,
     ) -> Result<Found<'s>, Rejection> {
         let property = properties.get(&self.property_id).ok_or_else(supply::unknown_property)?;
-        let business_date = property.business_date(now);
+        let business_date = property.business_date(cx.now);
         let refuse = |reason| Rejection::on(business_date, reason);
-        let (path, reservation_id) = self.named(external_refs, refuse)?;
-        let key = ReservationKey { property_id: self.property_id, reservation_id };
-        let reservation = reservations.get(&key).ok_or_else(|| {
-            let path = Some(path.into());
-            refuse(Reason { path, ..because(Rule::UnknownReservation) })
-        })?;
-        let state = reservation.state();
-        let booking = reservation.booking();
+        let keeping = Keeping::on(business_date, cx.rules);
+        let known = Known { property_id: self.property_id, reservations, external_refs, keeping };
+        let (path, reservation_id) = self.named(&known).map_err(refuse)?;
+        let found = known.find(reservation_id);
+        let whole = found.filter(|found| found.retained == Retained::Whole);
+        let Some(KnownReservation { state, booking, .. }) = whole else {
+            return Err(Rejection {
+                reservation_id: Some(reservation_id),
+                ..refuse(known.not_kept(path, reservation_id))
+            });
+        };
         if state.after(step).is_some()
             && let Some(booking) = booking
         {
@@ -91,22 +98,24 @@ impl Address<'_> {
     }
 
     /// The reservation that is meant, by the field that names it.
-    fn named(
-        &self,
-        external_refs: &Store<ExternalRefs>,
-        refuse: impl Fn(Reason) -> Rejection,
-    ) -> Result<(&'static str, ReservationId), Rejection> {
+    fn named(&self, known: &Known<'_>) -> Result<(&'static str, ReservationId), Reason> {
         let of = |path: &'static str, rule| Reason { path: Some(path.into()), ..because(rule) };
         let Some(external_ref) = self.external_ref else {
             let named = self.reservation_id.map(|id| (ID, id));
-            return named.ok_or_else(|| refuse(of(ID, Rule::ReservationNotNamed)));
+            return named.ok_or_else(|| of(ID, Rule::ReservationNotNamed));
         };
-        let refs = external_refs.get(&self.property_id);
-        let meant = refs.and_then(|refs| refs.get(external_ref));
-        let meant = meant.ok_or_else(|| refuse(of(EXTERNAL_REF, Rule::UnknownReservation)))?;
+        let Some(meant) = known.holder(external_ref) else {
+            // The references of what is finished are free; its id still says what it was.
+            return Err(match self.reservation_id.map(|id| (id, known.retained(id))) {
+                Some((id, Retained::Finished(_))) => known.not_kept(ID, id),
+                Some((_, Retained::Whole | Retained::Nothing)) | None => {
+                    of(EXTERNAL_REF, Rule::UnknownReservation)
+                }
+            });
+        };
         if self.reservation_id.is_some_and(|named| named != meant) {
             let reservation_id = Some(meant);
-            return Err(refuse(Reason { reservation_id, ..of(EXTERNAL_REF, Rule::NamesDisagree) }));
+            return Err(Reason { reservation_id, ..of(EXTERNAL_REF, Rule::NamesDisagree) });
         }
         Ok((EXTERNAL_REF, meant))
     }

@@ -15,7 +15,7 @@ use crate::state::reservation::{Reservation, Step};
 ///
 /// # Rejections, in order
 /// Each alone: `UnknownProperty`, `ReservationNotNamed`, `UnknownReservation`, `NamesDisagree`,
-/// `WrongState`, `TextTooLong` (the cause).
+/// `Finished`, `WrongState`, `TextTooLong` (the cause).
 #[handler]
 pub fn cancel_reservation(
     command: CancelReservation,
@@ -24,13 +24,8 @@ pub fn cancel_reservation(
     external_refs: &Store<ExternalRefs>,
     cx: &Context,
 ) -> Result<ReservationCancelled, Rejection> {
-    let found = Address::from(&command).find(
-        Step::Cancel,
-        properties,
-        reservations,
-        external_refs,
-        cx.now,
-    )?;
+    let found =
+        Address::from(&command).find(Step::Cancel, properties, reservations, external_refs, cx)?;
     let mut faults = Findings::default();
     if let Some(cause) = &command.cause {
         limits::check_text("cause", cause, &mut faults);

@@ -29,8 +29,9 @@ const EARLY_NIGHTS_MAX: i32 = 7;
 ///
 /// # Rejections, in order
 /// Each alone: `UnknownProperty`, `ReservationNotNamed`, `UnknownReservation`, `NamesDisagree`,
-/// `WrongState`, `BeforeArrival` (by more than seven nights), `AfterDeparture`; then for each
-/// assignment `UnknownLine` or `BadLines` (a line that has one already), and `UnknownProduct`.
+/// `Finished`, `WrongState`, `BeforeArrival` (by more than seven nights), `AfterDeparture`; then
+/// for each assignment `UnknownLine` or `BadLines` (a line that has one already), and
+/// `UnknownProduct`.
 #[handler]
 pub fn check_in(
     command: CheckIn,
@@ -40,13 +41,8 @@ pub fn check_in(
     external_refs: &Store<ExternalRefs>,
     cx: &Context,
 ) -> Result<ReservationCheckedIn, Rejection> {
-    let found = Address::from(&command).find(
-        Step::CheckIn,
-        properties,
-        reservations,
-        external_refs,
-        cx.now,
-    )?;
+    let found =
+        Address::from(&command).find(Step::CheckIn, properties, reservations, external_refs, cx)?;
     check_days(&found)?;
     let inventory = inventories
         .get(&command.property_id)
@@ -62,7 +58,8 @@ pub fn check_in(
         | ReservationState::Cancelled
         | ReservationState::Expired
         | ReservationState::Waitlisted
-        | ReservationState::Rejected => Vec::new(),
+        | ReservationState::Rejected
+        | ReservationState::Finished => Vec::new(),
     };
     let lines = if reinstated.is_empty() { &found.booking.lines } else { &reinstated };
     let mut faults = Findings::default();

@@ -20,7 +20,7 @@ use crate::state::reservation::{Reservation, Step};
 ///
 /// # Rejections, in order
 /// Each alone: `UnknownProperty`, `ReservationNotNamed`, `UnknownReservation`, `NamesDisagree`,
-/// `WrongState`.
+/// `Finished`, `WrongState`.
 #[handler]
 pub fn check_out(
     command: CheckOut,
@@ -35,7 +35,7 @@ pub fn check_out(
         properties,
         reservations,
         external_refs,
-        cx.now,
+        cx,
     )?;
     let inventory = inventories
         .get(&command.property_id)

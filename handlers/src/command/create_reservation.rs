@@ -4,17 +4,19 @@ use bellhop_core::prelude::*;
 use bellhop_schemas::command::{Acceptance, CreateReservation};
 use bellhop_schemas::country::{find_country, is_country};
 use bellhop_schemas::event::{ReservationCreated, ReservationRejected};
-use bellhop_schemas::ids::{ExternalRef, ProductCode, ReservationKey};
+use bellhop_schemas::ids::ProductCode;
 use bellhop_schemas::reason::{Alternative, Reason, Rule};
 use bellhop_schemas::stay::{Line, LineNight, RequestedLine};
 
+use super::known::{Known, finished};
 use super::requested_lines::{Found, Terms};
 use super::{limits, supply};
-use crate::rejection::{Findings, Refused, Rejection, because, beyond, instead};
+use crate::rejection::{Refused, Rejection, because, beyond, instead};
 use crate::state::external_ref::ExternalRefs;
 use crate::state::inventory::{Demand, Inventory, ProductIndex, Shortage, Sum, Tally};
 use crate::state::property::Property;
 use crate::state::reservation::Reservation;
+use crate::state::retention::{Keeping, Retained};
 
 /// Alternatives that one refusal offers.
 const ALTERNATIVES_MAX: usize = 3;
@@ -27,17 +29,17 @@ const OTHER_PRODUCTS_MAX: usize = 100;
 ///
 /// A day use (departure on the day of arrival) takes no night, but a unit that nobody occupies over
 /// that day. What was sold elsewhere already is a fact: no lack of units refuses it, its nights may
-/// have passed, and those that it oversells are listed.
+/// have passed for as long as nights are counted, and those that it oversells are listed.
 ///
 /// # Rejections, in order
-/// `UnknownProperty` alone. Then every fault of the command, at most 100: `ReservationExists`,
-/// `TextTooLong` (country, guest), `UnknownCountry`, `TooManyRefs`, `TextTooLong` (external
-/// references), `ExternalRefInUse`, `BadLines`, `TooManyNights`; for each line `BadUnits`, `BadGuests`,
-/// `TextTooLong` (dimensions), `DepartureBeforeArrival`, `StayTooLong`, `NightInPast`,
-/// `BeyondHorizon`, `UnknownProduct`, `TooManyGuests`, `WrongCurrency`, `NoRate`, `PricesMismatch`,
-/// `NegativePrice`, `PriceOverflow`. Where there is none, `SoldOut` and `DayUseFull` for every night
-/// and day of every product, and `HouseFull` and `DayUseFull` for every one of the house, that cannot
-/// take all lines together.
+/// `UnknownProperty` alone. Then every fault of the command, at most 100: `ReservationExists` or
+/// `Finished` (of that id), `TextTooLong` (country, guest), `UnknownCountry`, `TooManyRefs`,
+/// `TextTooLong` (external references), `ExternalRefInUse`, `BadLines`, `TooManyNights`; for each
+/// line `BadUnits`, `BadGuests`, `TextTooLong` (dimensions), `DepartureBeforeArrival`,
+/// `StayTooLong`, `NightInPast`, `BeyondHorizon`, `UnknownProduct`, `TooManyGuests`,
+/// `WrongCurrency`, `NoRate`, `PricesMismatch`, `NegativePrice`, `PriceOverflow`. Where there is
+/// none, `SoldOut` and `DayUseFull` for every night and day of every product, and `HouseFull` and
+/// `DayUseFull` for every one of the house, that cannot take all lines together.
 ///
 /// # Warnings
 /// `NoAdults`; of what was sold elsewhere `UnknownCountry` and `TooManyGuests`.
@@ -58,8 +60,12 @@ pub fn create_reservation(
 
     let mut found = Found::of(acceptance);
     let faults = &mut found.faults;
-    if reservations.get(&ReservationKey { property_id, reservation_id }).is_some() {
-        faults.add("reservation_id", because(Rule::ReservationExists));
+    let keeping = Keeping::on(business_date, cx.rules);
+    let known = Known { property_id, reservations, external_refs, keeping };
+    match known.retained(reservation_id) {
+        Retained::Whole => faults.add("reservation_id", because(Rule::ReservationExists)),
+        Retained::Finished(last_day) => faults.add("reservation_id", finished(last_day)),
+        Retained::Nothing => {}
     }
     if let Some(country) = &command.country {
         limits::check_text("country", country, faults);
@@ -71,8 +77,12 @@ pub fn create_reservation(
         check_country(country, &mut found);
     }
     limits::check_refs(&refs, &mut found.faults);
-    check_refs(&refs, external_refs.get(&property_id), &mut found.faults);
-    let terms = Terms { property, inventory, business_date, acceptance };
+    known.check_new(&refs, &mut found.faults);
+    let first_night = match acceptance {
+        Acceptance::Request => business_date,
+        Acceptance::AlreadySold => inventory.first_night(keeping),
+    };
+    let terms = Terms { property, inventory, business_date, first_night };
     let demands = terms.check(&lines, &mut found);
     found.faults.refuse(Some(business_date))?;
 
@@ -120,17 +130,6 @@ fn check_country(country: &str, found: &mut Found) {
         let wanted = find_country(country).unwrap_or_default();
         let reason = instead(Rule::UnknownCountry, country, wanted);
         found.of_requests().add("country", reason);
-    }
-}
-
-/// External references must be new to the property and differ among themselves.
-fn check_refs(refs: &[ExternalRef], known: Option<&ExternalRefs>, faults: &mut Findings) {
-    for (index, one) in refs.iter().take(limits::REFS_MAX).enumerate() {
-        let reservation_id = known.and_then(|known| known.get(one));
-        if reservation_id.is_some() || refs[..index].contains(one) {
-            let reason = Reason { reservation_id, ..because(Rule::ExternalRefInUse) };
-            faults.add(format_args!("external_refs[{index}]"), reason);
-        }
     }
 }
 
@@ -522,7 +521,7 @@ mod tests {
         assert_eq!(days, [false, false, true, false, false]);
         assert_eq!(sold(&driver, Some("DBL")), [11, 11, 0]);
 
-        let far = sold_elsewhere(3, vec![line("DBL", 1, -1_828, 1)]);
+        let far = sold_elsewhere(3, vec![line("DBL", 1, -401, 1)]);
         assert_eq!(rules(&driver.send(&far)), [Rule::NightInPast]);
         let unknown = sold_elsewhere(3, vec![line("SUI", 1, 0, 1)]);
         assert_eq!(rules(&driver.send(&unknown)), [Rule::UnknownProduct]);

@@ -1,4 +1,4 @@
-//! Bounds of texts and lists.
+//! Bounds of texts, lists and nights.
 //!
 //! With those of the lines they bound a booking to 400 KB, so that every later command about it can
 //! be said in one event.
@@ -7,7 +7,8 @@ use std::fmt::Display;
 
 use bellhop_schemas::dimensions::Dimensions;
 use bellhop_schemas::ids::ExternalRef;
-use bellhop_schemas::reason::Rule;
+use bellhop_schemas::night::Night;
+use bellhop_schemas::reason::{Reason, Rule};
 
 use crate::rejection::{Findings, beyond};
 
@@ -15,6 +16,24 @@ use crate::rejection::{Findings, beyond};
 const TEXT_BYTES_MAX: usize = 128;
 /// External references of a reservation.
 pub(super) const REFS_MAX: usize = 20;
+/// Nights from the business date to the last one that a booking or a change of supply may name: five
+/// years.
+pub(super) const HORIZON_NIGHTS: i32 = 1_827;
+
+/// # Rejections
+/// `BeyondHorizon`.
+pub(super) fn check_horizon(
+    path: impl Display,
+    business_date: Night,
+    night: Night,
+    faults: &mut Findings,
+) {
+    let ahead = business_date.until(night);
+    if ahead > HORIZON_NIGHTS {
+        let reason = beyond(Rule::BeyondHorizon, ahead, HORIZON_NIGHTS);
+        faults.add(path, Reason { night: Some(night), ..reason });
+    }
+}
 
 /// # Rejections
 /// `TextTooLong`.

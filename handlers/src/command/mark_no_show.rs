@@ -17,7 +17,7 @@ use crate::state::reservation::{Reservation, Step};
 ///
 /// # Rejections, in order
 /// Each alone: `UnknownProperty`, `ReservationNotNamed`, `UnknownReservation`, `NamesDisagree`,
-/// `WrongState`, `NoShowTooEarly`.
+/// `Finished`, `WrongState`, `NoShowTooEarly`.
 #[handler]
 pub fn mark_no_show(
     command: MarkNoShow,
@@ -26,13 +26,8 @@ pub fn mark_no_show(
     external_refs: &Store<ExternalRefs>,
     cx: &Context,
 ) -> Result<ReservationNoShow, Rejection> {
-    let found = Address::from(&command).find(
-        Step::NoShow,
-        properties,
-        reservations,
-        external_refs,
-        cx.now,
-    )?;
+    let found =
+        Address::from(&command).find(Step::NoShow, properties, reservations, external_refs, cx)?;
     let arrival = found.booking.arrival();
     if let Some(night) = arrival.filter(|arrival| !found.property.is_no_show(*arrival, cx.now)) {
         return Err(found.refuse(Reason { night: Some(night), ..because(Rule::NoShowTooEarly) }));

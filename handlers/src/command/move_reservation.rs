@@ -18,7 +18,7 @@ use crate::state::reservation::{Reservation, Step};
 ///
 /// # Rejections, in order
 /// Each alone: `UnknownProperty`, `ReservationNotNamed`, `UnknownReservation`, `NamesDisagree`,
-/// `WrongState`, `BadLines` (no assignment); then for each assignment `UnknownLine` or `BadLines` (a
+/// `Finished`, `WrongState`, `BadLines` (no assignment); then for each assignment `UnknownLine` or `BadLines` (a
 /// line that has one already), and `UnknownProduct`.
 #[handler]
 pub fn move_reservation(
@@ -29,13 +29,8 @@ pub fn move_reservation(
     external_refs: &Store<ExternalRefs>,
     cx: &Context,
 ) -> Result<ReservationMoved, Rejection> {
-    let found = Address::from(&command).find(
-        Step::Move,
-        properties,
-        reservations,
-        external_refs,
-        cx.now,
-    )?;
+    let found =
+        Address::from(&command).find(Step::Move, properties, reservations, external_refs, cx)?;
     let inventory = inventories
         .get(&command.property_id)
         .ok_or_else(|| found.refuse(because(Rule::UnknownProperty)))?;

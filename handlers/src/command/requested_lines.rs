@@ -27,9 +27,6 @@ const AGE_MAX: i32 = 120;
 const STAY_NIGHTS_MAX: i32 = 400;
 /// Nights of all lines, each counted by itself: what one event can say of them.
 pub(crate) const NIGHTS_MAX: usize = 3_000;
-/// Nights from the business date to the last one that can be booked: five years. What was sold
-/// elsewhere may lie as far back.
-const HORIZON_NIGHTS: i32 = 1_827;
 /// Minor units of all prices of a reservation, so that nine thousand of them add up to an `i64`.
 pub(super) const AMOUNT_MAX: i64 = 1_000_000_000_000_000;
 /// What was found about a command.
@@ -57,7 +54,8 @@ pub(super) struct Terms<'a> {
     pub(super) property: &'a Property,
     pub(super) inventory: &'a Inventory,
     pub(super) business_date: Night,
-    pub(super) acceptance: Acceptance,
+    /// The first night that a line may have.
+    pub(super) first_night: Night,
 }
 
 /// What the lines of one request have added up to so far.
@@ -168,24 +166,16 @@ impl Terms<'_> {
             let reason = beyond(Rule::StayTooLong, nights, STAY_NIGHTS_MAX);
             faults.add(Field(index, "departure"), reason);
         }
-        let first = match self.acceptance {
-            Acceptance::Request => self.business_date,
-            Acceptance::AlreadySold => self.business_date.plus(-HORIZON_NIGHTS),
-        };
-        if arrival < first {
+        if arrival < self.first_night {
             faults.add(Field(index, "arrival"), of(arrival, Rule::NightInPast));
         }
         let last = departure.plus(-1).max(arrival);
-        if last > self.horizon() {
-            let asked = self.business_date.until(last);
-            let reason = beyond(Rule::BeyondHorizon, asked, HORIZON_NIGHTS);
-            faults.add(Field(index, "departure"), Reason { night: Some(last), ..reason });
-        }
+        limits::check_horizon(Field(index, "departure"), self.business_date, last, faults);
     }
 
     /// The last night that can be booked.
     pub(super) fn horizon(&self) -> Night {
-        self.business_date.plus(HORIZON_NIGHTS)
+        self.business_date.plus(limits::HORIZON_NIGHTS)
     }
 }
 

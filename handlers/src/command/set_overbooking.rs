@@ -13,7 +13,8 @@ use crate::state::property::Property;
 /// nights that it leaves oversold are listed.
 ///
 /// # Rejections, in order
-/// `UnknownProperty` alone; then all of `UnknownProduct`, `BadRange`, `NightInPast`, `BadCount`.
+/// `UnknownProperty` alone; then all of `UnknownProduct`, `BadRange`, `NightInPast`,
+/// `BeyondHorizon`, `BadCount`.
 #[handler]
 pub fn set_overbooking(
     command: SetOverbooking,
@@ -70,8 +71,11 @@ mod tests {
             &[
                 (Rule::UnknownProperty, |it| it.property_id = NOWHERE),
                 (Rule::UnknownProduct, |it| it.product = Some(code("SUI"))),
-                (Rule::BadRange, |it| it.first_night = Some(TODAY.plus(2))),
+                (Rule::BadRange, |it| {
+                    (it.first_night, it.last_night) = (Some(TODAY.plus(2)), Some(TODAY));
+                }),
                 (Rule::NightInPast, |it| it.first_night = Some(TODAY.plus(-1))),
+                (Rule::BeyondHorizon, |it| it.last_night = Some(TODAY.plus(1_828))),
                 (Rule::BadCount, |it| it.allowance = -30_001),
             ],
         );

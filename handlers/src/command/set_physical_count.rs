@@ -13,7 +13,8 @@ use crate::state::property::Property;
 /// it leaves oversold are listed, never refused. Nights that have passed keep their count.
 ///
 /// # Rejections, in order
-/// `UnknownProperty` alone; then all of `UnknownProduct`, `BadRange`, `NightInPast`, `BadCount`.
+/// `UnknownProperty` alone; then all of `UnknownProduct`, `BadRange`, `NightInPast`,
+/// `BeyondHorizon`, `BadCount`.
 ///
 /// # Warnings
 /// `LargeHouse`, `MoreThanHouse`.
@@ -66,7 +67,6 @@ impl Refused for SetPhysicalCount {
 #[cfg(test)]
 mod tests {
     use bellhop_core::driver::Driver;
-    use bellhop_schemas::night::Night;
     use bellhop_schemas::reason::Rule;
 
     use super::*;
@@ -115,6 +115,7 @@ mod tests {
                 (Rule::NightInPast, |it| {
                     (it.first_night, it.last_night) = (Some(TODAY.plus(-1)), None);
                 }),
+                (Rule::BeyondHorizon, |it| it.last_night = Some(TODAY.plus(1_828))),
                 (Rule::BadCount, |it| it.count = 30_001),
             ],
         );
@@ -181,6 +182,18 @@ mod tests {
     }
 
     #[test]
+    fn a_range_ends_within_the_horizon_or_never() {
+        let mut driver = hotel();
+        let far = 1_827;
+        apply(&mut driver, &set(HOUSE, (Some(far), Some(far)), 5));
+        apply(&mut driver, &set(HOUSE, (Some(far), None), 6));
+        for range in [(Some(far + 1), None), (Some(far), Some(far + 1)), (None, Some(i32::MAX))] {
+            let refused = driver.send(&set(HOUSE, range, 5));
+            assert_eq!(rules(&refused)[..], [Rule::BeyondHorizon], "{range:?}");
+        }
+    }
+
+    #[test]
     fn nights_touched_later_have_the_count_of_an_open_range() {
         let mut driver = hotel();
         apply(&mut driver, &set(Some("DBL"), (Some(100), None), 1));
@@ -203,18 +216,5 @@ mod tests {
         assert_eq!(cell(&driver, Some("DBL"), 2).available(), -2);
         let raised = apply(&mut driver, &set(Some("DBL"), (Some(2), Some(2)), 6));
         assert_eq!(oversold(&raised.oversold), [], "it was oversold before, and less so now");
-    }
-
-    #[test]
-    fn the_ends_of_time_are_nights_like_others() {
-        let mut driver = hotel();
-        let mut ends = set(HOUSE, (None, None), 3);
-        ends.last_night = Some(Night(i32::MAX));
-        apply(&mut driver, &ends);
-        assert_eq!(cell(&driver, HOUSE, 0).physical, 3);
-        ends.first_night = Some(Night(i32::MAX));
-        ends.count = 4;
-        assert_eq!(apply(&mut driver, &ends).changes.len(), 1);
-        assert_eq!(cell(&driver, HOUSE, 0).physical, 3);
     }
 }

@@ -8,6 +8,7 @@ use bellhop_schemas::reason::{Reason, Rule};
 use bellhop_schemas::stay::{OversoldNight, SupplyChange};
 use compact_str::CompactString;
 
+use super::limits;
 use crate::rejection::{Findings, Rejection, because, beyond};
 use crate::state::calendar::Calendar;
 use crate::state::inventory::Inventory;
@@ -121,10 +122,11 @@ pub(super) fn wonder_at_product(
 }
 
 /// The first night of a change: the business date unless the command names a later one. What was
-/// there on a night that has passed does not change.
+/// there on a night that has passed does not change. Nights that are named are those that can be
+/// booked: without this bound each command could leave a step of the supply behind for ever.
 ///
 /// # Rejections, in order
-/// `BadRange`, `NightInPast`.
+/// `BadRange`, `NightInPast`, `BeyondHorizon`.
 pub(super) fn first_night(
     first: Option<Night>,
     last: Option<Night>,
@@ -143,6 +145,10 @@ pub(super) fn first_night(
     }
     if from < business_date {
         faults.add("first_night", of(from, Rule::NightInPast));
+    }
+    limits::check_horizon("first_night", business_date, from, faults);
+    if let Some(last) = last {
+        limits::check_horizon("last_night", business_date, last, faults);
     }
     from
 }

@@ -5,7 +5,7 @@ use bellhop_schemas::event::ReservationCancelled;
 use bellhop_schemas::ids::ReservationKey;
 
 use crate::state::inventory::Inventory;
-use crate::state::reservation::{Reservation, ReservationState};
+use crate::state::reservation::Reservation;
 
 /// Releases the nights and keeps the state alone.
 #[processor]
@@ -18,6 +18,6 @@ pub fn close_cancelled(
     inventories.entry(property_id, Inventory::default).release(&event.released);
     if let Some(reservation) = reservations.get_mut(&ReservationKey { property_id, reservation_id })
     {
-        reservation.finish(ReservationState::Cancelled);
+        reservation.cancel(event.business_date);
     }
 }

@@ -7,9 +7,9 @@ use bellhop_schemas::ids::ReservationKey;
 use crate::state::in_house::InHouse;
 use crate::state::inventory::Inventory;
 use crate::state::property::Property;
-use crate::state::reservation::{Reservation, ReservationState};
+use crate::state::reservation::Reservation;
 
-/// Settles the nights, keeps the state alone, and expects no departure.
+/// Settles the nights, keeps what answers later commands, and expects no departure.
 #[processor]
 pub fn close_checked_out(
     event: &ReservationCheckedOut,
@@ -25,7 +25,7 @@ pub fn close_checked_out(
     inventory.take(&event.day_use);
     if let Some(reservation) = reservations.get_mut(&ReservationKey { property_id, reservation_id })
     {
-        reservation.finish(ReservationState::CheckedOut);
+        reservation.check_out(event.business_date);
     }
     if let (Some(guests), Some(property)) =
         (in_house.get_mut(&property_id), properties.get(&property_id))

@@ -18,6 +18,6 @@ pub fn close_no_show(
     inventories.entry(property_id, Inventory::default).release(&event.released);
     if let Some(reservation) = reservations.get_mut(&ReservationKey { property_id, reservation_id })
     {
-        reservation.no_show();
+        reservation.no_show(event.business_date);
     }
 }

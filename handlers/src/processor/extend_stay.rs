@@ -23,7 +23,7 @@ pub fn extend_stay(
     inventories.entry(property_id, Inventory::default).take(&event.extended);
     if let Some(reservation) = reservations.get_mut(&ReservationKey { property_id, reservation_id })
     {
-        reservation.extend(&event.extended);
+        reservation.extend(&event.extended, event.business_date);
     }
     let guests = in_house.entry(property_id, InHouse::default);
     let next = event.extended.iter().filter_map(|line| {

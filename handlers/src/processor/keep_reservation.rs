@@ -15,5 +15,5 @@ pub fn keep_reservation(
 ) {
     let ReservationCreated { property_id, reservation_id, .. } = *event;
     let key = ReservationKey { property_id, reservation_id };
-    reservations.insert(key, Reservation::confirmed(cx.body));
+    reservations.insert(key, Reservation::confirmed(cx.body, event.business_date));
 }

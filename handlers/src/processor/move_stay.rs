@@ -18,6 +18,6 @@ pub fn move_stay(
     inventories.entry(property_id, Inventory::default).move_nights(&event.moves);
     if let Some(reservation) = reservations.get_mut(&ReservationKey { property_id, reservation_id })
     {
-        reservation.move_nights(&event.moves);
+        reservation.move_nights(&event.moves, event.business_date);
     }
 }

@@ -217,6 +217,17 @@ impl Calendar {
         change(&mut self.allowance, &mut self.pages, changes);
     }
 
+    /// Drops the pages, the day uses and the supply of nights before one that a page begins with.
+    pub(crate) fn forget(&mut self, before: Night) {
+        let (number, _) = place(before);
+        let pages = self.pages.partition_point(|page| page.number < number);
+        self.pages.drain(..pages);
+        let days = self.day_uses.partition_point(|at| at.day < before);
+        self.day_uses.drain(..days);
+        self.physical.forget(before);
+        self.allowance.forget(before);
+    }
+
     /// Where a page is, or belongs. Most calendars have no gap: the first guess is right.
     #[inline]
     fn find(&self, number: i32) -> Result<usize, usize> {
@@ -300,6 +311,11 @@ fn runs(first: Night, nights: usize) -> impl Iterator<Item = Run> {
     })
 }
 
+/// The first night of the page that a night is on.
+pub(crate) fn page_start(night: Night) -> Night {
+    Night((night.0 >> PAGE_BITS) << PAGE_BITS)
+}
+
 /// The page of a night and its place there.
 #[inline]
 fn place(night: Night) -> (i32, usize) {
@@ -337,6 +353,12 @@ impl Steps {
     pub fn at(&self, night: Night) -> i16 {
         let after = self.steps.partition_point(|step| step.from <= night);
         after.checked_sub(1).map_or(self.first, |last| self.steps[last].count)
+    }
+
+    /// Nights before one have the count that it has.
+    fn forget(&mut self, before: Night) {
+        self.first = self.at(before);
+        self.steps.retain(|step| step.from > before);
     }
 
     /// Sets the count of the nights from `first` to `last`; `None` is the beginning or end of time.

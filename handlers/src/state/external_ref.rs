@@ -44,6 +44,13 @@ impl ExternalRefs {
     pub(crate) fn remove(&mut self, external_ref: &ExternalRef) {
         self.reservations.remove(external_ref);
     }
+
+    /// Takes a number from a reservation, unless it means another one by now.
+    pub(crate) fn remove_of(&mut self, reservation_id: ReservationId, external_ref: &ExternalRef) {
+        if self.get(external_ref) == Some(reservation_id) {
+            self.remove(external_ref);
+        }
+    }
 }
 
 impl Avro for ExternalRefs {

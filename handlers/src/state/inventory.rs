@@ -5,7 +5,8 @@
 //! ([`Calendar::day_left`]), of the product and of the house as well.
 //!
 //! # Invariants
-//! On every night the house has sold what its products with statistics have sold together.
+//! On every night that is kept the house has sold what its products with statistics have sold
+//! together. Nights before are not counted: nothing that can still be asked concerns them.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +17,8 @@ use bellhop_schemas::ids::{ProductCode, PropertyId};
 use bellhop_schemas::night::Night;
 use bellhop_schemas::stay::{Line, LineMove, LineNight, OversoldNight};
 
-use super::calendar::Calendar;
+use super::calendar::{Calendar, page_start};
+use super::retention::Keeping;
 
 /// The calendars of a property.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Avro)]
@@ -24,6 +26,8 @@ use super::calendar::Calendar;
 pub struct Inventory {
     house: Calendar,
     products: Products,
+    /// The first night that is counted; `None` while all are.
+    kept_from: Option<Night>,
 }
 
 /// A product and its calendar.
@@ -196,7 +200,7 @@ impl Inventory {
     /// changes before it.
     #[must_use]
     pub(crate) fn oversold_by(&self, tally: Tally, earlier: &Sum) -> Vec<OversoldNight> {
-        let raised = tally.into_rows().filter(|row| row.units > 0);
+        let raised = tally.into_rows().filter(|row| row.units > 0 && self.is_kept(row.night));
         let over = raised.filter_map(|row| {
             let calendar = self.row_calendar(&row);
             let more = row.units.saturating_add(earlier.of(&row));
@@ -212,6 +216,37 @@ impl Inventory {
             (units > 0).then_some(OversoldNight { product, night, units, day_use })
         });
         over.collect()
+    }
+
+    /// The first night that a fact may take: what a longer retention wants counted may be forgotten
+    /// already, and the use of a day looks at the night before it.
+    #[must_use]
+    pub(crate) fn first_night(&self, keeping: Keeping) -> Night {
+        let first = keeping.first_night();
+        self.kept_from.map_or(first, |kept| first.max(kept.plus(1)))
+    }
+
+    /// The first night that is counted; `None` while all are.
+    #[must_use]
+    pub fn kept_from(&self) -> Option<Night> {
+        self.kept_from
+    }
+
+    fn is_kept(&self, night: Night) -> bool {
+        self.kept_from.is_none_or(|first| night >= first)
+    }
+
+    /// Counts the nights before one no longer, in whole pages of all calendars.
+    pub(crate) fn forget_before(&mut self, night: Night) {
+        let first = Some(page_start(night));
+        if self.kept_from >= first {
+            return;
+        }
+        self.kept_from = first;
+        self.house.forget(page_start(night));
+        for product in &mut self.products.list {
+            product.calendar.forget(page_start(night));
+        }
     }
 
     fn row_calendar(&self, row: &Row) -> &Calendar {
@@ -240,7 +275,8 @@ impl Inventory {
             let follows = |a: &LineNight, b: &LineNight| {
                 a.night.0.checked_add(1) == Some(b.night.0) && a.held == b.held
             };
-            for nights in line.nights.chunk_by(follows) {
+            let kept = line.nights.partition_point(|at| !self.is_kept(at.night));
+            for nights in line.nights[kept..].chunk_by(follows) {
                 let Some(first) = nights.first() else { continue };
                 let held = line.held(first);
                 let index = self.index_of(held).unwrap_or_else(|| no_product(held));
@@ -251,7 +287,7 @@ impl Inventory {
                     self.house.sell(first.night, nights.len(), units);
                 }
             }
-            if line.is_day_use() {
+            if line.is_day_use() && self.is_kept(line.arrival) {
                 let index = self.index_of(&line.product);
                 let product = self.at_mut(index.unwrap_or_else(|| no_product(&line.product)));
                 let statistics = product.statistics;

@@ -29,7 +29,7 @@ pub struct Property {
     /// Local hour of the day of arrival from which a guest who has not come is a no-show; `None`
     /// for the end of that business date.
     pub no_show_hour: Option<u8>,
-    /// Of each year with a booking, in the order of the first one.
+    /// Of the last two years with a booking, in the order of the first one.
     confirmations: Vec<Sequence>,
 }
 
@@ -106,7 +106,13 @@ impl Property {
         let year = year_of(business_date);
         match self.confirmations.iter_mut().rev().find(|sequence| sequence.year == year) {
             Some(sequence) => sequence.last = sequence.last.saturating_add(1),
-            None => self.confirmations.push(Sequence { year, last: 1 }),
+            None => {
+                // A clock that goes back may lead into the year before, and no further.
+                if self.confirmations.len() == 2 {
+                    self.confirmations.remove(0);
+                }
+                self.confirmations.push(Sequence { year, last: 1 });
+            }
         }
     }
 }

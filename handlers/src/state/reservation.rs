@@ -2,15 +2,19 @@
 //!
 //! Millions of them are kept, so the booking is held as the Avro bytes of its event (a line with three
 //! nights takes about 150) and decoded by the few commands that follow. A finished reservation
-//! keeps its state alone, to answer with; that of a no-show is kept, for the guest may yet come.
+//! keeps its state and its external references, to answer with; the booking of a no-show is kept,
+//! for the guest may yet come. All of it leaves memory by [`super::retention`].
 
 use std::fmt;
 
 use bellhop_core::avro::{Avro, Bytes, DecodeError, Reader, SchemaWriter, write_bytes};
 use bellhop_core::prelude::{Avro, State};
 use bellhop_schemas::event::{ReservationCheckedIn, ReservationCreated};
-use bellhop_schemas::ids::ReservationKey;
+use bellhop_schemas::ids::{ExternalRef, ReservationKey};
+use bellhop_schemas::night::Night;
 use bellhop_schemas::stay::{Line, LineMove, LineNight};
+
+use super::retention::{Keeping, Retained};
 
 /// Where a reservation is in its life.
 ///
@@ -23,6 +27,7 @@ use bellhop_schemas::stay::{Line, LineMove, LineNight};
 ///  Rejected                 Cancelled
 /// ```
 ///
+/// Any of them ends as Finished, once it has been kept for long enough; no command leads there.
 /// A confirmed reservation, and one in house, can be moved to another product; that is no step.
 /// A request that passes is confirmed in the same decision, and one that does not leaves no
 /// reservation: Requested, Pending, Waitlisted, Expired and Rejected wait for holds and the waitlist,
@@ -50,6 +55,8 @@ pub enum ReservationState {
     Waitlisted,
     /// Refused.
     Rejected,
+    /// Longer over than reservations are kept: its last day is all that is known.
+    Finished,
 }
 
 /// What happens to a reservation.
@@ -72,8 +79,8 @@ impl ReservationState {
     #[must_use]
     pub fn after(self, step: Step) -> Option<Self> {
         use ReservationState::{
-            Cancelled, CheckedIn, CheckedOut, Confirmed, Expired, NoShow, Pending, Rejected,
-            Requested, Waitlisted,
+            Cancelled, CheckedIn, CheckedOut, Confirmed, Expired, Finished, NoShow, Pending,
+            Rejected, Requested, Waitlisted,
         };
         match (self, step) {
             (Confirmed, Step::Cancel) => Some(Cancelled),
@@ -86,7 +93,8 @@ impl ReservationState {
             | (CheckedIn, Step::Cancel | Step::CheckIn | Step::NoShow)
             | (NoShow, Step::Cancel | Step::CheckOut | Step::NoShow | Step::Move)
             | (
-                Requested | Pending | CheckedOut | Cancelled | Expired | Waitlisted | Rejected,
+                Requested | Pending | CheckedOut | Cancelled | Expired | Waitlisted | Rejected
+                | Finished,
                 Step::Cancel | Step::CheckIn | Step::CheckOut | Step::NoShow | Step::Move,
             ) => None,
         }
@@ -98,6 +106,8 @@ impl ReservationState {
 #[avro(name = "bellhop.state.Reservation")]
 pub struct Reservation {
     state: ReservationState,
+    /// Business date of its last event; of its last day, once it is finished.
+    changed: Night,
     booking: Packed,
 }
 
@@ -109,8 +119,9 @@ impl State for Reservation {
 impl Reservation {
     /// One that was just booked, by the Avro bytes of a [`ReservationCreated`].
     #[must_use]
-    pub(crate) fn confirmed(created: &[u8]) -> Self {
-        Self { state: ReservationState::Confirmed, booking: Packed(created.into()) }
+    pub(crate) fn confirmed(created: &[u8], business_date: Night) -> Self {
+        let booking = Packed(created.into());
+        Self { state: ReservationState::Confirmed, changed: business_date, booking }
     }
 
     /// Where it is in its life.
@@ -120,15 +131,57 @@ impl Reservation {
     }
 
     /// What is booked, as its lines stand now: the nights that they hold, or held before a no-show.
-    /// `None` once it is finished.
+    /// `None` once it is checked out, cancelled or finished.
     #[must_use]
     pub fn booking(&self) -> Option<ReservationCreated> {
-        self.booking.open()
+        self.booking.open().filter(|_| self.is_open())
+    }
+
+    /// How much of it is known on a business date. `booking` is its own.
+    #[must_use]
+    pub(crate) fn retained(
+        &self,
+        booking: Option<&ReservationCreated>,
+        keeping: Keeping,
+    ) -> Retained {
+        let last_day = self.last_day(booking);
+        let retained = keeping.retains(last_day);
+        if retained == Retained::Whole && self.state == ReservationState::Finished {
+            return Retained::Finished(last_day);
+        }
+        retained
+    }
+
+    /// Its last night has passed on this day, and so has its last event.
+    #[must_use]
+    pub(crate) fn last_day(&self, booking: Option<&ReservationCreated>) -> Night {
+        booking.and_then(ReservationCreated::last_day).unwrap_or(self.changed).max(self.changed)
+    }
+
+    /// The numbers that other systems have for it.
+    pub(crate) fn external_refs(&self) -> Vec<ExternalRef> {
+        self.booking.open().map(|booking| booking.external_refs).unwrap_or_default()
+    }
+
+    fn is_open(&self) -> bool {
+        match self.state {
+            ReservationState::Requested
+            | ReservationState::Pending
+            | ReservationState::Waitlisted
+            | ReservationState::Confirmed
+            | ReservationState::CheckedIn
+            | ReservationState::NoShow => true,
+            ReservationState::CheckedOut
+            | ReservationState::Cancelled
+            | ReservationState::Expired
+            | ReservationState::Rejected
+            | ReservationState::Finished => false,
+        }
     }
 
     /// The guest has come.
     pub(crate) fn check_in(&mut self, event: &ReservationCheckedIn) {
-        self.state = ReservationState::CheckedIn;
+        (self.state, self.changed) = (ReservationState::CheckedIn, event.business_date);
         let ReservationCheckedIn { moves, added, reinstated, .. } = event;
         if moves.is_empty() && added.is_empty() && reinstated.is_empty() {
             return;
@@ -145,19 +198,21 @@ impl Reservation {
     }
 
     /// The guest has not come: nothing is held, and everything is remembered.
-    pub(crate) fn no_show(&mut self) {
-        self.state = ReservationState::NoShow;
+    pub(crate) fn no_show(&mut self, business_date: Night) {
+        (self.state, self.changed) = (ReservationState::NoShow, business_date);
     }
 
     /// Other products hold these nights.
-    pub(crate) fn move_nights(&mut self, moves: &[LineMove]) {
+    pub(crate) fn move_nights(&mut self, moves: &[LineMove], business_date: Night) {
+        self.changed = business_date;
         if !moves.is_empty() {
             self.change(|lines| hold(lines, moves));
         }
     }
 
     /// The guest stays on.
-    pub(crate) fn extend(&mut self, extended: &[Line]) {
+    pub(crate) fn extend(&mut self, extended: &[Line], business_date: Night) {
+        self.changed = business_date;
         self.change(|lines| {
             for (line, nights) in with_nights(lines, extended) {
                 line.nights.extend(nights);
@@ -168,15 +223,37 @@ impl Reservation {
     fn change(&mut self, change: impl FnOnce(&mut Vec<Line>)) {
         if let Some(mut booking) = self.booking.open() {
             change(&mut booking.lines);
-            let mut bytes = Vec::new();
-            booking.encode(&mut bytes);
-            self.booking = Packed(bytes.into());
+            self.booking = Packed::of(&booking);
         }
     }
 
-    /// Keeps a state alone.
-    pub(crate) fn finish(&mut self, state: ReservationState) {
-        *self = Self { state, booking: Packed::default() };
+    /// It is cancelled: its external references mean it no longer.
+    pub(crate) fn cancel(&mut self, business_date: Night) {
+        let (state, booking) = (ReservationState::Cancelled, Packed::default());
+        *self = Self { state, changed: business_date, booking };
+    }
+
+    /// The guest has left: of the booking, the external references go on to mean it.
+    pub(crate) fn check_out(&mut self, business_date: Night) {
+        let booking = match self.booking.open() {
+            Some(booking) if !booking.external_refs.is_empty() => Packed::of(&ReservationCreated {
+                guest_ref: None,
+                country: None,
+                lines: Vec::new(),
+                oversold: Vec::new(),
+                ..booking
+            }),
+            Some(_) | None => Packed::default(),
+        };
+        let state = ReservationState::CheckedOut;
+        *self = Self { state, changed: business_date, booking };
+    }
+
+    /// It has been kept for long enough: only its last day is.
+    pub(crate) fn finish(&mut self) {
+        let changed = self.last_day(self.booking().as_ref());
+        let (state, booking) = (ReservationState::Finished, Packed::default());
+        *self = Self { state, changed, booking };
     }
 }
 
@@ -205,11 +282,17 @@ fn with_nights<'a>(
     })
 }
 
-/// A [`ReservationCreated`] as its Avro bytes; none for a finished reservation.
+/// A [`ReservationCreated`] as its Avro bytes; none where nothing of it is needed.
 #[derive(Clone, Default, PartialEq, Eq)]
 struct Packed(Box<[u8]>);
 
 impl Packed {
+    fn of(booking: &ReservationCreated) -> Self {
+        let mut bytes = Vec::new();
+        booking.encode(&mut bytes);
+        Self(bytes.into())
+    }
+
     fn open(&self) -> Option<ReservationCreated> {
         if self.0.is_empty() {
             return None;
@@ -249,8 +332,8 @@ mod tests {
     #[test]
     fn every_step_leads_where_the_picture_says() {
         use ReservationState::{
-            Cancelled, CheckedIn, CheckedOut, Confirmed, Expired, NoShow, Pending, Rejected,
-            Requested, Waitlisted,
+            Cancelled, CheckedIn, CheckedOut, Confirmed, Expired, Finished, NoShow, Pending,
+            Rejected, Requested, Waitlisted,
         };
         let steps = [Step::Cancel, Step::CheckIn, Step::CheckOut, Step::NoShow, Step::Move];
         let rows = [
@@ -261,7 +344,8 @@ mod tests {
         for (state, after) in rows {
             assert_eq!(steps.map(|step| state.after(step)), after, "{state:?}");
         }
-        let dead_ends = [Requested, Pending, CheckedOut, Cancelled, Expired, Waitlisted, Rejected];
+        let dead_ends =
+            [Requested, Pending, CheckedOut, Cancelled, Expired, Waitlisted, Rejected, Finished];
         for state in dead_ends {
             assert_eq!(steps.map(|step| state.after(step)), [None; 5], "{state:?}");
         }

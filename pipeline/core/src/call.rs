@@ -22,6 +22,7 @@ use crate::history::History;
 use crate::limits::{IDEMPOTENCY_KEY_BYTES_MAX, MESSAGE_BYTES_MAX, Shown};
 use crate::message::{LogId, Message, MessageKey, Meta, Position, Source, Timestamp};
 use crate::outcome::{Decided, Outcome, Output, Unfit};
+use crate::rules::Rules;
 use crate::store::Stores;
 use crate::timer::{TimerId, Timers};
 use crate::topology::{Topology, Wire};
@@ -31,6 +32,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) topology: &'a Topology,
     pub(crate) wire: &'a Wire,
     pub(crate) log_id: LogId,
+    pub(crate) rules: Rules,
     pub(crate) stores: &'a mut Stores,
     pub(crate) timers: &'a mut Timers,
     pub(crate) dedupe: &'a mut Dedupe,
@@ -50,6 +52,7 @@ impl Parts<'_> {
             topology: self.topology,
             wire: self.wire,
             log_id: self.log_id,
+            rules: self.rules,
             stores: self.stores,
             timers: self.timers,
             dedupe: self.dedupe,
@@ -134,7 +137,13 @@ impl Call<'_> {
         }
 
         let returned = {
-            let cx = Context { now: self.now, position: self.position, meta: &meta, body };
+            let cx = Context {
+                now: self.now,
+                position: self.position,
+                rules: self.parts.rules,
+                meta: &meta,
+                body,
+            };
             let stores = &*self.parts.stores;
             let slots = self.slots;
             catch_unwind(AssertUnwindSafe(|| handle(command, stores, slots, &cx))).map_err(

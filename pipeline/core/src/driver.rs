@@ -59,6 +59,12 @@ impl SentMessage {
     pub fn body<E: Message>(&self) -> Option<E> {
         (self.name == E::NAME).then(|| E::decode(&mut Reader::new(&self.datum)).ok()).flatten()
     }
+
+    /// The message without its metadata, as Avro bytes.
+    #[must_use]
+    pub fn datum(&self) -> &[u8] {
+        &self.datum
+    }
 }
 
 impl Sent {

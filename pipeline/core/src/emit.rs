@@ -45,6 +45,7 @@ impl<C> Emitter<'_, C> {
         Context {
             now: self.now,
             position: self.position,
+            rules: self.parts.rules,
             meta: self.command_meta,
             body: self.command,
         }
@@ -102,6 +103,7 @@ impl<C> Emitter<'_, C> {
             timers: self.parts.timers,
             meta: &self.meta,
             position: self.position,
+            rules: self.parts.rules,
             body: self.parts.output.events.written_from(body_at),
         };
         call.to(event);

@@ -4,6 +4,7 @@ use std::any::Any;
 
 use crate::context::Context;
 use crate::message::{Message, Meta, Position};
+use crate::rules::Rules;
 use crate::store::Stores;
 use crate::timer::Timers;
 use crate::topology::Entry;
@@ -15,6 +16,7 @@ pub struct Apply<'a> {
     pub(crate) timers: &'a mut Timers,
     pub(crate) meta: &'a Meta,
     pub(crate) position: Position,
+    pub(crate) rules: Rules,
     /// The event as Avro bytes, without its metadata.
     pub(crate) body: &'a [u8],
 }
@@ -23,8 +25,8 @@ impl Apply<'_> {
     /// Runs the processors in the order of their names.
     #[inline]
     pub fn to<E: Message>(self, event: &E) {
-        let Self { meta, position, body, .. } = self;
-        let cx = Context { now: meta.occurred_at, position, meta, body };
+        let Self { meta, position, rules, body, .. } = self;
+        let cx = Context { now: meta.occurred_at, position, rules, meta, body };
         self.timers.begin_event(cx.now, self.meta.message_id);
         for (processor, slots) in &self.entry.processors {
             let call = ProcessorCall { stores: self.stores, slots, timers: self.timers, cx: &cx };

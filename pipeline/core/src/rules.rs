@@ -21,16 +21,20 @@ pub struct Rules {
     pub idempotency_hours: u32,
     /// Values of more bytes are parked.
     pub value_bytes_max: u32,
+    /// Days that what is over is kept in memory for.
+    pub retention_days: u32,
 }
 
 /// A year; the store of keys is in memory.
 const IDEMPOTENCY_HOURS_MAX: u32 = 366 * 24;
 const VALUE_BYTES: std::ops::RangeInclusive<u32> = 1_024..=16 << 20;
+/// A month, so that what is late still finds it; ten years, which are all in memory.
+const RETENTION_DAYS: std::ops::RangeInclusive<u32> = 30..=3_660;
 
 impl Default for Rules {
-    /// A week; a mebibyte.
+    /// A week; a mebibyte; a year and a month, so that the same season can be looked at again.
     fn default() -> Self {
-        Self { idempotency_hours: 168, value_bytes_max: 1 << 20 }
+        Self { idempotency_hours: 168, value_bytes_max: 1 << 20, retention_days: 400 }
     }
 }
 
@@ -50,7 +54,7 @@ impl Rules {
     /// # Errors
     /// What cannot be followed, in words.
     pub fn check(&self) -> Result<(), String> {
-        let Self { idempotency_hours, value_bytes_max } = *self;
+        let Self { idempotency_hours, value_bytes_max, retention_days } = *self;
         if idempotency_hours > IDEMPOTENCY_HOURS_MAX {
             return Err(format!(
                 "idempotency_hours = {idempotency_hours}: set at most {IDEMPOTENCY_HOURS_MAX}"
@@ -59,6 +63,10 @@ impl Rules {
         if !VALUE_BYTES.contains(&value_bytes_max) {
             let (least, most) = (VALUE_BYTES.start(), VALUE_BYTES.end());
             return Err(format!("value_bytes_max = {value_bytes_max}: set {least} to {most}"));
+        }
+        if !RETENTION_DAYS.contains(&retention_days) {
+            let (least, most) = (RETENTION_DAYS.start(), RETENTION_DAYS.end());
+            return Err(format!("retention_days = {retention_days}: set {least} to {most}"));
         }
         Ok(())
     }
@@ -101,13 +109,19 @@ mod tests {
     #[test]
     fn rules_that_cannot_be_followed_are_named() {
         assert_eq!(Rules::default().check(), Ok(()));
-        let rules =
-            |idempotency_hours, value_bytes_max| Rules { idempotency_hours, value_bytes_max };
-        assert_eq!(rules(0, 1_024).check(), Ok(()));
+        let rules = |idempotency_hours, value_bytes_max, retention_days| Rules {
+            idempotency_hours,
+            value_bytes_max,
+            retention_days,
+        };
+        assert_eq!(rules(0, 1_024, 30).check(), Ok(()));
+        assert_eq!(rules(8_784, 16 << 20, 3_660).check(), Ok(()));
         for (rules, word) in [
-            (rules(8_785, 4_096), "idempotency_hours = 8785: set at most 8784"),
-            (rules(1, 1_023), "value_bytes_max = 1023: set 1024 to 16777216"),
-            (rules(1, (16 << 20) + 1), "value_bytes_max = 16777217: set 1024 to 16777216"),
+            (rules(8_785, 4_096, 400), "idempotency_hours = 8785: set at most 8784"),
+            (rules(1, 1_023, 400), "value_bytes_max = 1023: set 1024 to 16777216"),
+            (rules(1, (16 << 20) + 1, 400), "value_bytes_max = 16777217: set 1024 to 16777216"),
+            (rules(1, 4_096, 29), "retention_days = 29: set 30 to 3660"),
+            (rules(1, 4_096, 3_661), "retention_days = 3661: set 30 to 3660"),
         ] {
             assert_eq!(rules.check(), Err(word.to_owned()));
         }

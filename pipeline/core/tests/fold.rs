@@ -20,7 +20,7 @@ use proptest::prelude::*;
 use toy::*;
 use uuid::Uuid;
 
-const RULES: Rules = Rules { idempotency_hours: 1, value_bytes_max: 1 << 16 };
+const RULES: Rules = Rules { idempotency_hours: 1, value_bytes_max: 1 << 16, retention_days: 400 };
 
 struct World {
     topology: Arc<Topology>,
@@ -300,7 +300,7 @@ fn a_partition_is_decided_by_the_rules_of_its_genesis() {
     let mut first = world.task();
     first.write_genesis();
     let genesis = first.output().events.get(0).expect("a genesis").value.to_vec();
-    let other = Rules { idempotency_hours: 99, value_bytes_max: 9_999 };
+    let other = Rules { idempotency_hours: 99, value_bytes_max: 9_999, retention_days: 99 };
     let config = Config { rules: other, ..world.task().config().clone() };
     let mut task = Task::new(config, Arc::clone(&world.topology), Arc::clone(&world.wire));
     assert_eq!(task.rules(), other);
@@ -316,7 +316,7 @@ fn rules_that_cannot_be_followed_are_parked() {
         let mut value = Vec::new();
         frame(world.wire.id_of(ChangeRules::NAME).expect("an id"), &mut value);
         Meta::of_command(Uuid::from_u128(6), "rules", Timestamp(0)).encode(&mut value);
-        let rules = Rules { idempotency_hours: 1, value_bytes_max };
+        let rules = Rules { idempotency_hours: 1, value_bytes_max, ..RULES };
         ChangeRules { partition, rules }.encode(&mut value);
         let value = Some(value.as_slice());
         let record = Record { offset, timestamp: Timestamp(0), key: None, value, headers: &[] };

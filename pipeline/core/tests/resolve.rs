@@ -44,7 +44,7 @@ impl World {
             log_id: LogId(Uuid::from_u128(77 << 100)),
             commands_topic: "bellhop.commands".into(),
             version: "1".into(),
-            rules: Rules { idempotency_hours: 1, value_bytes_max: 1 << 16 },
+            rules: Rules { idempotency_hours: 1, value_bytes_max: 1 << 16, ..Rules::default() },
             reply_topics: Vec::new(),
             headers: Written::default(),
         };

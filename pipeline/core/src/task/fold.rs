@@ -116,6 +116,7 @@ impl Task {
                     timers: &mut self.timers,
                     meta: &meta,
                     position: at,
+                    rules: self.rules,
                     body: reader.rest(),
                 };
                 ((entry.event.fold)(&mut reader, call).map_err(undecodable)?, true)
