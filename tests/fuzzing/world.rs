@@ -16,7 +16,8 @@ use uuid::Uuid;
 /// Commands that the house has decided.
 const COMMANDS: usize = 300;
 /// Largest value that is decided.
-const VALUE_BYTES_MAX: u32 = 32 * 1024;
+const RULES: Rules =
+    Rules { idempotency_hours: 24, value_bytes_max: 32 * 1024, retention_days: 30 };
 
 /// One partition, and what led to it.
 pub(crate) struct World {
@@ -39,7 +40,7 @@ impl World {
         let mut world =
             Self { topology, wire, commands: Vec::new(), events: Vec::new(), snapshot: Vec::new() };
         let mut task = world.empty();
-        let mut desk = Desk::new(Random::new(7), 3, 1, VALUE_BYTES_MAX as usize);
+        let mut desk = Desk::new(Random::new(7), 3, 1, RULES);
         for number in 0..COMMANDS {
             let draft = desk.next(&world.wire, time(number));
             let (key, value) = (draft.key.as_deref(), draft.value.as_deref());
@@ -62,7 +63,7 @@ impl World {
             log_id: LogId(Uuid::from_u128(0xf022)),
             commands_topic: "bellhop.commands".into(),
             version: "fuzzed".into(),
-            rules: Rules { idempotency_hours: 24, value_bytes_max: VALUE_BYTES_MAX },
+            rules: RULES,
             reply_topics: vec!["replies".into()],
             headers: Written { cloudevents: true, traceparent: true },
         };

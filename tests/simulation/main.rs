@@ -13,8 +13,10 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bellhop_core::avro::Symbols as _;
 use bellhop_runtime::log::Timestamps;
 use bellhop_runtime::log::simulated::Faults;
+use bellhop_schemas::reason::Rule;
 use bellhop_tests::sim::check::{Promise, Tally};
 use bellhop_tests::sim::crew::{Report, run};
 use bellhop_tests::sim::mutant::Mutant;
@@ -109,8 +111,13 @@ fn every_promise_holds_for_every_seed() {
         let Tally { decided, repeats, conflicts, parked, booked, oversold, .. } = tally;
         let Tally { rules, fired, cascades, timed, .. } = tally;
         let houses = [decided, repeats, conflicts, parked, booked, oversold];
-        let least = houses.into_iter().chain([rules, fired, cascades, timed]).min();
+        let least = houses.into_iter().chain([rules, fired, cascades, timed, tally.offered]).min();
         assert!(least > Some(100), "the seeds hardly try something: {tally:?}");
+        let unheard = Rule::ALL.iter().filter(|rule| tally.refused[usize::from(rule.code())] == 0);
+        let unheard: Vec<_> = unheard.copied().collect();
+        // Every property is sold in one currency that there is; the last three only warn.
+        let never = [Rule::UnknownCurrency, Rule::NoAdults, Rule::LargeHouse, Rule::MoreThanHouse];
+        assert_eq!(unheard, never, "{:?}", tally.refused);
         let missing: Vec<_> =
             Faults::NAMES.iter().filter(|name| !accidents.contains_key(*name)).collect();
         assert!(missing.is_empty(), "no seed has these accidents: {missing:?}");
@@ -199,6 +206,11 @@ fn a_copy_that_is_left_without_a_look_at_the_log_is_caught() {
 #[test]
 fn an_availability_check_that_is_off_by_one_unit_is_caught() {
     is_caught(Mutant::OneUnitMore, Promise::NeverOversold, "a request oversold");
+}
+
+#[test]
+fn a_refusal_for_want_of_a_unit_that_is_there_is_caught() {
+    is_caught(Mutant::OneUnitLess, Promise::NeverOversold, "is not so");
 }
 
 #[test]

@@ -81,6 +81,26 @@ pub struct Draft {
     pub headers: Vec<(&'static str, Vec<u8>)>,
     /// What is to become of it.
     pub fate: Fate,
+    /// The command that it is, where it is known to be one.
+    pub plain: Option<Plain>,
+}
+
+/// A command in our own schema and encoding, whatever its record is in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plain {
+    /// The id of our schema.
+    pub schema_id: u32,
+    /// The command without its metadata.
+    pub body: Vec<u8>,
+}
+
+/// What is known of a record that was sent.
+#[derive(Debug, Clone)]
+pub struct Delivered {
+    /// What is to become of it.
+    pub fate: Fate,
+    /// The command that it is, where it is known to be one.
+    pub plain: Option<Plain>,
 }
 
 /// A command that was sent and may be sent again.
@@ -106,7 +126,7 @@ struct Property {
 pub struct Desk {
     random: Random,
     partitions: u32,
-    value_bytes_max: usize,
+    rules: Rules,
     properties: Vec<Property>,
     /// The id of a newer schema, by the id of our own.
     newer: BTreeMap<u32, u32>,
@@ -116,14 +136,9 @@ pub struct Desk {
 }
 
 impl Desk {
-    /// For some properties. Values above `value_bytes_max` are to be parked.
+    /// For some properties, on a log that is made with these rules.
     #[must_use]
-    pub fn new(
-        mut random: Random,
-        properties: usize,
-        partitions: u32,
-        value_bytes_max: usize,
-    ) -> Self {
+    pub fn new(mut random: Random, properties: usize, partitions: u32, rules: Rules) -> Self {
         let properties = (0..properties).map(|_| Property {
             id: PropertyId(uuid(&mut random)),
             catalog: vec!["PARKING", "DLX", "STD", "house"],
@@ -133,7 +148,7 @@ impl Desk {
         let properties = properties.collect();
         let (sent, count) = (Vec::new(), 0);
         let (newer, counters) = (BTreeMap::new(), false);
-        Self { random, partitions, value_bytes_max, properties, newer, counters, sent, count }
+        Self { random, partitions, rules, properties, newer, counters, sent, count }
     }
 
     /// Some commands in newer schemas, whose ids are given by those of our own.
@@ -196,6 +211,7 @@ impl Desk {
             value: Some(value),
             headers,
             fate: Fate::Command,
+            plain: Some(Plain { schema_id: sent.schema_id, body: sent.body.clone() }),
         }
     }
 
@@ -225,21 +241,22 @@ impl Desk {
         counter.write(&mut key);
         let value = Some(framed(schema_id, &meta, &body));
         let partition = partition_of(&key, partitions);
-        Draft { partition, key: Some(key), value, headers: Vec::new(), fate: Fate::Command }
+        let (headers, plain) = (Vec::new(), Some(Plain { schema_id, body }));
+        Draft { partition, key: Some(key), value, headers, fate: Fate::Command, plain }
     }
 
     /// Keys are remembered longer or shorter from here on.
     fn change_rules(&mut self, wire: &Wire) -> Draft {
         let partition = self.random.below(u64::from(self.partitions)) as u32;
         let idempotency_hours = self.random.pick(&HOURS).copied().unwrap_or(0) as u32;
-        let value_bytes_max = self.value_bytes_max as u32;
-        let change = ChangeRules { partition, rules: Rules { idempotency_hours, value_bytes_max } };
+        let change = ChangeRules { partition, rules: Rules { idempotency_hours, ..self.rules } };
         let mut body = Vec::new();
         change.encode(&mut body);
         let meta = Meta::of_command(uuid(&mut self.random), "rules", Timestamp(0));
         let id = wire.id_of(ChangeRules::NAME).unwrap_or(NO_SCHEMA);
         let value = Some(framed(id, &meta, &body));
-        Draft { partition, key: None, value, headers: Vec::new(), fate: Fate::Rules }
+        let headers = Vec::new();
+        Draft { partition, key: None, value, headers, fate: Fate::Rules, plain: None }
     }
 
     fn again(&mut self) -> Option<Sent> {
@@ -279,7 +296,7 @@ impl Desk {
         let today = Night((now.0.div_euclid(86_400_000_000)) as i32);
         if !property.catalog.is_empty() && random.chance(6_000) {
             let what = property.catalog.pop().unwrap_or_default();
-            return define(random, property, what, wire);
+            return define(random, property, what, wire, false);
         }
         let reservation = random.pick(&property.reservations).copied();
         let reservation_id = reservation.or_else(|| Some(ReservationId(uuid(random))));
@@ -287,6 +304,7 @@ impl Desk {
             0 => (None, Some(external_ref(random))),
             1 => (reservation_id, Some(external_ref(random))),
             2 => (Some(ReservationId(uuid(random))), None),
+            3 if random.chance(2_000) => (None, None),
             _ => (reservation_id, None),
         };
         let property_id = property.id;
@@ -300,7 +318,10 @@ impl Desk {
                 encoded(wire, &create)
             }
             50..63 => {
-                let cause = random.chance(3_000).then(|| "guest".into());
+                let cause = random.chance(3_000).then(|| match random.chance(500) {
+                    true => "x".repeat(129).into(),
+                    false => "guest".into(),
+                });
                 let command =
                     CancelReservation { property_id, reservation_id, external_ref, cause };
                 encoded(wire, &command)
@@ -345,7 +366,7 @@ impl Desk {
             }
             _ => {
                 let what = *random.pick(&["house", "STD", "DLX"]).unwrap_or(&"house");
-                define(random, property, what, wire)
+                define(random, property, what, wire, true)
             }
         }
     }
@@ -398,7 +419,7 @@ impl Desk {
                 (Some(value), ParkedKind::NoIdempotencyKey)
             }
             9 => {
-                let bytes = self.value_bytes_max + self.random.below(300) as usize;
+                let bytes = self.rules.value_bytes_max as usize + self.random.below(300) as usize;
                 (Some(vec![0; bytes + 1]), ParkedKind::TooLarge)
             }
             10 => {
@@ -427,10 +448,10 @@ impl Desk {
                 let at = 5 + self.random.below(value.len() as u64 - 5) as usize;
                 value[at] ^= 1 << self.random.below(8);
                 draft.value = Some(value);
-                return Draft { fate: Fate::Either, ..draft };
+                return Draft { fate: Fate::Either, plain: None, ..draft };
             }
         };
-        Draft { value, fate: Fate::Parked(kind), ..draft }
+        Draft { value, fate: Fate::Parked(kind), plain: None, ..draft }
     }
 }
 
@@ -471,21 +492,32 @@ fn external_ref(random: &mut Random) -> ExternalRef {
 fn range(random: &mut Random, today: Night) -> (Option<Night>, Option<Night>) {
     let mut end =
         |per_10k| random.chance(per_10k).then(|| today.plus(random.between(-1, 6) as i32));
-    (end(8_000), end(8_000))
+    match (end(8_000), end(8_000)) {
+        (first, Some(_)) if random.chance(200) => (first, Some(today.plus(1_829))),
+        range => range,
+    }
 }
 
-fn define(random: &mut Random, property: &Property, what: &str, wire: &Wire) -> (u32, Vec<u8>) {
+/// A property or product; `odd` for one that may not be as it is asked for.
+fn define(
+    random: &mut Random,
+    property: &Property,
+    what: &str,
+    wire: &Wire,
+    odd: bool,
+) -> (u32, Vec<u8>) {
     let property_id = property.id;
+    let odd = if odd { random.below(8) } else { 8 };
     if what == "house" {
         let zone = random.pick(&ZONES).copied().unwrap_or("UTC");
         let time_zone = if random.chance(500) { "Mars/Olympus" } else { zone };
         let command = DefineProperty {
             property_id,
-            code: format!("H{}", property.house).into(),
+            code: if odd == 0 { "".into() } else { format!("H{}", property.house).into() },
             time_zone: time_zone.into(),
-            roll_hour: random.between(0, 4) as i32,
+            roll_hour: if odd == 1 { 13 } else { random.between(0, 4) as i32 },
             currency: Currency::EUR,
-            physical: property.house,
+            physical: if odd == 2 { -1 } else { property.house },
             no_show_hour: random.chance(5_000).then(|| random.between(0, 24) as i32),
         };
         return encoded(wire, &command);
@@ -493,16 +525,80 @@ fn define(random: &mut Random, property: &Property, what: &str, wire: &Wire) -> 
     let command = DefineProduct {
         property_id,
         product: ProductCode::new(what),
-        name: what.into(),
+        name: if odd == 0 { "x".repeat(129).into() } else { what.into() },
         kind: ProductKind::Room,
         statistics: what != "PARKING",
         physical: random.between(0, 4) as i32,
-        occupancy_max: random.chance(5_000).then(|| random.between(1, 4) as i32),
+        occupancy_max: random.chance(5_000).then(|| match odd {
+            1 => 0,
+            _ => random.between(1, 4) as i32,
+        }),
     };
     encoded(wire, &command)
 }
 
 fn create(random: &mut Random, property: &Property, today: Night) -> CreateReservation {
+    let mut create = sound(random, property, today);
+    if random.chance(600) {
+        break_a_rule(random, &mut create, today);
+    }
+    create
+}
+
+/// Asks for what no booking may have.
+fn break_a_rule(random: &mut Random, create: &mut CreateReservation, today: Night) {
+    let long = || "x".repeat(129);
+    let price = |amount| Price { room: Minor(amount), ..Price::default() };
+    match random.below(13) {
+        0 => create.lines.clear(),
+        1 if random.chance(5_000) => create.country = Some("Portugal".into()),
+        1 => create.guest_ref = Some(long().into()),
+        2 => {
+            let many = (0..21).map(|number| ExternalRef {
+                system: "pms".into(),
+                id: format!("{}-{number}", create.reservation_id).into(),
+            });
+            create.external_refs = many.collect();
+        }
+        3 => {
+            let one = external_ref(random);
+            create.external_refs = vec![one.clone(), one];
+        }
+        choice => {
+            let Some(line) = create.lines.first_mut() else { return };
+            match choice {
+                4 => line.units = 1_001,
+                5 if random.chance(5_000) => line.adults = 9,
+                5 => line.adults = -1,
+                6 => line.child_ages = vec![Some(3), Some(121)],
+                7 => {
+                    let company = long();
+                    let company = Some(company.as_str());
+                    line.dimensions = Texts { company, ..Texts::default() }.into();
+                }
+                8 => {
+                    (line.arrival, line.departure) = (today, today.plus(401));
+                    line.nights.clear();
+                }
+                9 => (line.arrival, line.departure) = (today.plus(1_827), today.plus(1_829)),
+                10 => line.currency = "JPY".parse().unwrap_or(Currency::EUR),
+                11 => line.priced_by = PricedBy::Engine,
+                _ => {
+                    line.departure = line.arrival.plus(400);
+                    if random.chance(5_000) {
+                        line.nights.clear();
+                        create.lines = vec![create.lines[0].clone(); 8];
+                    } else {
+                        line.departure = line.arrival.plus(1);
+                        (line.nights, line.day_use) = (vec![price(i64::MAX / 1_001)], None);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn sound(random: &mut Random, property: &Property, today: Night) -> CreateReservation {
     let known = random.pick(&property.reservations).copied();
     let taken = known.filter(|_| random.chance(300));
     let lines = (0..1 + random.below(8) / 6).map(|_| line(random, today));
@@ -521,7 +617,8 @@ fn create(random: &mut Random, property: &Property, today: Night) -> CreateReser
 }
 
 fn line(random: &mut Random, today: Night) -> RequestedLine {
-    let arrival = today.plus(random.between(-1, 6) as i32);
+    let ahead = if random.chance(300) { 20 } else { random.between(-1, 6) as i32 };
+    let arrival = today.plus(ahead);
     let nights = match random.below(20) {
         0 => 0,
         1 => -1,

@@ -24,7 +24,7 @@ use bellhop_runtime::worker::{Parts, Worker};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::check::{Broken, Cascades, Copied, Expected, Promise, Tally, check, check_copy};
-use super::commands::{Desk, Draft, Fate};
+use super::commands::{Delivered, Desk, Draft, Fate};
 use super::mutant::Mutant;
 use super::plan::{HOURS, Plan};
 
@@ -87,7 +87,7 @@ struct Crew<'a> {
     newer: BTreeMap<u32, u32>,
     random: Random,
     hands: Vec<Hand>,
-    sent: BTreeMap<Position, Fate>,
+    sent: BTreeMap<Position, Delivered>,
     drafts: usize,
     broken: Vec<Broken>,
 }
@@ -128,7 +128,7 @@ impl<'a> Crew<'a> {
         let newer = newer_schemas(&topology, &wiring, &mut simulated.producer())?;
         simulated.set_faults(Faults { broken: mutant.broken_commit(), ..plan.faults });
         let saver = plan.snapshots.then(|| Arc::new(Saver::inline(Arc::new(simulated.shelf()))));
-        let (properties, bytes_max) = (plan.properties, plan.config.rules.value_bytes_max as usize);
+        let (properties, rules) = (plan.properties, plan.config.rules);
         Ok(Self {
             plan,
             mutant,
@@ -139,7 +139,7 @@ impl<'a> Crew<'a> {
             sender: simulated.producer(),
             tool: simulated.reader(),
             wiring,
-            desk: Desk::new(random.split(), properties, plan.partitions, bytes_max)
+            desk: Desk::new(random.split(), properties, plan.partitions, rules)
                 .with_newer(newer.clone())
                 .with_counters(plan.counters),
             newer,
@@ -227,7 +227,7 @@ impl<'a> Crew<'a> {
     }
 
     fn send_draft(&mut self, draft: &Draft, timestamp: Timestamp) {
-        let Draft { partition, key, value, headers, fate } = draft;
+        let Draft { partition, key, value, headers, fate, plain } = draft;
         let headers = headers.iter().map(|(name, value)| Header { name, value });
         let mut headers: Vec<_> = headers.collect();
         let position = match (fate, key, value) {
@@ -247,7 +247,7 @@ impl<'a> Crew<'a> {
             }
         };
         if let Some(position) = position {
-            self.sent.insert(position, *fate);
+            self.sent.insert(position, Delivered { fate: *fate, plain: plain.clone() });
         }
     }
 

@@ -9,20 +9,35 @@
 //! 3. A release gives back what was taken: no night is below zero.
 //! 4. A change of supply starts from the count that was in force.
 //! 5. A guest in house who is past the departure holds the night of the business date.
+//! 6. The business date of an event is that of the property's zone and roll hour.
+//! 7. What a command is refused for is so ([`refusal`]), and what it is offered can be had.
+
+pub mod refusal;
+mod stays;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bellhop_core::avro::{Avro, Reader};
-use bellhop_core::message::{Message, Meta};
+use bellhop_core::engine::{EngineRecord, Genesis};
+use bellhop_core::message::{Message, Meta, Timestamp};
+use bellhop_core::rules::{Rules, RulesChanged};
 use bellhop_schemas::command::Acceptance;
 use bellhop_schemas::event::{
-    OverbookingLimitChanged, PhysicalCountChanged, ProductDefined, PropertyDefined,
-    ReservationCancelled, ReservationCheckedIn, ReservationCheckedOut, ReservationCreated,
-    ReservationExtended, ReservationMoved, ReservationNoShow,
+    CatalogRejected, OverbookingLimitChanged, PhysicalCountChanged, ProductDefined,
+    PropertyDefined, ReservationCancelled, ReservationCheckedIn, ReservationCheckedOut,
+    ReservationCreated, ReservationExtended, ReservationMoved, ReservationNoShow,
+    ReservationRejected,
 };
 use bellhop_schemas::ids::{ProductCode, PropertyId, ReservationId};
 use bellhop_schemas::night::Night;
+use bellhop_schemas::reason::{Alternative, Reason};
 use bellhop_schemas::stay::{Line, LineMove, OversoldNight, SupplyChange};
+use jiff::ToSpan as _;
+use jiff::civil::DateTime;
+use jiff::tz::{TimeZone, TimeZoneDatabase};
+
+use self::refusal::{Asked, Case};
+use self::stays::{Stage, Stays};
 
 /// Nights that a guest is extended by.
 const OVERSTAY_NIGHTS_MAX: i32 = 400;
@@ -112,9 +127,41 @@ pub struct House {
     departures: BTreeMap<ReservationId, Night>,
     /// Departure of each guest in house, and the first night that is not held.
     guests: BTreeMap<ReservationId, (Night, Night)>,
+    stays: Stays,
+    zone: Option<TimeZone>,
+    roll_hour: i64,
+    no_show_hour: Option<u8>,
+    /// People that one unit takes, of products that state it.
+    occupancy: BTreeMap<ProductCode, u16>,
 }
 
 impl House {
+    /// What the clock on the wall says.
+    fn local(&self, now: Timestamp) -> Option<DateTime> {
+        let now = jiff::Timestamp::from_microsecond(now.0).ok()?;
+        Some(now.to_zoned(self.zone.clone()?).datetime())
+    }
+
+    fn business_date(&self, now: Timestamp) -> Option<Night> {
+        Some(Night::of(self.local(now)?.saturating_sub(self.roll_hour.hours()).date()))
+    }
+
+    /// Whole hours of the clock on the wall since a day began.
+    fn hours_since(&self, day: Night, now: Timestamp) -> i64 {
+        let local = self.local(now).map(|local| (Night::of(local.date()), local.hour()));
+        local.map_or(0, |(today, hour)| i64::from(day.until(today)) * 24 + i64::from(hour))
+    }
+
+    /// Units of a place that may still be sold; negative where facts sold more.
+    fn left(&self, (unit, night, day_use): &Place) -> i32 {
+        let Some(calendar) = self.units.get(unit) else { return 0 };
+        if *day_use {
+            let used = calendar.day_uses.get(night).copied().unwrap_or(0);
+            return calendar.free_over(*night) - used;
+        }
+        calendar.limit(*night) - calendar.sold(*night)
+    }
+
     /// The units that a product counts in.
     fn units_of(&self, product: &ProductCode) -> Vec<Unit> {
         let mut units = vec![Some(product.clone())];
@@ -196,6 +243,15 @@ impl House {
         self.check_fact(&touched, listed)
     }
 
+    fn check_date(&self, business_date: Night, now: Timestamp) -> Result<(), String> {
+        match self.business_date(now) {
+            Some(date) if date != business_date => {
+                Err(format!("the business date is {date}, the event says {business_date}"))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// Nobody is in house past the departure without the night of the business date.
     fn check_guests(&self, business_date: Night) -> Result<(), String> {
         let overdue = |(_, (departure, held)): &(&ReservationId, &(Night, Night))| {
@@ -242,7 +298,7 @@ impl House {
 }
 
 /// All properties of a log.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Houses {
     houses: BTreeMap<PropertyId, House>,
     /// Requests and facts that were counted, to know that there was something to check.
@@ -251,20 +307,83 @@ pub struct Houses {
     pub oversold: u64,
     /// Stays that were extended.
     pub extended: u64,
+    /// Refusals, by the code of their first reason.
+    pub refused: BTreeMap<u16, u64>,
+    /// Stays that were offered instead.
+    pub offered: u64,
+    rules: Rules,
+    now: Timestamp,
+}
+
+/// A time zone by its name.
+fn zone(name: &str) -> Option<TimeZone> {
+    TimeZoneDatabase::bundled().get(name).ok()
+}
+
+impl Default for Houses {
+    fn default() -> Self {
+        Self {
+            houses: BTreeMap::new(),
+            requests: 0,
+            oversold: 0,
+            extended: 0,
+            refused: BTreeMap::new(),
+            offered: 0,
+            rules: Rules::default(),
+            now: Timestamp::MIN,
+        }
+    }
 }
 
 impl Houses {
-    /// Counts an event. Events that touch no room are none of its business.
+    /// Counts an event, and holds a refusal against the command that it refuses. Events that touch
+    /// no room are none of its business.
     ///
     /// # Errors
     /// What is broken, in words.
-    pub fn count(&mut self, name: &str, datum: &[u8]) -> Result<(), String> {
+    pub fn count(
+        &mut self,
+        name: &str,
+        datum: &[u8],
+        asked: impl FnOnce(&Meta) -> Result<Option<Asked>, String>,
+    ) -> Result<(), String> {
         let mut body = Reader::new(datum);
-        Meta::decode(&mut body).map_err(|error| error.to_string())?;
+        let meta = Meta::decode(&mut body).map_err(|error| error.to_string())?;
+        self.now = meta.occurred_at;
         match name {
+            Genesis::NAME => {
+                let genesis = Genesis::decode(&mut body).map_err(|error| error.to_string())?;
+                self.rules = genesis.rules;
+                Ok(())
+            }
+            RulesChanged::NAME => {
+                let event = RulesChanged::decode(&mut body).map_err(|error| error.to_string())?;
+                self.rules = event.after;
+                Ok(())
+            }
+            CatalogRejected::NAME => {
+                let event: CatalogRejected = read(&mut body)?;
+                self.refused(
+                    event.property_id,
+                    event.business_date,
+                    &event.reasons,
+                    &[],
+                    asked(&meta)?,
+                )
+            }
+            ReservationRejected::NAME => {
+                let event: ReservationRejected = read(&mut body)?;
+                let ReservationRejected { reasons, alternatives, .. } = &event;
+                let (property, date) = (event.property_id, event.business_date);
+                self.refused(property, date, reasons, alternatives, asked(&meta)?)
+            }
             PropertyDefined::NAME => {
                 let event: PropertyDefined = read(&mut body)?;
                 let house = self.houses.entry(event.property_id).or_default();
+                house.zone = zone(&event.time_zone);
+                house.roll_hour = event.roll_hour.into();
+                house.no_show_hour = event.no_show_hour;
+                house.check_date(event.business_date, self.now)?;
                 house.units.entry(None).or_default().physical.change(&event.physical)
             }
             ProductDefined::NAME => {
@@ -273,6 +392,8 @@ impl Houses {
                 if !event.statistics {
                     house.apart.insert(event.product.clone());
                 }
+                let most = event.occupancy_max.map(|most| (event.product.clone(), most));
+                house.occupancy.extend(most);
                 let unit = house.units.entry(Some(event.product)).or_default();
                 unit.physical.change(&event.physical)
             }
@@ -289,6 +410,7 @@ impl Houses {
             ReservationCreated::NAME => {
                 let event: ReservationCreated = read(&mut body)?;
                 let house = self.at(event.property_id, event.business_date)?;
+                house.stays.create(&event);
                 let departure = event.lines.iter().map(|line| line.departure).max();
                 house.departures.extend(departure.map(|day| (event.reservation_id, day)));
                 match event.acceptance {
@@ -310,16 +432,19 @@ impl Houses {
             ReservationCancelled::NAME => {
                 let event: ReservationCancelled = read(&mut body)?;
                 let house = self.at(event.property_id, event.business_date)?;
+                house.stays.step(event.reservation_id, Stage::Cancelled, event.business_date);
                 house.take(&event.released, -1, &mut Touched::new())
             }
             ReservationNoShow::NAME => {
                 let event: ReservationNoShow = read(&mut body)?;
                 let house = self.at(event.property_id, event.business_date)?;
+                house.stays.step(event.reservation_id, Stage::NoShow, event.business_date);
                 house.take(&event.released, -1, &mut Touched::new())
             }
             ReservationCheckedIn::NAME => {
                 let event: ReservationCheckedIn = read(&mut body)?;
                 let house = self.at(event.property_id, event.business_date)?;
+                house.stays.check_in(&event);
                 let (before, after) = both(&event.moves);
                 let taken = [event.reinstated, after, event.added].concat();
                 // What is taken back may move at once.
@@ -333,6 +458,7 @@ impl Houses {
             ReservationMoved::NAME => {
                 let event: ReservationMoved = read(&mut body)?;
                 let house = self.at(event.property_id, event.business_date)?;
+                house.stays.shift(event.reservation_id, &event.moves, event.business_date);
                 let (before, after) = both(&event.moves);
                 house.fact(&after, &before, &event.oversold)?;
                 self.oversold += event.oversold.len() as u64;
@@ -342,6 +468,7 @@ impl Houses {
                 let event: ReservationExtended = read(&mut body)?;
                 // It is what makes the rule hold.
                 let house = self.houses.entry(event.property_id).or_default();
+                house.stays.extend(event.reservation_id, &event.extended, event.business_date);
                 house.fact(&event.extended, &[], &event.oversold)?;
                 let nights = event.extended.iter().flat_map(|line| &line.nights);
                 let held = nights.map(|at| at.night.plus(1)).max();
@@ -355,6 +482,7 @@ impl Houses {
             ReservationCheckedOut::NAME => {
                 let event: ReservationCheckedOut = read(&mut body)?;
                 let house = self.at(event.property_id, event.business_date)?;
+                house.stays.step(event.reservation_id, Stage::Left, event.business_date);
                 house.fact(&event.day_use, &event.released, &event.oversold)?;
                 house.guests.remove(&event.reservation_id);
                 self.oversold += event.oversold.len() as u64;
@@ -364,9 +492,39 @@ impl Houses {
         }
     }
 
+    /// Holds a refusal against what there was.
+    fn refused(
+        &mut self,
+        property: PropertyId,
+        business_date: Option<Night>,
+        reasons: &[Reason],
+        alternatives: &[Alternative],
+        asked: Option<Asked>,
+    ) -> Result<(), String> {
+        let Some(asked) = asked else { return Err("a refusal of no command".to_owned()) };
+        if asked.property_id() != property {
+            return Err(format!("{asked:?} is refused for another property, {property}"));
+        }
+        let house = self.houses.get(&property);
+        if let Some((house, date)) = house.zip(business_date) {
+            house.check_date(date, self.now)?;
+            house.check_guests(date)?;
+        }
+        let retention_days = self.rules.retention_days as i32;
+        let case = Case { asked: &asked, house, business_date, now: self.now, retention_days };
+        case.check(reasons, alternatives)?;
+        self.offered += alternatives.len() as u64;
+        if let Some(first) = reasons.first() {
+            *self.refused.entry(first.rule.code()).or_default() += 1;
+        }
+        Ok(())
+    }
+
     /// A property on a business date, where nobody is forgotten.
     fn at(&mut self, property: PropertyId, business_date: Night) -> Result<&mut House, String> {
+        let now = self.now;
         let house = self.houses.entry(property).or_default();
+        house.check_date(business_date, now)?;
         house.check_guests(business_date)?;
         Ok(house)
     }

@@ -4,7 +4,7 @@
 //! ([`bellhop_runtime::log::simulated::Broken`]), or is one that does not tell its worker the truth:
 //! it gives every command a key of its own, changes rules otherwise than asked, hides the history, or
 //! writes more than it was given. The availability check is misled by processors that are told of one
-//! unit more than the event says; the schemas of others are taken for our own.
+//! unit more or less than the event says; the schemas of others are taken for our own.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -47,6 +47,8 @@ pub enum Mutant {
     Forgetful,
     /// The stores hold one unit more than the catalog's events say.
     OneUnitMore,
+    /// The stores hold one unit less than the catalog's events say.
+    OneUnitLess,
     /// A take-over is not told which events led to what is committed.
     NoHistory,
     /// A worker that gives a partition up is not told that others have committed since.
@@ -94,6 +96,7 @@ impl Mutant {
             | Self::ProgressWithoutOutput
             | Self::Forgetful
             | Self::OneUnitMore
+            | Self::OneUnitLess
             | Self::NoHistory
             | Self::HoledCopies
             | Self::Unresolved
@@ -110,7 +113,8 @@ impl Mutant {
         let handlers = handlers.collect();
         let processors = PROCESSORS.iter().filter(|processor| ours(processor.message.name));
         let processors = processors.map(|processor| match self {
-            Self::OneUnitMore => misled(processor),
+            Self::OneUnitMore => misled(processor, &MORE),
+            Self::OneUnitLess => misled(processor, &LESS),
             Self::NoTimers if processor.message.name == Scheduled::NAME => idle(processor),
             Self::None
             | Self::OutputWithoutProgress
@@ -155,6 +159,7 @@ impl Mutant {
             | Self::OutputWithoutProgress
             | Self::ProgressWithoutOutput
             | Self::OneUnitMore
+            | Self::OneUnitLess
             | Self::Unresolved
             | Self::NoTimers
             | Self::Asleep
@@ -175,6 +180,7 @@ impl Mutant {
             | Self::ProgressWithoutOutput
             | Self::Forgetful
             | Self::OneUnitMore
+            | Self::OneUnitLess
             | Self::NoHistory
             | Self::HoledCopies
             | Self::OwnRules
@@ -200,6 +206,7 @@ impl Mutant {
             Self::None
             | Self::Forgetful
             | Self::OneUnitMore
+            | Self::OneUnitLess
             | Self::NoHistory
             | Self::HoledCopies
             | Self::Unresolved
@@ -237,29 +244,53 @@ fn asleep(handler: &'static HandlerDescriptor) -> &'static HandlerDescriptor {
     HANDLER.get_or_init(|| HandlerDescriptor { name, file, doc, message, stores, outputs, run })
 }
 
-/// The processor of a new property or product, told of one unit more.
-fn misled(processor: &'static ProcessorDescriptor) -> &'static ProcessorDescriptor {
-    static PROPERTY: OnceLock<ProcessorDescriptor> = OnceLock::new();
-    static PRODUCT: OnceLock<ProcessorDescriptor> = OnceLock::new();
-    let (once, run): (_, fn(&dyn Any, ProcessorCall<'_>)) = match processor.message.name {
-        PropertyDefined::NAME => (&PROPERTY, |event, call| {
-            let mut event = told::<PropertyDefined>(event).clone();
-            raise(&mut event.physical);
-            run_original(&event, call);
-        }),
-        ProductDefined::NAME => (&PRODUCT, |event, call| {
-            let mut event = told::<ProductDefined>(event).clone();
-            raise(&mut event.physical);
-            run_original(&event, call);
-        }),
+/// The processors of a new property and of a new product, told of other counts than there are.
+struct Miscounts {
+    property: OnceLock<ProcessorDescriptor>,
+    product: OnceLock<ProcessorDescriptor>,
+    run: [fn(&dyn Any, ProcessorCall<'_>); 2],
+}
+
+static MORE: Miscounts = Miscounts {
+    property: OnceLock::new(),
+    product: OnceLock::new(),
+    run: [|event, call| miscount_house(event, call, 1), |event, call| miscount(event, call, 1)],
+};
+
+static LESS: Miscounts = Miscounts {
+    property: OnceLock::new(),
+    product: OnceLock::new(),
+    run: [|event, call| miscount_house(event, call, -1), |event, call| miscount(event, call, -1)],
+};
+
+fn misled(
+    processor: &'static ProcessorDescriptor,
+    by: &'static Miscounts,
+) -> &'static ProcessorDescriptor {
+    let [of_house, of_product] = by.run;
+    let (once, run) = match processor.message.name {
+        PropertyDefined::NAME => (&by.property, of_house),
+        ProductDefined::NAME => (&by.product, of_product),
         _ => return processor,
     };
     let ProcessorDescriptor { name, file, message, stores, .. } = *processor;
     once.get_or_init(|| ProcessorDescriptor { name, file, message, stores, run })
 }
 
-fn raise(changes: &mut [SupplyChange]) {
-    changes.iter_mut().for_each(|change| change.after += 1);
+fn miscount_house(event: &dyn Any, call: ProcessorCall<'_>, by: i32) {
+    let mut event = told::<PropertyDefined>(event).clone();
+    raise(&mut event.physical, by);
+    run_original(&event, call);
+}
+
+fn miscount(event: &dyn Any, call: ProcessorCall<'_>, by: i32) {
+    let mut event = told::<ProductDefined>(event).clone();
+    raise(&mut event.physical, by);
+    run_original(&event, call);
+}
+
+fn raise(changes: &mut [SupplyChange], by: i32) {
+    changes.iter_mut().for_each(|change| change.after += by);
 }
 
 fn told<E: Message>(event: &dyn Any) -> &E {

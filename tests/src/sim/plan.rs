@@ -75,6 +75,8 @@ impl Plan {
             rules: Rules {
                 idempotency_hours: pick(&mut random, &HOURS) as u32,
                 value_bytes_max: 4_096,
+                // The least there may be, so that a run outlives it.
+                retention_days: 30,
             },
             reply_topics: vec![REPLIES.to_owned()],
             headers: Written {
@@ -107,7 +109,12 @@ impl Plan {
             commands: random.between(100, 600) as usize,
             preload: false,
             start: STARTS[(seed % 4) as usize],
-            pace: if seed % 3 == 1 { 24 } else { 1 },
+            pace: match seed % 6 {
+                1 => 24,
+                // Years: what is over is forgotten.
+                4 => 240,
+                _ => 1,
+            },
             timestamps,
             // One run in ten has a calm log: what breaks there is no accident's fault.
             faults: if random.chance(1_000) { Faults::NONE } else { Faults::swarm(&mut random) },
