@@ -10,6 +10,7 @@ pub mod crew;
 pub mod house;
 pub mod mutant;
 pub mod plan;
+pub mod writers;
 
 // Without this the linker drops the handlers, and nobody would decide the commands of `schemas`.
 use bellhop_handlers as _;

@@ -11,6 +11,10 @@
 mod agreement;
 mod allocation;
 mod compatibility;
+#[path = "../../../tests/src/datum.rs"]
+#[allow(unreachable_pub, dead_code, reason = "the simulator's, which is another crate")]
+mod datum;
+mod encodings;
 mod fastavro;
 mod golden;
 mod growth;

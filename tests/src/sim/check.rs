@@ -85,6 +85,8 @@ pub struct Tally {
     pub cascades: u64,
     /// Events of timers.
     pub timed: u64,
+    /// Events that a newer version decided.
+    pub newer: u64,
     /// Refusals, by the code of their first reason.
     pub refused: [u64; 64],
     /// Stays that were offered instead of others.
@@ -105,6 +107,7 @@ impl Default for Tally {
             fired: 0,
             cascades: 0,
             timed: 0,
+            newer: 0,
             refused: [0; 64],
             offered: 0,
         }
@@ -125,6 +128,7 @@ impl Tally {
         self.fired += other.fired;
         self.cascades += other.cascades;
         self.timed += other.timed;
+        self.newer += other.newer;
         self.offered += other.offered;
         for (own, more) in self.refused.iter_mut().zip(other.refused) {
             *own += more;

@@ -3,8 +3,6 @@
 //! Most commands are what a desk sends; some repeat a key with the same payload or with another;
 //! some are what no producer should send, and are to be parked.
 
-use std::collections::BTreeMap;
-
 use bellhop_core::avro::Avro;
 use bellhop_core::engine::{EngineRecord, ParkedKind};
 use bellhop_core::limits::{
@@ -31,6 +29,8 @@ use bellhop_schemas::stay::{Price, PricedBy, RequestedLine};
 use uuid::Uuid;
 
 use super::plan::HOURS;
+use super::writers::{Form, Writers};
+use crate::datum::Writer;
 use crate::hands::counter_in;
 use crate::toy::{Add, AddLater, Move};
 
@@ -88,6 +88,8 @@ pub struct Draft {
 /// A command in our own schema and encoding, whatever its record is in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plain {
+    /// Its idempotency key, or its message id.
+    pub idempotency_key: String,
     /// The id of our schema.
     pub schema_id: u32,
     /// The command without its metadata.
@@ -128,8 +130,7 @@ pub struct Desk {
     partitions: u32,
     rules: Rules,
     properties: Vec<Property>,
-    /// The id of a newer schema, by the id of our own.
-    newer: BTreeMap<u32, u32>,
+    writers: Writers,
     counters: bool,
     sent: Vec<Sent>,
     count: u64,
@@ -147,14 +148,14 @@ impl Desk {
         });
         let properties = properties.collect();
         let (sent, count) = (Vec::new(), 0);
-        let (newer, counters) = (BTreeMap::new(), false);
-        Self { random, partitions, rules, properties, newer, counters, sent, count }
+        let (writers, counters) = (Writers::default(), false);
+        Self { random, partitions, rules, properties, writers, counters, sent, count }
     }
 
-    /// Some commands in newer schemas, whose ids are given by those of our own.
+    /// Some commands as others write them.
     #[must_use]
-    pub fn with_newer(self, newer: BTreeMap<u32, u32>) -> Self {
-        Self { newer, ..self }
+    pub fn with_writers(self, writers: Writers) -> Self {
+        Self { writers, ..self }
     }
 
     /// Some commands to counters.
@@ -181,10 +182,11 @@ impl Desk {
             Some(sent) => sent,
             None => self.fresh(wire, now),
         };
-        if self.random.chance(800) { self.junk(wire, &sent) } else { self.draft(&sent) }
+        if self.random.chance(800) { self.junk(wire, &sent) } else { self.draft(&sent, true) }
     }
 
-    fn draft(&mut self, sent: &Sent) -> Draft {
+    /// A record of a command; `may_differ` lets it be in any form.
+    fn draft(&mut self, sent: &Sent, may_differ: bool) -> Draft {
         // A key may be left to the message id; repeats then share the id.
         let by_id = sent.idempotency_key.len() == 36;
         let id = if by_id { sent.idempotency_key.parse().ok() } else { None };
@@ -198,11 +200,19 @@ impl Desk {
         };
         let mut key = Vec::new();
         sent.property.write(&mut key);
-        let newer = self.newer.get(&sent.schema_id).filter(|_| self.random.chance(1_500));
-        let value = match newer {
-            Some(newer) => framed(*newer, &meta, &[&sent.body, NOTE].concat()),
-            None => framed(sent.schema_id, &meta, &sent.body),
+        let form = match self.random.below(20) {
+            0..3 => Form::Newer,
+            3..5 if may_differ => Form::Loose,
+            5..7 if may_differ => Form::Other(Writer::Reversed),
+            7..9 if may_differ => Form::Other(Writer::Lacking),
+            _ => Form::Own,
         };
+        let plain = Plain {
+            idempotency_key: sent.idempotency_key.clone(),
+            schema_id: sent.schema_id,
+            body: sent.body.clone(),
+        };
+        let value = self.writers.value(form, &meta, &plain, &mut self.random);
         let asks = self.random.chance(300);
         let headers = if asks { reply_to(CORRELATION_ID_BYTES_MAX) } else { Vec::new() };
         Draft {
@@ -211,7 +221,7 @@ impl Desk {
             value: Some(value),
             headers,
             fate: Fate::Command,
-            plain: Some(Plain { schema_id: sent.schema_id, body: sent.body.clone() }),
+            plain: Some(plain),
         }
     }
 
@@ -241,7 +251,7 @@ impl Desk {
         counter.write(&mut key);
         let value = Some(framed(schema_id, &meta, &body));
         let partition = partition_of(&key, partitions);
-        let (headers, plain) = (Vec::new(), Some(Plain { schema_id, body }));
+        let (headers, plain) = (Vec::new(), Some(Plain { idempotency_key, schema_id, body }));
         Draft { partition, key: Some(key), value, headers, fate: Fate::Command, plain }
     }
 
@@ -373,7 +383,8 @@ impl Desk {
 
     /// Spoils a command in one of the ways that are known to happen.
     fn junk(&mut self, wire: &Wire, sent: &Sent) -> Draft {
-        let mut draft = self.draft(sent);
+        // What is damaged at random has to be read again by the checks.
+        let mut draft = self.draft(sent, false);
         let value = draft.value.take().unwrap_or_default();
         let id = |id: u32| {
             let mut framed = Vec::new();

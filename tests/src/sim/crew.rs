@@ -13,7 +13,7 @@ use bellhop_core::headers::TRACEPARENT;
 use bellhop_core::message::{HOUR_US, Position, Timestamp};
 use bellhop_core::record::Header;
 use bellhop_core::task::Config as TaskConfig;
-use bellhop_core::topology::{Request, Topology};
+use bellhop_core::topology::Topology;
 use bellhop_runtime::clock::{Clock, ManualClock};
 use bellhop_runtime::log::simulated::{Crash, Faults, Random, Sender, Setup, Simulated, Tool};
 use bellhop_runtime::log::{Command, Error, ErrorKind, Log, Producer, Reader, Timestamps, Topic};
@@ -26,7 +26,8 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use super::check::{Broken, Cascades, Copied, Expected, Promise, Tally, check, check_copy};
 use super::commands::{Delivered, Desk, Draft, Fate};
 use super::mutant::Mutant;
-use super::plan::{HOURS, Plan};
+use super::plan::{HOURS, NEWER_VERSION, Plan};
+use super::writers::Writers;
 
 /// Steps within which a healed run is to end.
 const HEALED_STEPS_MAX: usize = 20_000;
@@ -125,7 +126,8 @@ impl<'a> Crew<'a> {
         let resolve = mutant.resolve(&topology);
         let wiring =
             Wiring::of(&mut simulated.member(), Arc::clone(&topology), Arc::clone(&resolve))?;
-        let newer = newer_schemas(&topology, &wiring, &mut simulated.producer())?;
+        let writers = Writers::register(&topology, &wiring, &mut simulated.producer())?;
+        let newer = writers.newer();
         simulated.set_faults(Faults { broken: mutant.broken_commit(), ..plan.faults });
         let saver = plan.snapshots.then(|| Arc::new(Saver::inline(Arc::new(simulated.shelf()))));
         let (properties, rules) = (plan.properties, plan.config.rules);
@@ -140,7 +142,7 @@ impl<'a> Crew<'a> {
             tool: simulated.reader(),
             wiring,
             desk: Desk::new(random.split(), properties, plan.partitions, rules)
-                .with_newer(newer.clone())
+                .with_writers(writers)
                 .with_counters(plan.counters),
             newer,
             random,
@@ -322,6 +324,9 @@ impl<'a> Crew<'a> {
             let hours = self.random.pick(&HOURS).copied().unwrap_or(0);
             config.rules.idempotency_hours = hours as u32;
         }
+        if self.plan.roll_out && !self.plan.preload && self.is_rolled_out() {
+            config.version = NEWER_VERSION.to_owned();
+        }
         let standby = parts.standby.clone();
         match catch_unwind(AssertUnwindSafe(|| Worker::new(config, parts))) {
             Ok(Ok(worker)) => {
@@ -331,6 +336,13 @@ impl<'a> Crew<'a> {
             Ok(Err(_)) => {}
             Err(panic) => self.unwound(panic.as_ref()),
         }
+    }
+
+    /// In the middle third of a run workers are hired from the newer version. Those that are there
+    /// stay, so both decide side by side.
+    fn is_rolled_out(&self) -> bool {
+        let third = self.plan.commands / 3;
+        (third..2 * third).contains(&self.drafts)
     }
 
     fn unwound(&mut self, panic: &(dyn Any + Send)) {
@@ -432,25 +444,6 @@ impl<'a> Crew<'a> {
     fn task_config(&self, partition: u32) -> TaskConfig {
         self.plan.config.task(self.tool.identity(), partition)
     }
-}
-
-/// Registers a schema of each command as a newer producer has it: with a field more.
-fn newer_schemas(
-    topology: &Topology,
-    wiring: &Wiring,
-    registry: &mut Sender,
-) -> Result<BTreeMap<u32, u32>, Error> {
-    let mut newer = BTreeMap::new();
-    for (name, text) in topology.schemas() {
-        let own = wiring.wire().id_of(name);
-        let (Some(own), Some(fields)) = (own, text.strip_suffix("]}")) else { continue };
-        let is_command = |request: &Request| request.handler.message.name == name;
-        if topology.requests().iter().any(is_command) {
-            let text = format!(r#"{fields},{{"name":"note","type":"string"}}]}}"#);
-            newer.insert(own, registry.schema_id(name, &text)?);
-        }
-    }
-    Ok(newer)
 }
 
 fn hash_of(tool: &mut Tool, partition: u32, seed: u64) -> u64 {

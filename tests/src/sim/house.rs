@@ -11,6 +11,7 @@
 //! 5. A guest in house who is past the departure holds the night of the business date.
 //! 6. The business date of an event is that of the property's zone and roll hour.
 //! 7. What a command is refused for is so ([`refusal`]), and what it is offered can be had.
+//! 8. A booking is what was asked for, in whatever schema and encoding that came.
 
 pub mod refusal;
 mod stays;
@@ -336,8 +337,8 @@ impl Default for Houses {
 }
 
 impl Houses {
-    /// Counts an event, and holds a refusal against the command that it refuses. Events that touch
-    /// no room are none of its business.
+    /// Counts an event, and holds a refusal or a booking against its command. Events that touch no
+    /// room are none of its business.
     ///
     /// # Errors
     /// What is broken, in words.
@@ -409,6 +410,9 @@ impl Houses {
             }
             ReservationCreated::NAME => {
                 let event: ReservationCreated = read(&mut body)?;
+                if let Some(asked) = asked(&meta)? {
+                    asked.check_booked(&event)?;
+                }
                 let house = self.at(event.property_id, event.business_date)?;
                 house.stays.create(&event);
                 let departure = event.lines.iter().map(|line| line.departure).max();

@@ -28,6 +28,7 @@ use bellhop_runtime::log::{
     Batch, Builder, Each, Ended, Error, Identity, Log, Lookup, Polled, Reader, Topic, Transaction,
 };
 use bellhop_runtime::wiring::{OwnSchemas, Resolve, Translate};
+use bellhop_schemas::contract;
 use bellhop_schemas::event::{ProductDefined, PropertyDefined};
 use bellhop_schemas::resolve::{Resolution, resolve};
 use bellhop_schemas::stay::SupplyChange;
@@ -55,6 +56,10 @@ pub enum Mutant {
     HoledCopies,
     /// The data of newer producers are read as if they were of our own schema.
     Unresolved,
+    /// Only the shortest encoding of a command is read.
+    ShortestOnly,
+    /// A field that a writer lacks is not given its default.
+    OtherDefaults,
     /// A change of the rules is followed otherwise than it says.
     OwnRules,
     /// Parked records are written with all that came.
@@ -100,6 +105,8 @@ impl Mutant {
             | Self::NoHistory
             | Self::HoledCopies
             | Self::Unresolved
+            | Self::ShortestOnly
+            | Self::OtherDefaults
             | Self::OwnRules
             | Self::Unbounded
             | Self::NoTimers
@@ -123,6 +130,8 @@ impl Mutant {
             | Self::HoledCopies
             | Self::Forgetful
             | Self::Unresolved
+            | Self::ShortestOnly
+            | Self::OtherDefaults
             | Self::OwnRules
             | Self::Unbounded
             | Self::NoTimers
@@ -148,6 +157,7 @@ impl Mutant {
             Self::NoHistory => Box::new(Trusting::of(log, Asked::Assigned)),
             Self::HoledCopies => Box::new(Trusting::of(log, Asked::Revoked)),
             Self::Forgetful
+            | Self::ShortestOnly
             | Self::OwnRules
             | Self::Unbounded
             | Self::NoCascades
@@ -161,6 +171,7 @@ impl Mutant {
             | Self::OneUnitMore
             | Self::OneUnitLess
             | Self::Unresolved
+            | Self::OtherDefaults
             | Self::NoTimers
             | Self::Asleep
             | Self::Split
@@ -172,9 +183,14 @@ impl Mutant {
     /// How the schemas of others are read.
     #[must_use]
     pub fn resolve(self, topology: &Topology) -> Arc<dyn Resolve> {
-        let own = topology.schemas().into_iter().map(|(name, text)| (name.to_owned(), text));
+        let own = own_schemas(topology);
         let translate: Translate = match self {
             Self::Unresolved => |_, _, _| Ok(None),
+            Self::OtherDefaults => |writer, own, unknown| {
+                let own = own.replace(r#""default":"Request""#, r#""default":"AlreadySold""#);
+                let resolved = resolve(writer, &own, unknown).map(Resolution::into_transcode);
+                resolved.map_err(|error| error.to_string())
+            },
             Self::None
             | Self::OutputWithoutProgress
             | Self::ProgressWithoutOutput
@@ -183,6 +199,7 @@ impl Mutant {
             | Self::OneUnitLess
             | Self::NoHistory
             | Self::HoledCopies
+            | Self::ShortestOnly
             | Self::OwnRules
             | Self::Unbounded
             | Self::NoTimers
@@ -196,7 +213,7 @@ impl Mutant {
                 resolved.map_err(|error| error.to_string())
             },
         };
-        Arc::new(OwnSchemas::new(own.collect(), translate))
+        Arc::new(OwnSchemas::new(own, translate))
     }
 
     /// How the log breaks its transactions.
@@ -210,6 +227,8 @@ impl Mutant {
             | Self::NoHistory
             | Self::HoledCopies
             | Self::Unresolved
+            | Self::ShortestOnly
+            | Self::OtherDefaults
             | Self::OwnRules
             | Self::Unbounded
             | Self::NoTimers
@@ -222,6 +241,20 @@ impl Mutant {
             Self::FreshMember => Some(Broken::FreshMember),
         }
     }
+}
+
+/// The schemas of a topology, by name: those of the contract, where it has them.
+///
+/// # Panics
+/// When the contract cannot be read.
+#[must_use]
+pub fn own_schemas(topology: &Topology) -> BTreeMap<String, String> {
+    let contract = contract::schemas().unwrap_or_else(|error| panic!("{error}"));
+    let own = topology.schemas().into_iter().map(|(name, text)| {
+        let text = contract.get(name).cloned().unwrap_or(text);
+        (name.to_owned(), text)
+    });
+    own.collect()
 }
 
 /// A name of the domain of counters: [`crate::toy`].
@@ -363,6 +396,15 @@ fn with_values(batch: &Batch, change: fn(&[u8], u64) -> Vec<u8>) -> Batch {
     builder.finish(batch.partition())
 }
 
+/// A command whose metadata could be shorter, cut: it is not decodable.
+fn shortest_only(value: &[u8], _: u64) -> Vec<u8> {
+    let Some((_, datum)) = unframe(value) else { return value.to_vec() };
+    let mut reader = Datum::new(datum);
+    let read = Meta::decode(&mut reader);
+    let kept = if read.is_ok() && !reader.is_canonical() { value.len() - 1 } else { value.len() };
+    value[..kept].to_vec()
+}
+
 fn under_own_key(value: &[u8], offset: u64) -> Vec<u8> {
     let Some((id, datum)) = unframe(value) else { return value.to_vec() };
     let mut reader = Datum::new(datum);
@@ -426,6 +468,9 @@ impl Log for Misled {
             }
             Polled::Batch(batch) if self.mutant == Mutant::OwnRules => {
                 Polled::Batch(with_values(&batch, to_other_rules))
+            }
+            Polled::Batch(batch) if self.mutant == Mutant::ShortestOnly => {
+                Polled::Batch(with_values(&batch, shortest_only))
             }
             other @ (Polled::Batch(_)
             | Polled::Assigned(_)

@@ -11,6 +11,10 @@ use bellhop_runtime::worker::Config;
 
 use super::commands::REPLIES;
 
+/// What workers say that they are.
+pub const VERSION: &str = "simulated";
+/// What those of a newer version say.
+pub const NEWER_VERSION: &str = "simulated-2";
 /// Hours that keys may be remembered for.
 pub const HOURS: [u64; 4] = [0, 1, 24, 168];
 /// 2026-01-05, and days before clocks change: 2026-03-07 (America), 2026-03-28 (Europe), 2026-04-03
@@ -57,6 +61,8 @@ pub struct Plan {
     pub counters: bool,
     /// Whether snapshots are kept.
     pub snapshots: bool,
+    /// Whether a newer version is rolled out while commands are sent, and rolled back.
+    pub roll_out: bool,
     /// Whether workers keep copies of partitions that they do not own.
     pub standby: bool,
 }
@@ -70,7 +76,7 @@ impl Plan {
         let pick =
             |random: &mut Random, several: &[u64]| random.pick(several).copied().unwrap_or(0);
         let config = Config {
-            version: "simulated".to_owned(),
+            version: VERSION.to_owned(),
             commands_kept: None,
             rules: Rules {
                 idempotency_hours: pick(&mut random, &HOURS) as u32,
@@ -124,6 +130,7 @@ impl Plan {
             config,
             counters: seed % 3 == 1,
             snapshots: random.chance(7_000),
+            roll_out: seed % 4 == 2,
             standby: random.chance(3_000),
         }
     }

@@ -23,14 +23,15 @@ pub(super) fn plain(
     if let Some(plain) = sent.and_then(|sent| sent.plain.clone()) {
         return Ok(plain);
     }
-    let (_, rest) = opened(row)?;
+    let (meta, rest) = opened(row)?;
+    let idempotency_key = meta.idempotency_key.map_or(meta.message_id.to_string(), String::from);
     let (id, _) = row.value.as_deref().and_then(unframe).unwrap_or_default();
     // What a newer producer adds is not read, and so not another payload.
     let (schema_id, body) = match newer.iter().find(|(_, newer)| **newer == id) {
         None => (id, rest),
         Some((own, _)) => (*own, rest.split_at(rest.len() - NOTE.len()).0),
     };
-    Ok(Plain { schema_id, body: body.to_vec() })
+    Ok(Plain { idempotency_key, schema_id, body: body.to_vec() })
 }
 
 /// The metadata of a command, and what follows it.
@@ -54,9 +55,8 @@ impl Keyed {
         sent: Option<&Delivered>,
         newer: &BTreeMap<u32, u32>,
     ) -> Result<Self, String> {
-        let (meta, _) = opened(row)?;
-        let own = meta.idempotency_key.map_or(meta.message_id.to_string(), String::from);
         let payload = plain(row, sent, newer)?;
+        let own = payload.idempotency_key.clone();
         Ok(Self { key: (row.key.clone().unwrap_or_default(), own), payload })
     }
 }

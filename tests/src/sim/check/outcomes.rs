@@ -16,6 +16,7 @@ use super::rows::{Row, message};
 use super::timers::{Cascades, Timers};
 use super::{Expected, Tally};
 use crate::sim::commands::Fate;
+use crate::sim::plan::NEWER_VERSION;
 use crate::toy::{Added, Move};
 
 /// What the log holds about each command, by its offset.
@@ -103,6 +104,8 @@ impl Outcomes {
         let mut timers = Timers::default();
         let config = expected.config;
         let mut memory = Memory::of(self.rules.unwrap_or(config.rules));
+        let sources = self.events.values().flatten().filter_map(|it| it.meta.source.as_ref());
+        tally.newer += sources.filter(|it| it.decided_by == NEWER_VERSION).count() as u64;
         for row in commands {
             tally.commands += 1;
             let offset = row.offset;

@@ -2,9 +2,11 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use bellhop_core::avro::{Avro as _, Reader as Datum};
 use bellhop_core::engine::ParkedKind;
 use bellhop_core::history::History;
-use bellhop_core::record::{Header, PackedHeaders};
+use bellhop_core::message::Meta;
+use bellhop_core::record::{Header, PackedHeaders, frame, unframe};
 use bellhop_core::task::{Config, Task, UnknownSchema};
 use bellhop_runtime::log::Topic;
 use bellhop_runtime::log::simulated::Tool;
@@ -12,6 +14,7 @@ use bellhop_runtime::wiring::Wiring;
 
 use super::rows::{Row, rows};
 use super::{Broken, Expected, Promise};
+use crate::sim::plan::{NEWER_VERSION, VERSION};
 
 /// The state that a worker ended with is the fold of all events.
 pub(super) fn state_is_the_fold(
@@ -134,7 +137,7 @@ pub(super) fn as_one_task(
             let row = found.get(number);
             let same = row.is_some_and(|row| {
                 row.key.as_deref().unwrap_or_default() == record.key
-                    && row.value.as_deref() == Some(record.value)
+                    && is_value(row, record.value)
                     && row.timestamp == record.timestamp
                     && has_headers(row, record.headers)
             });
@@ -148,6 +151,26 @@ pub(super) fn as_one_task(
         }
     }
     Ok(())
+}
+
+/// Whether a record has a value, whichever version says that it decided.
+fn is_value(row: &Row, straight: &[u8]) -> bool {
+    let found = row.value.as_deref().unwrap_or_default();
+    found == straight || by_older(found).as_deref() == Some(straight)
+}
+
+/// An event of the newer version as the older one would have written it.
+fn by_older(value: &[u8]) -> Option<Vec<u8>> {
+    let (id, datum) = unframe(value)?;
+    let mut reader = Datum::new(datum);
+    let mut meta = Meta::decode(&mut reader).ok()?;
+    let source = meta.source.as_mut().filter(|source| source.decided_by == NEWER_VERSION)?;
+    source.decided_by = VERSION.into();
+    let mut older = Vec::new();
+    frame(id, &mut older);
+    meta.encode(&mut older);
+    older.extend_from_slice(reader.rest());
+    Some(older)
 }
 
 fn has_headers(row: &Row, packed: PackedHeaders<'_>) -> bool {

@@ -12,11 +12,12 @@ use bellhop_schemas::command::{
     DefineProperty, MarkNoShow, MoveReservation, SetOverbooking, SetPhysicalCount,
 };
 use bellhop_schemas::country::is_country;
+use bellhop_schemas::event::ReservationCreated;
 use bellhop_schemas::ids::{ExternalRef, ProductCode, PropertyId, ReservationId};
 use bellhop_schemas::money::Currency;
 use bellhop_schemas::night::Night;
 use bellhop_schemas::reason::{Alternative, Reason, Rule};
-use bellhop_schemas::stay::{PricedBy, RequestedLine};
+use bellhop_schemas::stay::{Line, PricedBy, RequestedLine};
 
 use super::stays::{Memory, Stage};
 use super::{House, Place, Unit};
@@ -130,6 +131,44 @@ impl Asked {
             Self::Create(it) => it.property_id,
             Self::Step(it) => it.property_id,
         }
+    }
+
+    /// # Errors
+    /// How a booking differs from this command.
+    pub fn check_booked(&self, event: &ReservationCreated) -> Result<(), String> {
+        let line = |line: &Line| {
+            let Line { product, units, arrival, departure, adults, child_ages, .. } = line.clone();
+            let (dimensions, currency, priced_by) =
+                (line.dimensions.clone(), line.currency, line.priced_by);
+            RequestedLine {
+                product,
+                units: units.into(),
+                arrival,
+                departure,
+                adults: adults.into(),
+                child_ages,
+                dimensions,
+                currency,
+                priced_by,
+                nights: line.nights.iter().map(|at| at.price).collect(),
+                day_use: line.day_use,
+            }
+        };
+        let booked = CreateReservation {
+            property_id: event.property_id,
+            reservation_id: event.reservation_id,
+            // Null means now.
+            booked_at: self.create().and_then(|it| it.booked_at).map(|_| event.booked_at),
+            guest_ref: event.guest_ref.clone(),
+            country: event.country.clone(),
+            external_refs: event.external_refs.clone(),
+            lines: event.lines.iter().map(line).collect(),
+            acceptance: event.acceptance,
+        };
+        if self.create() == Some(&booked) {
+            return Ok(());
+        }
+        Err(format!("{booked:?} is not what was asked for: {self:?}"))
     }
 
     fn lines(&self) -> &[RequestedLine] {
