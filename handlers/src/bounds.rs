@@ -5,7 +5,7 @@ use bellhop_core::driver::{Driver, Sent};
 use bellhop_core::outcome::Outcome;
 use bellhop_schemas::command::{
     Acceptance, Assignment, CancelReservation, CheckIn, CreateReservation, MoveReservation,
-    SetPhysicalCount,
+    SetOverbooking, SetPhysicalCount,
 };
 use bellhop_schemas::dimensions::Texts;
 use bellhop_schemas::event::*;
@@ -163,4 +163,60 @@ fn the_largest_request_can_be_refused_with_every_reason() {
     let rejected: ReservationRejected = driver.send(&asked).only();
     assert_eq!(rejected.reasons.len(), 2 * 60 * NIGHTS as usize);
     assert_eq!(rejected.reasons[0].rule, Rule::SoldOut);
+}
+
+/// A hotel of which every night is held back and every day is in use, down to the last unit.
+fn crowded_hotel() -> Driver {
+    let mut driver = hotel();
+    let products = [SOLD, HELD, ALSO];
+    for product in products {
+        accept(&mut driver, &define(product, 1, true));
+    }
+    let (first_night, last_night) = (None, None);
+    let three =
+        SetPhysicalCount { property_id: HOTEL, product: None, first_night, last_night, count: 3 };
+    accept(&mut driver, &three);
+    for (product, allowance) in
+        [None, Some(SOLD), Some(HELD), Some(ALSO)].into_iter().zip([-3, -1, -1, -1])
+    {
+        let product = product.map(code);
+        let held_back =
+            SetOverbooking { property_id: HOTEL, product, first_night, last_night, allowance };
+        accept(&mut driver, &held_back);
+    }
+    for (number, days) in (1_000..).zip(0..60) {
+        let day = |day| products.map(|product| line(product, 1, days * NIGHTS + day, 0));
+        let uses = CreateReservation {
+            acceptance: Acceptance::AlreadySold,
+            external_refs: Vec::new(),
+            ..create(number, (0..NIGHTS).flat_map(day).collect())
+        };
+        accept(&mut driver, &uses);
+    }
+    driver
+}
+
+#[test]
+fn the_largest_booking_can_oversell_every_night_and_every_day() {
+    for apart in [false, true] {
+        let mut driver = crowded_hotel();
+        let created: ReservationCreated = accept(&mut driver, &largest(apart)).only();
+        let days = created.oversold.iter().filter(|at| at.day_use).count();
+        assert!(days >= 2 * (NIGHTS as usize - 1), "{days}");
+        move_all(&mut driver, HELD);
+        driver.set_time(noon(TODAY.plus(1)));
+        accept(&mut driver, &no_show(1));
+        let event: ReservationCheckedIn = arrive_in(&mut driver, ALSO).only();
+        assert!(event.oversold.iter().any(|at| at.day_use));
+    }
+}
+
+#[test]
+fn the_largest_request_can_be_refused_for_every_night_and_every_day() {
+    let mut driver = crowded_hotel();
+    let country = Some("PRT".into());
+    let asked = CreateReservation { acceptance: Acceptance::Request, country, ..largest(true) };
+    let rejected: ReservationRejected = driver.send(&asked).only();
+    let days = rejected.reasons.iter().filter(|it| it.rule == Rule::DayUseFull).count();
+    assert!(days >= 2 * 60 * (NIGHTS as usize - 1), "{days}");
 }

@@ -17,6 +17,8 @@ pub mod rejection;
 #[cfg(test)]
 mod bounds;
 #[cfg(test)]
+mod day_uses;
+#[cfg(test)]
 mod fields;
 #[cfg(test)]
 mod fixtures;

@@ -388,9 +388,62 @@ fn oversold(before: &BTreeMap<Place, Cell>, after: &BTreeMap<Place, Cell>) -> BT
     over.map(|(place, cell)| (place.clone(), cell.oversold())).collect()
 }
 
+/// What is known of the day of a place, in either of two ways: units that are in use over the day
+/// with none free for them, without the allowance and with it.
+fn crowding(cells: &BTreeMap<Place, Cell>, place: &Place) -> (i32, i32) {
+    let (property, product, day, _) = place;
+    let night = |night: Night| {
+        let cell = cells.get(&(*property, product.clone(), night, false));
+        cell.map_or(0, |cell| cell.sold)
+    };
+    let Some(cell) = cells.get(place) else { return (0, 0) };
+    let stays = night(*day).min(night(day.plus(-1))).max(0);
+    let over = |extra: i16| {
+        let there = i32::from(cell.physical - cell.out_of_order + extra.max(0));
+        (cell.day_use - (there - stays).max(0)).max(0)
+    };
+    (over(0), over(cell.allowance))
+}
+
+/// Days that are more crowded than before are listed by a fact; a request makes none so.
+fn check_days(
+    event: &SentMessage,
+    told: &BTreeMap<Place, i32>,
+    before: &BTreeMap<Place, Cell>,
+    after: &BTreeMap<Place, Cell>,
+) {
+    let created = event.body::<ReservationCreated>();
+    let request = created.filter(|it| it.acceptance == Acceptance::Request);
+    let mut crowded = BTreeMap::new();
+    for place in after.keys().filter(|place| place.3) {
+        let ((was, was_allowed), (is, is_allowed)) =
+            (crowding(before, place), crowding(after, place));
+        match &request {
+            Some(request) => {
+                let uses = |line: &Line| {
+                    line.is_day_use()
+                        && line.arrival == place.2
+                        && place.1.as_ref().is_none_or(|product| *product == line.product)
+                };
+                assert!(is_allowed <= was_allowed, "{place:?}: {request:?}");
+                let used = |cells: &BTreeMap<Place, Cell>| cells.get(place).map(|it| it.day_use);
+                let of_day = request.lines.iter().any(uses) && used(before) != used(after);
+                assert!(!of_day || is <= was, "{place:?}: {request:?}");
+            }
+            None if is > was => drop(crowded.insert(place.clone(), is)),
+            None => {}
+        }
+    }
+    assert_eq!(*told, crowded, "{event:?}");
+}
+
 fn check_events(sent: &Sent, before: &BTreeMap<Place, Cell>, after: &BTreeMap<Place, Cell>) {
-    let mut told = listed(sent);
-    told.retain(|(.., day_use), _| !day_use);
+    let told = listed(sent);
+    let (days, told) =
+        told.into_iter().partition::<BTreeMap<_, _>, _>(|((.., day_use), _)| *day_use);
+    if let [only] = sent.events.as_slice() {
+        check_days(only, &days, before, after);
+    }
     assert_eq!(told, oversold(before, after), "{sent:?}");
     let created = sent.events.last().and_then(|event| event.body::<ReservationCreated>());
     let Some(created) = created.filter(|it| it.acceptance == Acceptance::Request) else { return };

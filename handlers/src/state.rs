@@ -8,3 +8,4 @@ pub mod reservation;
 pub mod retention;
 
 pub mod calendar;
+mod tally;

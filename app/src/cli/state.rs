@@ -78,7 +78,7 @@ struct Line<'a> {
     available: i32,
     /// Units sold for the use of the day before the night.
     day_use: i32,
-    /// Units that may still be sold for it.
+    /// Units that may still be sold for it; negative where more are in use than are free.
     day_left: i32,
 }
 
@@ -126,7 +126,7 @@ pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
                 Show::Left =>
                     "units left to sell; less than none where a fact went above the limit",
                 Show::DayUse =>
-                    "day uses / units free over the day; these are physical - out of order - the smaller of the nights before and after",
+                    "day uses / units free over the day; these are physical - out of order - the smaller of the nights before and after; * is above it",
             }
         )?;
     }
@@ -198,7 +198,11 @@ fn json<'a>(
 
 fn text(calendar: &Calendar, night: Night, show: Show) -> String {
     let cell = calendar.cell(night);
-    let above = if cell.oversold() > 0 { "*" } else { "" };
+    let is_above = match show {
+        Show::Both | Show::Sold | Show::Left => cell.oversold() > 0,
+        Show::DayUse => calendar.day_left(night) < 0,
+    };
+    let above = if is_above { "*" } else { "" };
     match show {
         Show::Both if cell.sold == 0 && cell.limit() == 0 => "-".to_owned(),
         Show::Both => format!("{}/{}{above}", cell.sold, cell.limit()),
@@ -206,7 +210,7 @@ fn text(calendar: &Calendar, night: Night, show: Show) -> String {
         Show::Left => cell.available().to_string(),
         Show::DayUse => {
             let left = calendar.day_left(night);
-            format!("{}/{}", cell.day_use, left.saturating_add(cell.day_use))
+            format!("{}/{}{above}", cell.day_use, left.saturating_add(cell.day_use))
         }
     }
 }

@@ -85,6 +85,11 @@ struct Counts {
 }
 
 impl Counts {
+    fn at(&self, first: Night, night: i32) -> i32 {
+        let index = usize::try_from(night - first.0).ok();
+        index.and_then(|index| self.by_night.get(index)).copied().unwrap_or(0)
+    }
+
     /// Adds to each night and gives the largest sum.
     fn add(&mut self, first: Night, nights: std::ops::Range<i32>, by: i32) -> i32 {
         let index = |night: i32| usize::try_from(night - first.0).unwrap_or_default();
@@ -105,6 +110,8 @@ impl Counts {
 #[derive(Debug, Clone, Default)]
 struct Track {
     on_the_books: Counts,
+    /// Day uses on the books, by day.
+    day_uses: BTreeMap<i32, i32>,
     stayed: Counts,
     /// Most rooms on the books of a night right after a booking: what the limit must allow.
     booked_most: i32,
@@ -113,6 +120,23 @@ struct Track {
 }
 
 impl Track {
+    /// Adds nights, or the use of a day where there are none.
+    fn add(&mut self, first: Night, nights: std::ops::Range<i32>, by: i32) -> i32 {
+        if nights.is_empty() {
+            *self.day_uses.entry(nights.start).or_default() += by;
+            return 0;
+        }
+        let most = self.on_the_books.add(first, nights.clone(), by);
+        // The engine keeps units for the day uses around the nights.
+        let days = self.day_uses.range(nights.start..=nights.end);
+        let stays = |day: i32| {
+            let night = |night| self.on_the_books.at(first, night);
+            night(day - 1).min(night(day))
+        };
+        let over_days = days.filter(|(_, units)| **units > 0);
+        over_days.map(|(day, units)| stays(*day) + units).fold(most, i32::max)
+    }
+
     fn limit(&self) -> Limit {
         let allowance = (self.booked_most - self.stayed_most).max(0);
         Limit { physical: self.stayed_most, allowance }
@@ -139,7 +163,7 @@ fn supplies(import: &Import, steps: &[Step]) -> Vec<Supply> {
         let (house, products) = &mut tracks[row.hotel];
         let mut change = |product: &ProductCode, by: i32| {
             let track = products.entry(product.clone()).or_default();
-            let most = track.on_the_books.add(first, nights(row), by);
+            let most = track.add(first, nights(row), by);
             if step.phase == Phase::Book {
                 track.booked_most = track.booked_most.max(most);
             }
@@ -147,14 +171,14 @@ fn supplies(import: &Import, steps: &[Step]) -> Vec<Supply> {
         match step.phase {
             Phase::Book => {
                 change(&row.sold, 1);
-                let most = house.on_the_books.add(first, nights(row), 1);
+                let most = house.add(first, nights(row), 1);
                 house.booked_most = house.booked_most.max(most);
             }
             Phase::Cancel | Phase::CancelSameDay | Phase::NoShow => {
                 change(&row.sold, -1);
-                house.on_the_books.add(first, nights(row), -1);
+                house.add(first, nights(row), -1);
             }
-            Phase::CheckIn if row.given != row.sold => {
+            Phase::CheckIn if row.given != row.sold && row.arrival < row.departure => {
                 change(&row.sold, -1);
                 change(&row.given, 1);
             }

@@ -16,4 +16,5 @@ mod lake;
 mod operator;
 mod replay;
 mod rules;
+mod stays;
 mod stub_registry;

@@ -44,7 +44,10 @@ pub fn check_out(
     let Found { business_date, reservation_id, booking, .. } = found;
     let ReservationCreated { confirmation_number, booked_at, country, lines, .. } = booking;
     let day_use = day_use(&lines, today);
-    let oversold = inventory.oversold_by(Tally::of(inventory, &day_use), &Sum::default());
+    let released = released(lines, today);
+    let mut tally = Tally::of(inventory, &day_use);
+    tally.take_off_lines(inventory, &released);
+    let oversold = inventory.oversold_by(tally, &Sum::default());
 
     Ok(ReservationCheckedOut {
         property_id: command.property_id,
@@ -53,7 +56,7 @@ pub fn check_out(
         confirmation_number,
         booked_at,
         country,
-        released: released(lines, today),
+        released,
         day_use,
         oversold,
     })

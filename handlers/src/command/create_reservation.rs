@@ -28,8 +28,9 @@ const OTHER_PRODUCTS_MAX: usize = 100;
 /// Books a stay if every night of every line can take it, in the product and in the house.
 ///
 /// A day use (departure on the day of arrival) takes no night, but a unit that nobody occupies over
-/// that day. What was sold elsewhere already is a fact: no lack of units refuses it, its nights may
-/// have passed for as long as nights are counted, and those that it oversells are listed.
+/// that day; a stay leaves the day uses of its days the units that they need. What was sold elsewhere
+/// already is a fact: no lack of units refuses it, its nights may have passed for as long as nights are
+/// counted, and those that it oversells are listed.
 ///
 /// # Rejections, in order
 /// `UnknownProperty` alone. Then every fault of the command, at most 100: `ReservationExists` or

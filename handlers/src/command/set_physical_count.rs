@@ -9,8 +9,8 @@ use crate::rejection::{Findings, Refused, Rejection};
 use crate::state::inventory::Inventory;
 use crate::state::property::Property;
 
-/// Sets a physical count from the business date on, or from a later night. It is a fact: nights that
-/// it leaves oversold are listed, never refused. Nights that have passed keep their count.
+/// Sets a physical count from the business date on, or from a later night. It is a fact: nights and
+/// days that it leaves oversold are listed, never refused. Nights that have passed keep their count.
 ///
 /// # Rejections, in order
 /// `UnknownProperty` alone; then all of `UnknownProduct`, `BadRange`, `NightInPast`,
@@ -45,7 +45,8 @@ pub fn set_physical_count(
         Some(_) => {}
     }
     let changes = calendar.physical().changes(Some(first), last_night, count);
-    let oversold = supply::oversold(product.as_ref(), calendar, &changes);
+    let mut oversold = supply::oversold(product.as_ref(), calendar, &changes);
+    oversold.extend(supply::oversold_days(product.as_ref(), calendar, &changes));
     Ok(PhysicalCountChanged {
         property_id,
         business_date,

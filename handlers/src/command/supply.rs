@@ -10,7 +10,7 @@ use compact_str::CompactString;
 
 use super::limits;
 use crate::rejection::{Findings, Rejection, because, beyond};
-use crate::state::calendar::Calendar;
+use crate::state::calendar::{Calendar, DayChange};
 use crate::state::inventory::Inventory;
 use crate::state::property::Property;
 
@@ -168,6 +168,29 @@ pub(super) fn oversold(
     let listed = over.map(|(night, units)| {
         let product = product.cloned();
         OversoldNight { product, night, units, day_use: false }
+    });
+    listed.collect()
+}
+
+/// The days that lose units which their day uses need.
+pub(super) fn oversold_days(
+    product: Option<&ProductCode>,
+    calendar: &Calendar,
+    changes: &[SupplyChange],
+) -> Vec<OversoldNight> {
+    let lost = calendar.days().filter_map(|day| {
+        let inside = |change: &&SupplyChange| {
+            change.first_night.is_none_or(|first| first <= day)
+                && change.last_night.is_none_or(|last| day <= last)
+        };
+        let change = changes.iter().find(inside)?;
+        let change = DayChange { supply: change.after - change.before, ..DayChange::default() };
+        let (before, after) = (calendar.day_left(day), calendar.day_left_after(day, change));
+        (after < 0 && after < before).then_some((day, -after))
+    });
+    let listed = lost.map(|(night, units)| {
+        let product = product.cloned();
+        OversoldNight { product, night, units, day_use: true }
     });
     listed.collect()
 }

@@ -67,6 +67,31 @@ impl Cell {
     }
 }
 
+/// What a change adds around a day, before it is applied.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct DayChange {
+    /// Units sold of the night before.
+    pub(crate) night_before: i32,
+    /// Units sold of the night after.
+    pub(crate) night_after: i32,
+    /// Units in use over the day.
+    pub(crate) day_use: i32,
+    /// Units that exist.
+    pub(crate) supply: i32,
+}
+
+impl DayChange {
+    /// Both changes.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            night_before: self.night_before.saturating_add(other.night_before),
+            night_after: self.night_after.saturating_add(other.night_after),
+            day_use: self.day_use.saturating_add(other.day_use),
+            supply: self.supply.saturating_add(other.supply),
+        }
+    }
+}
+
 /// 32 nights.
 #[derive(Debug, Clone, PartialEq, Eq, Avro)]
 #[avro(name = "bellhop.state.Page")]
@@ -114,17 +139,57 @@ impl Calendar {
         }
     }
 
-    /// Units that may be sold for the use of a day; negative where facts sold more.
+    /// Units that may be sold for the use of a day; negative where more are in use than are free.
     ///
     /// A guest who stays over the day is in both counts, that of the night before and that of the
     /// night after: at most the smaller of the two stay. Every other unit that exists and is in
-    /// order is free between a departure and an arrival. Allowances are for nights alone.
+    /// order is free between a departure and an arrival.
     #[must_use]
     pub fn day_left(&self, day: Night) -> i32 {
+        self.day_left_after(day, DayChange::default())
+    }
+
+    /// As [`Calendar::day_left`], after a change.
+    #[must_use]
+    pub(crate) fn day_left_after(&self, day: Night, change: DayChange) -> i32 {
         let (before, after) = (self.cell(day.plus(-1)), self.cell(day));
-        let occupied = before.sold.min(after.sold).max(0);
-        let there = i32::from(after.physical) - i32::from(after.out_of_order);
-        there.saturating_sub(occupied).max(0).saturating_sub(after.day_use)
+        let night_before = before.sold.saturating_add(change.night_before);
+        let night_after = after.sold.saturating_add(change.night_after);
+        let occupied = night_before.min(night_after).max(0);
+        let there = i32::from(after.physical) - i32::from(after.out_of_order) + change.supply;
+        let day_use = after.day_use.saturating_add(change.day_use);
+        there.saturating_sub(occupied).max(0).saturating_sub(day_use)
+    }
+
+    /// Whether a stay of so many units leaves the day uses of its days the units that they need.
+    #[inline]
+    #[must_use]
+    pub(crate) fn spares_days(&self, units: i32, arrival: Night, departure: Night) -> bool {
+        let first = self.day_uses.partition_point(|at| at.day < arrival);
+        let days = self.day_uses[first..].iter().take_while(|at| at.day <= departure);
+        let mut days = days.map(|at| at.day);
+        days.all(|day| {
+            let change = DayChange {
+                night_before: if day > arrival { units } else { 0 },
+                night_after: if day < departure { units } else { 0 },
+                ..DayChange::default()
+            };
+            self.day_lost(day, change).is_none()
+        })
+    }
+
+    /// The units that are left for the use of a day before and after a request, where it asks for
+    /// more than there are.
+    ///
+    /// An allowance counts for a request of nights, not for one of the day: who may be oversold is a
+    /// guest who may not come.
+    #[must_use]
+    pub(crate) fn day_lost(&self, day: Night, change: DayChange) -> Option<(i32, i32)> {
+        let allowance = if change.day_use > 0 { 0 } else { self.allowance.at(day).max(0) };
+        let supply = i32::from(allowance);
+        let before = self.day_left_after(day, DayChange { supply, ..DayChange::default() });
+        let after = self.day_left_after(day, DayChange { supply, ..change });
+        (after < 0 && after < before).then_some((before, after))
     }
 
     /// The days that have day uses, in order.
@@ -146,7 +211,9 @@ impl Calendar {
         }
     }
 
-    fn day_use(&self, day: Night) -> i32 {
+    /// Units in use over a day.
+    #[inline]
+    pub(crate) fn day_use(&self, day: Night) -> i32 {
         let found = self.day_uses.binary_search_by_key(&day, |at| at.day);
         found.map_or(0, |index| self.day_uses[index].units)
     }

@@ -8,8 +8,6 @@
 //! On every night that is kept the house has sold what its products with statistics have sold
 //! together. Nights before are not counted: nothing that can still be asked concerns them.
 
-use std::collections::BTreeMap;
-
 use bellhop_core::avro::{Avro, DecodeError, Reader, SchemaWriter};
 use bellhop_core::prelude::{Avro, State};
 use bellhop_schemas::command::ProductKind;
@@ -19,6 +17,8 @@ use bellhop_schemas::stay::{Line, LineMove, LineNight, OversoldNight};
 
 use super::calendar::{Calendar, page_start};
 use super::retention::Keeping;
+use super::tally::{Place, Row};
+pub(crate) use super::tally::{Sum, Tally};
 
 /// The calendars of a property.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Avro)]
@@ -168,12 +168,15 @@ impl Inventory {
             let free = |calendar: &Calendar| calendar.day_left(arrival) >= units;
             return free(&product.calendar) && (!product.statistics || free(&self.house));
         }
-        product.calendar.has(units, arrival, departure)
-            && (!product.statistics || self.house.has(units, arrival, departure))
+        let free = |calendar: &Calendar| {
+            calendar.has(units, arrival, departure)
+                && calendar.spares_days(units, arrival, departure)
+        };
+        free(&product.calendar) && (!product.statistics || free(&self.house))
     }
 
-    /// Every night that cannot take all demands together: of each product, then of the house. A day
-    /// use is held against the nights as they were sold before.
+    /// Every night that cannot take all demands together, and every day over which they leave too
+    /// few units: of each product, then of the house.
     #[must_use]
     pub(crate) fn shortages(&self, demands: &[Demand]) -> Vec<Shortage> {
         if let [only] = demands
@@ -185,34 +188,46 @@ impl Inventory {
         for demand in demands {
             tally.add_demand(self, demand);
         }
-        let short = tally.into_rows().filter_map(|row| {
-            let Row { product, night, day_use, units: asked } = row;
-            let calendar = self.row_calendar(&row);
-            let left =
-                if day_use { calendar.day_left(night) } else { calendar.cell(night).available() };
+        let sums = tally.into_sums();
+        let short = sums.rows().iter().filter_map(|row| {
+            let Row { place, units: asked } = *row;
+            let calendar = self.calendar_at(place.product);
+            let (left, asked) = if place.day_use {
+                let (before, after) = calendar.day_lost(place.night, sums.around(place))?;
+                (before, before.saturating_sub(after))
+            } else {
+                (calendar.cell(place.night).available(), asked)
+            };
+            let Place { product, night, day_use } = place;
             let allowed = left.max(0);
             (asked > allowed).then_some(Shortage { product, night, day_use, asked, allowed })
         });
         short.collect()
     }
 
-    /// The nights that a change takes above their limit, or further above it; `earlier` is what
-    /// changes before it.
+    /// The nights and days that a change takes above their limit, or further above it; `earlier` is
+    /// what changes before it.
     #[must_use]
     pub(crate) fn oversold_by(&self, tally: Tally, earlier: &Sum) -> Vec<OversoldNight> {
-        let raised = tally.into_rows().filter(|row| row.units > 0 && self.is_kept(row.night));
-        let over = raised.filter_map(|row| {
-            let calendar = self.row_calendar(&row);
-            let more = row.units.saturating_add(earlier.of(&row));
-            let units = if row.day_use {
-                more.saturating_sub(calendar.day_left(row.night))
+        let sums = tally.into_sums();
+        let over = sums.rows().iter().filter_map(|row| {
+            let place = row.place;
+            let calendar = self.calendar_at(place.product);
+            let units = if place.day_use {
+                let first = earlier.around(place);
+                let before = calendar.day_left_after(place.night, first);
+                let after = calendar.day_left_after(place.night, first.and(sums.around(place)));
+                // The night before it is counted, too.
+                (after < before && self.is_kept(place.night.plus(-1))).then_some(-after)?
             } else {
-                let mut cell = calendar.cell(row.night);
+                (row.units > 0 && self.is_kept(place.night)).then_some(())?;
+                let mut cell = calendar.cell(place.night);
+                let more = row.units.saturating_add(earlier.of(place));
                 cell.sold = cell.sold.saturating_add(more);
                 cell.oversold()
             };
-            let Row { night, day_use, .. } = row;
-            let product = row.product.map(|index| self.at(index).code.clone());
+            let Place { night, day_use, .. } = place;
+            let product = place.product.map(|index| self.at(index).code.clone());
             (units > 0).then_some(OversoldNight { product, night, units, day_use })
         });
         over.collect()
@@ -249,8 +264,9 @@ impl Inventory {
         }
     }
 
-    fn row_calendar(&self, row: &Row) -> &Calendar {
-        row.product.map_or(&self.house, |index| &self.at(index).calendar)
+    /// The calendar of a product at a place, or of the house for `None`.
+    pub(super) fn calendar_at(&self, product: Option<ProductIndex>) -> &Calendar {
+        product.map_or(&self.house, |index| &self.at(index).calendar)
     }
 
     /// Sells the nights of decided lines.
@@ -315,7 +331,7 @@ impl Inventory {
 }
 
 #[cold]
-fn no_product(code: &ProductCode) -> ! {
+pub(super) fn no_product(code: &ProductCode) -> ! {
     panic!("an event holds nights of {code}, which is no product of its property")
 }
 
@@ -379,128 +395,6 @@ impl Avro for Products {
     }
     fn schema(out: &mut SchemaWriter) {
         Vec::<Product>::schema(out);
-    }
-}
-
-/// Units by product and night, and by night for the house, added up; the uses of days likewise.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Tally {
-    rows: Vec<Row>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Row {
-    product: Option<ProductIndex>,
-    night: Night,
-    day_use: bool,
-    units: i32,
-}
-
-type Place = (Option<ProductIndex>, Night, bool);
-
-impl Row {
-    fn place(&self) -> Place {
-        (self.product, self.night, self.day_use)
-    }
-}
-
-/// What several changes add to each place, before they are applied.
-#[derive(Debug, Default)]
-pub(crate) struct Sum {
-    units: BTreeMap<Place, i32>,
-}
-
-impl Sum {
-    fn of(&self, row: &Row) -> i32 {
-        self.units.get(&row.place()).copied().unwrap_or_default()
-    }
-
-    /// Adds a change.
-    pub(crate) fn add(&mut self, tally: &Tally) {
-        for row in &tally.rows {
-            let units = self.units.entry(row.place()).or_default();
-            *units = units.saturating_add(row.units);
-        }
-    }
-}
-
-impl Tally {
-    /// Of the nights of decided lines.
-    ///
-    /// # Panics
-    /// As [`Inventory::take`].
-    pub(crate) fn of(inventory: &Inventory, lines: &[Line]) -> Self {
-        let mut tally = Self::default();
-        tally.add_lines(inventory, lines);
-        tally
-    }
-
-    fn add(
-        &mut self,
-        inventory: &Inventory,
-        product: ProductIndex,
-        (night, day_use): (Night, bool),
-        units: i32,
-    ) {
-        self.rows.push(Row { product: Some(product), night, day_use, units });
-        if inventory.at(product).statistics {
-            self.rows.push(Row { product: None, night, day_use, units });
-        }
-    }
-
-    fn add_demand(&mut self, inventory: &Inventory, demand: &Demand) {
-        let Demand { product, units, arrival, departure } = *demand;
-        if arrival == departure {
-            self.add(inventory, product, (arrival, true), units);
-        }
-        for night in arrival.nights_to(departure) {
-            self.add(inventory, product, (night, false), units);
-        }
-    }
-
-    /// Adds the nights of decided lines.
-    ///
-    /// # Panics
-    /// As [`Inventory::take`].
-    pub(crate) fn add_lines(&mut self, inventory: &Inventory, lines: &[Line]) {
-        let index_of = |held| inventory.index_of(held).unwrap_or_else(|| no_product(held));
-        for line in lines {
-            let units = i32::from(line.units);
-            for at in &line.nights {
-                self.add(inventory, index_of(line.held(at)), (at.night, false), units);
-            }
-            if line.is_day_use() {
-                self.add(inventory, index_of(&line.product), (line.arrival, true), units);
-            }
-        }
-    }
-
-    /// Adds nights that other products hold.
-    ///
-    /// # Panics
-    /// As [`Inventory::take`].
-    pub(crate) fn add_moves(&mut self, inventory: &Inventory, moves: &[LineMove]) {
-        let index_of = |held| inventory.index_of(held).unwrap_or_else(|| no_product(held));
-        for LineMove { line, held } in moves {
-            let (units, to) = (i32::from(line.units), index_of(held));
-            for at in &line.nights {
-                self.add(inventory, index_of(line.held(at)), (at.night, false), -units);
-                self.add(inventory, to, (at.night, false), units);
-            }
-        }
-    }
-
-    /// One row for each product and night, the house last.
-    fn into_rows(mut self) -> impl Iterator<Item = Row> {
-        self.rows.sort_unstable_by_key(|row| (row.product.is_none(), row.place()));
-        self.rows.dedup_by(|next, row| {
-            let same = next.place() == row.place();
-            if same {
-                row.units = row.units.saturating_add(next.units);
-            }
-            same
-        });
-        self.rows.into_iter()
     }
 }
 

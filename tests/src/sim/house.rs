@@ -3,9 +3,10 @@
 //!
 //! # Invariants checked
 //! 1. A request ([`ReservationCreated`]) takes no night of a product, nor of the house, above its
-//!    limit as it stands before that event; and no day above what nobody occupies over it.
-//! 2. Every night that a fact takes (further) above its limit is listed in the fact, with the number
-//!    of units above it; nothing else is listed.
+//!    limit as it stands before that event; and no day above what nobody occupies over it, whether it
+//!    uses the day or stays over it.
+//! 2. Every night and day that a fact takes (further) above its limit is listed in the fact, with the
+//!    number of units above it; nothing else is listed.
 //! 3. A release gives back what was taken: no night is below zero.
 //! 4. A change of supply starts from the count that was in force.
 //! 5. A guest in house who is past the departure holds the night of the business date.
@@ -110,10 +111,14 @@ impl Calendar {
         self.sold.get(&night).copied().unwrap_or(0)
     }
 
-    /// Units that nobody can be in over a day.
-    fn free_over(&self, day: Night) -> i32 {
-        let stay = self.sold(day.plus(-1)).min(self.sold(day));
-        (self.physical.at(day) - stay).max(0)
+    /// Units that are left for the use of a day, with those that a request of nights may count on
+    /// or without, and with what it adds to the nights before and after.
+    fn day_left(&self, day: Night, allowed: bool, (before, after): (i64, i64)) -> i64 {
+        let sold = |night| i64::from(self.sold(night));
+        let stay = (sold(day.plus(-1)) + before).min(sold(day) + after);
+        let allowance = if allowed { self.allowance.at(day).max(0) } else { 0 };
+        let free = (i64::from(self.physical.at(day) + allowance) - stay).max(0);
+        free - i64::from(self.day_uses.get(&day).copied().unwrap_or(0))
     }
 }
 
@@ -123,8 +128,6 @@ pub struct House {
     units: BTreeMap<Unit, Calendar>,
     /// Products that do not count in the house.
     apart: BTreeSet<ProductCode>,
-    /// Units free over the days of an event, before it.
-    free: BTreeMap<(Unit, Night), i32>,
     departures: BTreeMap<ReservationId, Night>,
     /// Departure of each guest in house, and the first night that is not held.
     guests: BTreeMap<ReservationId, (Night, Night)>,
@@ -157,10 +160,17 @@ impl House {
     fn left(&self, (unit, night, day_use): &Place) -> i32 {
         let Some(calendar) = self.units.get(unit) else { return 0 };
         if *day_use {
-            let used = calendar.day_uses.get(night).copied().unwrap_or(0);
-            return calendar.free_over(*night) - used;
+            return calendar.day_left(*night, false, (0, 0)) as i32;
         }
         calendar.limit(*night) - calendar.sold(*night)
+    }
+
+    /// Units left for the use of a day before and after a request that adds to the nights around it
+    /// and to its uses.
+    fn day_left(&self, unit: &Unit, day: Night, nights: (i64, i64), used: i64) -> (i64, i64) {
+        let Some(calendar) = self.units.get(unit) else { return (0, -used) };
+        let left = |nights| calendar.day_left(day, used == 0, nights);
+        (left((0, 0)), left(nights) - used)
     }
 
     /// The units that a product counts in.
@@ -200,31 +210,32 @@ impl House {
             if *count < 0 {
                 return Err(format!("{count} sold of {place:?}"));
             }
-            touched.insert(place);
+            touched.extend(with_days(place));
         }
         Ok(())
     }
 
-    /// Remembers what is free over the days of some lines, and how far their nights are above the
-    /// limits.
-    fn before(&mut self, lines: &[Line]) -> BTreeMap<Place, i32> {
-        self.free.clear();
-        let mut before = BTreeMap::new();
-        for (place, _) in self.places(lines) {
-            let (unit, day, _) = &place;
-            let free = self.units.get(unit).map_or(0, |calendar| calendar.free_over(*day));
-            self.free.insert((unit.clone(), *day), free);
-            let excess = self.excess(&place).max(0);
-            before.insert(place, excess);
-        }
-        before
+    /// How far the nights and days of some lines are above their limits; `allowed` as in
+    /// [`House::excess_of`].
+    fn before(&self, lines: &[Line], allowed: bool) -> BTreeMap<Place, i32> {
+        let places = self.places(lines).into_iter().flat_map(|(place, _)| with_days(place));
+        let excess = |place: Place| {
+            let excess = self.excess_of(&place, allowed).max(0);
+            (place, excess)
+        };
+        places.map(excess).collect()
     }
 
-    fn excess(&self, (unit, night, day_use): &Place) -> i32 {
+    fn excess(&self, place: &Place) -> i32 {
+        self.excess_of(place, false)
+    }
+
+    /// Units above the limit; over a day with or without those that a request of nights may count
+    /// on.
+    fn excess_of(&self, (unit, night, day_use): &Place, allowed: bool) -> i32 {
         let Some(calendar) = self.units.get(unit) else { return 0 };
         if *day_use {
-            let free = self.free.get(&(unit.clone(), *night)).copied().unwrap_or(0);
-            return calendar.day_uses.get(night).copied().unwrap_or(0) - free;
+            return -calendar.day_left(*night, allowed, (0, 0)) as i32;
         }
         calendar.excess(*night)
     }
@@ -236,7 +247,7 @@ impl House {
         back: &[Line],
         listed: &[OversoldNight],
     ) -> Result<(), String> {
-        let before = self.before(&[back, taken].concat());
+        let before = self.before(&[back, taken].concat(), false);
         let mut touched = Touched::new();
         self.take(taken, 1, &mut touched)?;
         self.take(back, -1, &mut touched)?;
@@ -267,15 +278,32 @@ impl House {
         })
     }
 
-    /// All nights of a unit that anything is sold of.
-    fn sold_nights(&self, unit: &Unit) -> Touched {
-        let nights = self.units.get(unit).into_iter().flat_map(|calendar| calendar.sold.keys());
-        nights.map(|night| (unit.clone(), *night, false)).collect()
+    /// All nights and days of a unit that anything is sold of.
+    fn sold_places(&self, unit: &Unit) -> Touched {
+        let calendars = self.units.get(unit).into_iter();
+        let places = calendars.flat_map(|calendar| {
+            let nights = calendar.sold.keys().map(|night| (unit.clone(), *night, false));
+            nights.chain(calendar.day_uses.keys().map(|day| (unit.clone(), *day, true)))
+        });
+        places.collect()
     }
 
-    /// A request oversells nothing.
-    fn check_request(&self, touched: &Touched) -> Result<(), String> {
-        let over = touched.iter().find(|at| self.excess(at) > 0);
+    /// A request oversells nothing: no night of it is above its limit, no day that it uses is, and
+    /// no other day is further above it.
+    fn check_request(
+        &self,
+        lines: &[Line],
+        touched: &Touched,
+        before: &BTreeMap<Place, i32>,
+    ) -> Result<(), String> {
+        let taken: BTreeSet<_> = self.places(lines).into_iter().map(|(place, _)| place).collect();
+        let over = touched.iter().find(|at| {
+            let (limit, allowed) = match taken.contains(at) {
+                true => (0, false),
+                false => (before.get(at).copied().unwrap_or(0), true),
+            };
+            self.excess_of(at, allowed) > limit
+        });
         over.map_or(Ok(()), |at| Err(format!("a request oversold {at:?} by {}", self.excess(at))))
     }
 
@@ -296,6 +324,15 @@ impl House {
             }
         }
     }
+}
+
+/// A place, and the days that a night of it is about.
+fn with_days(place: Place) -> Vec<Place> {
+    let (unit, night, day_use) = place.clone();
+    if day_use {
+        return vec![place];
+    }
+    vec![place, (unit.clone(), night, true), (unit, night.plus(1), true)]
 }
 
 /// All properties of a log.
@@ -424,10 +461,10 @@ impl Houses {
                         Ok(())
                     }
                     Acceptance::Request => {
-                        house.before(&event.lines);
+                        let before = house.before(&event.lines, true);
                         let mut touched = Touched::new();
                         house.take(&event.lines, 1, &mut touched)?;
-                        house.check_request(&touched)?;
+                        house.check_request(&event.lines, &touched, &before)?;
                         self.requests += 1;
                         Ok(())
                     }
@@ -542,12 +579,12 @@ impl Houses {
     ) -> Result<(), String> {
         let house = self.houses.entry(property).or_default();
         let before: BTreeMap<_, _> = house
-            .sold_nights(&product)
+            .sold_places(&product)
             .into_iter()
             .map(|at| (at.clone(), house.excess(&at)))
             .collect();
         change(house.units.entry(product.clone()).or_default())?;
-        let mut due = house.sold_nights(&product);
+        let mut due = house.sold_places(&product);
         due.retain(|at| house.excess(at) > before.get(at).copied().unwrap_or(0));
         self.oversold += listed.len() as u64;
         house.check_fact(&due, listed)

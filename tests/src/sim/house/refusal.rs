@@ -3,7 +3,7 @@
 //!
 //! Every rule has its own arm in [`Case::holds`], so that a new rule does not compile without one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bellhop_core::avro::{Avro, Reader};
 use bellhop_core::message::{Message, Timestamp};
@@ -20,7 +20,7 @@ use bellhop_schemas::reason::{Alternative, Reason, Rule};
 use bellhop_schemas::stay::{Line, PricedBy, RequestedLine};
 
 use super::stays::{Memory, Stage};
-use super::{House, Place, Unit};
+use super::{House, Place, Unit, with_days};
 
 /// What a command asked for, as far as refusals are about it.
 #[derive(Debug)]
@@ -514,27 +514,8 @@ impl Case<'_> {
         stay.is_some_and(|stay| holds(stay.arrival, stay.departure))
     }
 
-    /// The places that cannot take a request, each with the units asked for and those left.
     fn short(&self) -> BTreeMap<Place, (i64, i64)> {
-        let mut asked = BTreeMap::<Place, i64>::new();
-        let Some(house) = self.house else { return BTreeMap::new() };
-        for line in self.asked.lines() {
-            let units = i64::from(line.units);
-            for unit in house.units_of(&line.product) {
-                if line.arrival == line.departure {
-                    *asked.entry((unit.clone(), line.arrival, true)).or_default() += units;
-                }
-                for night in line.arrival.nights_to(line.departure) {
-                    *asked.entry((unit.clone(), night, false)).or_default() += units;
-                }
-            }
-        }
-        let left = |place: &Place| i64::from(house.left(place)).max(0);
-        let counted = asked.into_iter().map(|(place, asked)| {
-            let left = left(&place);
-            (place, (asked, left))
-        });
-        counted.filter(|(_, (asked, left))| asked > left).collect()
+        self.house.map_or_else(BTreeMap::new, |house| short(house, self.asked.lines()))
     }
 
     /// What is offered instead can be had.
@@ -544,18 +525,47 @@ impl Case<'_> {
         let Some(house) = self.house.filter(|_| self.has(product)) else {
             return Err(format!("{offered:?} is of no product"));
         };
-        let day_use = arrival == departure;
-        let nights = if day_use { vec![*arrival] } else { arrival.nights_to(*departure).collect() };
-        for night in nights {
-            for unit in house.units_of(product) {
-                let place = (unit, night, day_use);
-                if night < self.today() || house.left(&place) < units {
-                    return Err(format!("{offered:?} is offered for {units}: {place:?} has none"));
-                }
-            }
+        let mut line = self.asked.lines().first().cloned().ok_or("an offer of nothing")?;
+        (line.product, line.arrival, line.departure) = (product.clone(), *arrival, *departure);
+        line.units = units;
+        let short = short(house, &[line]);
+        if *arrival < self.today() || !short.is_empty() {
+            return Err(format!("{offered:?} is offered for {units}, short are {short:?}"));
         }
         Ok(())
     }
+}
+
+/// The places that cannot take a request, each with the units asked for and those left.
+fn short(house: &House, lines: &[RequestedLine]) -> BTreeMap<Place, (i64, i64)> {
+    let mut asked = BTreeMap::<Place, i64>::new();
+    for line in lines {
+        let units = i64::from(line.units);
+        for unit in house.units_of(&line.product) {
+            if line.arrival == line.departure {
+                *asked.entry((unit.clone(), line.arrival, true)).or_default() += units;
+            }
+            for night in line.arrival.nights_to(line.departure) {
+                *asked.entry((unit.clone(), night, false)).or_default() += units;
+            }
+        }
+    }
+    let places: BTreeSet<_> = asked.keys().cloned().flat_map(with_days).collect();
+    let counted = places.into_iter().filter_map(|place| {
+        let units =
+            |night, day_use| asked.get(&(place.0.clone(), night, day_use)).copied().unwrap_or(0);
+        let (_, night, day_use) = place;
+        if !day_use {
+            let left = i64::from(house.left(&place)).max(0);
+            return (units(night, false) > left)
+                .then_some((place.clone(), (units(night, false), left)));
+        }
+        let nights = (units(night.plus(-1), false), units(night, false));
+        let used = units(night, true);
+        let (before, after) = house.day_left(&place.0, night, nights, used);
+        (after < 0 && after < before).then_some((place, (before - after, before.max(0))))
+    });
+    counted.collect()
 }
 
 /// Whether a step can be taken at a stage.
