@@ -240,7 +240,7 @@ impl AnyEvent {
                 say_oversold(&event.oversold, &mut words);
             }
             Self::ReservationCheckedOut(event) => {
-                words.extend(event.released.iter().map(|line| held_nights(line, "leaves early:")));
+                words.extend(event.released.iter().flat_map(left));
                 words.extend(event.day_use.iter().map(|line| gives_back(line, "was")));
                 say_oversold(&event.oversold, &mut words);
             }
@@ -331,6 +331,15 @@ fn supply(what: &str, changes: &[SupplyChange]) -> String {
     let run = |change: &SupplyChange| {
         let from = change.first_night.map_or_else(String::new, |night| format!(" from {night}"));
         let to = change.last_night.map_or_else(String::new, |night| format!(" to {night}"));
+/// Nights that were booked and are not stayed, and nights that a guest who stayed on gives back.
+fn left(line: &Line) -> Vec<String> {
+    let (late, early): (Vec<_>, Vec<_>) =
+        line.nights.iter().cloned().partition(|at| line.is_overstay(at.night));
+    let parts = [(early, "leaves early:"), (late, "gives back")];
+    let parts = parts.into_iter().filter(|(nights, _)| !nights.is_empty());
+    parts.map(|(nights, what)| held_nights(&Line { nights, ..line.clone() }, what)).collect()
+}
+
         format!("{what} {} instead of {}{from}{to}", change.after, change.before)
     };
     changes.iter().map(run).collect::<Vec<_>>().join(", ")
@@ -353,7 +362,7 @@ mod tests {
         let night = |day| LineNight { night: day, held: None, price: Price::default() };
         let extended = Line {
             number: 1,
-            product: bellhop_schemas::ids::ProductCode::new("DBL"),
+            product: ProductCode::new("DBL"),
             units: 1,
             arrival: day(10),
             departure: day(12),
@@ -363,6 +372,7 @@ mod tests {
             currency: Currency::EUR,
             priced_by: PricedBy::Client,
             nights: vec![night(day(12))],
+    use bellhop_schemas::dimensions::Dimensions;
             day_use: None,
         };
         let event = AnyEvent::ReservationExtended(ReservationExtended {
@@ -381,3 +391,29 @@ mod tests {
         );
     }
 }
+
+    #[test]
+    fn a_guest_who_stayed_on_gives_nights_back_and_one_who_leaves_early_leaves_early() {
+        let night = |night| LineNight { night: Night(night), held: None, price: Price::default() };
+        let booked = Line {
+            number: 1,
+            product: ProductCode::new("DBL"),
+            units: 1,
+            arrival: Night(10),
+            departure: Night(12),
+            adults: 2,
+            child_ages: Vec::new(),
+            dimensions: Dimensions::default(),
+            currency: Currency::EUR,
+            priced_by: PricedBy::Client,
+            nights: vec![night(11)],
+            day_use: None,
+        };
+        let stayed_on = Line { nights: vec![night(12), night(13)], ..booked.clone() };
+        let early = left(&booked).join("; ");
+        assert!(early.starts_with("leaves early: DBL, 1 night from 1970-01-12"), "{early}");
+        let late = left(&stayed_on).join("; ");
+        assert!(late.starts_with("gives back DBL, 2 nights from 1970-01-13"), "{late}");
+        let all = Line { nights: [booked.nights, stayed_on.nights].concat(), ..stayed_on };
+        assert_eq!(left(&all), [early, late]);
+    }

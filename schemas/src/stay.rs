@@ -142,6 +142,12 @@ impl Line {
         }
     }
 
+    /// Whether a night lies behind the stay that was booked: the guest stayed on for it.
+    #[must_use]
+    pub fn is_overstay(&self, night: Night) -> bool {
+        night >= self.departure
+    }
+
     /// Whether it uses the day of arrival and no night.
     #[must_use]
     pub fn is_day_use(&self) -> bool {

@@ -250,8 +250,8 @@ impl Expander {
             .change(event.property_id, event.business_date)
             .reservation(event.reservation_id, event.booked_at)
             .country(event.country.as_deref());
+        let index = room_nights::left(to, &change, &event.released, 0)?;
         let early = Reason::EarlyDeparture;
-        let index = room_nights::lines(to, &change, &event.released, Sign::Minus, early, 0)?;
         room_nights::lines(to, &change, &event.day_use, Sign::Plus, early, index)?;
         bookings::step(to, &change, &event.released, Step::CheckOut);
         self.log(of, ReservationCheckedOut::TYPE, Some(&change), event, to)

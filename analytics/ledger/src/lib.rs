@@ -27,6 +27,9 @@ mod error;
 mod expand;
 mod json;
 
+#[cfg(test)]
+mod departures;
+
 pub use error::Error;
 pub use expand::{Expander, KNOWN, Known};
 pub use row::{Column, Id, Kind, Put, Row, Table, Take};

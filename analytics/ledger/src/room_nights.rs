@@ -129,13 +129,41 @@ pub(crate) fn lines(
     reason: Reason,
     first: i32,
 ) -> Result<i32, Error> {
+    each(to, change, lines, sign, |_, _| reason, first)
+}
+
+/// Gives back every night of lines that a guest has left: those that were booked as an early
+/// departure, those for which the guest had stayed on as the overstay that they were taken for.
+///
+/// Counts as [`lines`] does.
+pub(crate) fn left(
+    to: &mut impl Take,
+    change: &Change<'_>,
+    lines: &[Line],
+    first: i32,
+) -> Result<i32, Error> {
+    let reason = |line: &Line, night| match line.is_overstay(night) {
+        true => Reason::Overstay,
+        false => Reason::EarlyDeparture,
+    };
+    each(to, change, lines, Sign::Minus, reason, first)
+}
+
+fn each(
+    to: &mut impl Take,
+    change: &Change<'_>,
+    lines: &[Line],
+    sign: Sign,
+    reason: impl Fn(&Line, Night) -> Reason,
+    first: i32,
+) -> Result<i32, Error> {
     let mut index = first;
     for line in lines {
         for at in &line.nights {
             let LineNight { night, price, .. } = at;
             let held = line.held(at).as_str();
             let entry = Entry { night: *night, held, price, kind: "room" };
-            entry_row(to, change, line, entry, sign, reason, index)?;
+            entry_row(to, change, line, entry, sign, reason(line, *night), index)?;
             index += 1;
         }
         if line.is_day_use() {
@@ -146,7 +174,7 @@ pub(crate) fn lines(
                 price: &price,
                 kind: "day_use",
             };
-            entry_row(to, change, line, entry, sign, reason, index)?;
+            entry_row(to, change, line, entry, sign, reason(line, line.arrival), index)?;
             index += 1;
         }
     }
