@@ -14,7 +14,7 @@ use bellhop_schemas::event::{
     ReservationCreated, ReservationExtended, ReservationMoved, ReservationNoShow,
     ReservationRejected,
 };
-use bellhop_schemas::ids::{PropertyId, ReservationId};
+use bellhop_schemas::ids::{ExternalRef, PropertyId, ReservationId};
 use bellhop_schemas::reason::{Alternative, Reason};
 use bellhop_schemas::stay::{Line, LineMove, OversoldNight, SupplyChange};
 
@@ -133,6 +133,30 @@ impl AnyEvent {
             | Self::CommandAcknowledged(_)
             | Self::RulesChanged(_)
             | Self::ParkedResolved(_) => None,
+        }
+    }
+
+    /// The numbers of other systems that a booking takes, or that its cancellation frees.
+    pub(crate) fn external_refs(&self) -> &[ExternalRef] {
+        match self {
+            Self::ReservationCreated(event) => &event.external_refs,
+            Self::ReservationCancelled(event) => &event.external_refs,
+            Self::ReservationCheckedIn(_)
+            | Self::ReservationMoved(_)
+            | Self::ReservationExtended(_)
+            | Self::ReservationCheckedOut(_)
+            | Self::ReservationNoShow(_)
+            | Self::ReservationRejected(_)
+            | Self::PropertyDefined(_)
+            | Self::ProductDefined(_)
+            | Self::PhysicalCountChanged(_)
+            | Self::OverbookingLimitChanged(_)
+            | Self::CatalogRejected(_)
+            | Self::Genesis(_)
+            | Self::CommandConflicted(_)
+            | Self::CommandAcknowledged(_)
+            | Self::RulesChanged(_)
+            | Self::ParkedResolved(_) => &[],
         }
     }
 
@@ -307,6 +331,15 @@ fn gives_back(line: &Line, what: &str) -> String {
     format!("{what} {}", words::line(line))
 }
 
+/// Nights that were booked and are not stayed, and nights that a guest who stayed on gives back.
+fn left(line: &Line) -> Vec<String> {
+    let (late, early): (Vec<_>, Vec<_>) =
+        line.nights.iter().cloned().partition(|at| line.is_overstay(at.night));
+    let parts = [(early, "leaves early:"), (late, "gives back")];
+    let parts = parts.into_iter().filter(|(nights, _)| !nights.is_empty());
+    parts.map(|(nights, what)| held_nights(&Line { nights, ..line.clone() }, what)).collect()
+}
+
 /// The nights that a change is about, whatever the line was booked for.
 fn held_nights(line: &Line, what: &str) -> String {
     let (Some(first), Some(last)) = (line.nights.first(), line.nights.last()) else {
@@ -331,15 +364,6 @@ fn supply(what: &str, changes: &[SupplyChange]) -> String {
     let run = |change: &SupplyChange| {
         let from = change.first_night.map_or_else(String::new, |night| format!(" from {night}"));
         let to = change.last_night.map_or_else(String::new, |night| format!(" to {night}"));
-/// Nights that were booked and are not stayed, and nights that a guest who stayed on gives back.
-fn left(line: &Line) -> Vec<String> {
-    let (late, early): (Vec<_>, Vec<_>) =
-        line.nights.iter().cloned().partition(|at| line.is_overstay(at.night));
-    let parts = [(early, "leaves early:"), (late, "gives back")];
-    let parts = parts.into_iter().filter(|(nights, _)| !nights.is_empty());
-    parts.map(|(nights, what)| held_nights(&Line { nights, ..line.clone() }, what)).collect()
-}
-
         format!("{what} {} instead of {}{from}{to}", change.after, change.before)
     };
     changes.iter().map(run).collect::<Vec<_>>().join(", ")
@@ -348,7 +372,9 @@ fn left(line: &Line) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use bellhop_core::message::Timestamp;
+    use bellhop_schemas::dimensions::Dimensions;
     use bellhop_schemas::event::ReservationExtended;
+    use bellhop_schemas::ids::ProductCode;
     use bellhop_schemas::money::Currency;
     use bellhop_schemas::night::Night;
     use bellhop_schemas::stay::{LineNight, Price, PricedBy};
@@ -372,7 +398,6 @@ mod tests {
             currency: Currency::EUR,
             priced_by: PricedBy::Client,
             nights: vec![night(day(12))],
-    use bellhop_schemas::dimensions::Dimensions;
             day_use: None,
         };
         let event = AnyEvent::ReservationExtended(ReservationExtended {
@@ -390,7 +415,6 @@ mod tests {
             ["stays on: DBL, 1 night from 2030-07-12 to 2030-07-13, 0.00 EUR"]
         );
     }
-}
 
     #[test]
     fn a_guest_who_stayed_on_gives_nights_back_and_one_who_leaves_early_leaves_early() {
@@ -417,3 +441,4 @@ mod tests {
         let all = Line { nights: [booked.nights, stayed_on.nights].concat(), ..stayed_on };
         assert_eq!(left(&all), [early, late]);
     }
+}

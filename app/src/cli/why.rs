@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use bellhop_core::message::{Meta, Timestamp};
-use bellhop_schemas::ids::PropertyId;
+use bellhop_schemas::ids::{ExternalRef, PropertyId, ReservationId};
 use bellhop_schemas::instant;
 use serde::Serialize;
 use uuid::Uuid;
@@ -23,10 +23,11 @@ use crate::{output, words};
 /// Follows the ids of events, their causes and their conversations.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  bellhop why RSV-2016-001234 --data ./data\n  bellhop why 4c8b3d52-6f0e-8a51-8000-00000000bd83 --data ./data\n  bellhop why row-48515-2 --data ./data       an idempotency key"
+    after_help = "Examples:\n  bellhop why RSV-2016-001234 --data ./data\n  bellhop why 4c8b3d52-6f0e-8a51-8000-00000000bd83 --data ./data\n  bellhop why row-48515-2 --data ./data       an idempotency key\n  bellhop why agency:777 --data ./data        another system's number; 777 alone finds it, too"
 )]
 pub(crate) struct Args {
-    /// Id of a reservation, command or event, a confirmation number, or an idempotency key
+    /// Id of a reservation, command or event, a confirmation number, an idempotency key, or another
+    /// system's number of a reservation: NUMBER or SYSTEM:NUMBER
     id: String,
     /// Only of this property, by its code or id
     #[arg(long, value_name = "PROPERTY")]
@@ -69,15 +70,18 @@ pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
         (id.is_some() && ids.contains(&id))
             || key == Some(args.id.as_str())
             || entry.event.confirmation_number() == Some(args.id.as_str())
+            || !Numbers::named(&args.id, &entry.event).is_empty()
     };
     // A first pass finds whom it is about, a second one tells their whole stories.
     let mut reservations = BTreeSet::new();
     let mut known = Vec::new();
     let mut about = BTreeSet::new();
+    let mut numbers = Numbers::default();
     Names::default().all_events(&mut *reader, &mut |entry| {
         if let AnyEvent::PropertyDefined(event) = &entry.event {
             known.push(Property { id: event.property_id, code: event.code.to_string() });
         }
+        numbers.apply(&args.id, &entry.event);
         if names_it(&entry) {
             let property = entry.event.property_id();
             about.insert(property);
@@ -91,7 +95,7 @@ pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
     if !about.iter().any(|property| means(*property)) {
         let of = args.property.as_ref().map_or_else(String::new, |named| format!(" of {named}"));
         bail!(
-            "nothing in the log{of} is about {}: give the id of a reservation, command or event, a confirmation number, or an idempotency key",
+            "nothing in the log{of} is about {}: give the id of a reservation, command or event, a confirmation number, an idempotency key, or another system's number (NUMBER or SYSTEM:NUMBER)",
             args.id
         );
     }
@@ -108,6 +112,17 @@ pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
         }
         Ok(ControlFlow::Continue(()))
     })?;
+    if !args.json {
+        for (property, number, holder) in numbers.holders() {
+            if means(Some(property)) {
+                let now = holder.map_or_else(
+                    || "no reservation has it now".to_owned(),
+                    |id| format!("reservation {id} has it now"),
+                );
+                writeln!(out, "{} {}: {now}", number.system, number.id)?;
+            }
+        }
+    }
     if !args.json && only.is_none() && about.len() > 1 {
         writeln!(
             out,
@@ -117,6 +132,36 @@ pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
     }
     out.flush()?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Numbers of other systems that one text means, and which reservation has each.
+#[derive(Debug, Default)]
+struct Numbers(BTreeMap<(PropertyId, ExternalRef), Option<ReservationId>>);
+
+impl Numbers {
+    /// Those of an event that a text means: `NUMBER` or `SYSTEM:NUMBER`.
+    fn named<'a>(text: &str, event: &'a AnyEvent) -> Vec<&'a ExternalRef> {
+        let is = |one: &&ExternalRef| {
+            let of_system = text.strip_prefix(one.system.as_str());
+            let number = of_system.and_then(|rest| rest.strip_prefix(':'));
+            one.id == text || number.is_some_and(|number| one.id == number)
+        };
+        event.external_refs().iter().filter(is).collect()
+    }
+
+    /// A booking takes its numbers, and its cancellation frees them.
+    fn apply(&mut self, text: &str, event: &AnyEvent) {
+        let Some(property) = event.property_id() else { return };
+        let is_cancelled = matches!(event, AnyEvent::ReservationCancelled(_));
+        let holder = event.reservation_id().filter(|_| !is_cancelled);
+        for number in Self::named(text, event) {
+            self.0.insert((property, number.clone()), holder);
+        }
+    }
+
+    fn holders(&self) -> impl Iterator<Item = (PropertyId, &ExternalRef, Option<ReservationId>)> {
+        self.0.iter().map(|((property, number), holder)| (*property, number, *holder))
+    }
 }
 
 type Out = std::io::BufWriter<std::io::StdoutLock<'static>>;
