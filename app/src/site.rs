@@ -79,7 +79,7 @@ impl ClusterArgs {
         kafka.registry = self.registry.clone().or(kafka.registry);
         kafka.prefix = self.prefix.clone().unwrap_or(kafka.prefix);
         let mut connection = kafka.connection(config.name())?;
-        connection.schemas = cache().map(|cache| cache.join(SCHEMAS));
+        connection.schemas = cache().map(|cache| cache.join(SCHEMAS)).into_iter().collect();
         connection.rules = config.rules();
         Ok(connection)
     }
@@ -110,7 +110,7 @@ impl SiteArgs {
         if self.cluster.is_named(config) {
             let mut connection = self.cluster.connection(config)?;
             if let Some(folder) = &folder {
-                connection.schemas = Some(folder.join(SCHEMAS));
+                connection.schemas.insert(0, folder.join(SCHEMAS));
             }
             return Ok(Site::Cluster(Box::new(connection), folder));
         }

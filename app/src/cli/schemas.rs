@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
-use bellhop_runtime::log::Topic;
+use bellhop_runtime::log::{Error, ErrorKind, Topic, redpanda};
 use bellhop_runtime::registry::{Confluent, Fit};
 use bellhop_runtime::schemas_on_disk::{self, File, Schemas};
 use clap::Subcommand;
@@ -39,14 +39,15 @@ enum Action {
         #[command(flatten)]
         cluster: ClusterArgs,
     },
-    /// Prints every schema that the log was written with, and its id: reads all records
+    /// Prints every schema that the log was written with, and its id: reads all records; of a registry
+    /// that was emptied, what this machine has kept
     Export {
         #[command(flatten)]
         site: SiteArgs,
     },
     /// Gives a registry that was lost the exported schemas again, under their ids
     Restore {
-        /// What `export` printed
+        /// What `export` printed, or a file that a machine has kept: schemas/schemas-<log id>.json
         file: PathBuf,
         /// Keep them on this machine instead, for a registry that takes no ids
         #[arg(long)]
@@ -108,12 +109,34 @@ fn register(cluster: &ClusterArgs, register: bool, config: &Config) -> Result<Ex
     Ok(if refused { ExitCode::from(crate::FAILURE) } else { ExitCode::SUCCESS })
 }
 
+/// Of the registry; of what this machine has kept where the registry has lost it.
 fn export(site: &Site) -> Result<ExitCode> {
+    let error = match export_asking(site) {
+        Ok(code) => return Ok(code),
+        Err(error) => error,
+    };
+    let is_other = |error: &Error| error.kind == ErrorKind::FixInput;
+    let Site::Cluster(connection, folder) = site else { return Err(error) };
+    if !error.downcast_ref().is_some_and(is_other) {
+        return Err(error);
+    }
+    let connection = redpanda::Config { kept_first: true, ..(**connection).clone() };
+    let kept = Site::Cluster(Box::new(connection), folder.clone());
+    let code = export_asking(&kept).map_err(|_| error)?;
+    tracing::warn!(
+        "the registry is not the log's or was emptied: what this machine has kept of the log is exported"
+    );
+    Ok(code)
+}
+
+fn export_asking(site: &Site) -> Result<ExitCode> {
     let mut reader = site.reader()?;
     let mut schemas = Schemas::new();
     let mut unknown = Vec::new();
     let mut ids = schema_ids(&mut *reader, &Topic::ALL)?;
-    if let Site::Cluster(connection, _) = site {
+    if let Site::Cluster(connection, _) = site
+        && !connection.kept_first
+    {
         // What is registered and not met yet: the next record may need it.
         let registry = Confluent::new(&connection.registry)?;
         for (name, text) in wiring::schemas(&*wiring::topology()?)? {
@@ -150,15 +173,16 @@ fn restore(site: &Site, file: &Path, here: bool) -> Result<ExitCode> {
     let mut out = output::stdout();
     let all = words::count(exported.schemas.len() as u64, "schema");
     if here {
-        let folder = connection
-            .schemas
-            .as_deref()
-            .context("there is no folder to keep them in: add --data DIR")?;
-        let path = schemas_on_disk::path(folder, exported.log_id);
+        if connection.schemas.is_empty() {
+            bail!("there is no folder to keep them in: add --data DIR");
+        }
         let file = File { restored: true, ..exported };
-        schemas_on_disk::write(&path, &file)
-            .with_context(|| format!("write {}", path.display()))?;
-        writeln!(out, "{all} of log {} kept in {}", file.log_id.0, path.display())?;
+        for folder in &connection.schemas {
+            let path = schemas_on_disk::path(folder, file.log_id);
+            schemas_on_disk::write(&path, &file)
+                .with_context(|| format!("write {}", path.display()))?;
+            writeln!(out, "{all} of log {} kept in {}", file.log_id.0, path.display())?;
+        }
         out.flush()?;
         return Ok(ExitCode::SUCCESS);
     }

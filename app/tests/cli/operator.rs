@@ -314,8 +314,12 @@ fn a_registry_that_is_away_wrong_or_emptied_is_not_lost_data() {
     for args in [&["verify"][..], &["lag"], &["run"], &["events"]] {
         let error = on(args).failed(1);
         assert!(error.contains("the log is not damaged"), "{args:?}: {error}");
-        assert!(error.contains("bellhop schemas restore"), "{args:?}: {error}");
+        let kept = format!("bellhop schemas restore {data}/schemas/schemas-");
+        assert!(error.contains(&kept), "the file that has them: {args:?}: {error}");
     }
+    let kept = on(&["schemas", "export"]);
+    assert!(kept.stdout.contains("bellhop.engine.Genesis"), "{kept:?}");
+    assert!(kept.stderr.contains("what this machine has kept"), "{kept:?}");
     for args in [&["schemas", "check"][..], &["schemas", "register"]] {
         let error = on_cluster(args).failed(1);
         assert!(error.contains("it was emptied"), "{args:?}: {error}");
@@ -332,6 +336,7 @@ fn a_registry_that_is_away_wrong_or_emptied_is_not_lost_data() {
     stubborn.takes_no_ids();
     let error = on(&["schemas", "restore", text(&file)]).failed(1);
     assert!(error.contains("bellhop schemas restore --here"), "{error}");
-    on(&["schemas", "restore", text(&file), "--here"]).ok();
+    // For every command of this machine, whichever folder it names.
+    on_cluster(&["schemas", "restore", text(&file), "--here"]).ok();
     on(&["verify", "--decisions"]).ok();
 }

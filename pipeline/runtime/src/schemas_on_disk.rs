@@ -1,5 +1,5 @@
-//! The schemas of a log that this machine has met, in a file: a registry that is away stops nothing
-//! that was written or read here before.
+//! The schemas of a log that this machine has met, in a file of each folder that is named: a registry
+//! that is away stops nothing that was written or read here before.
 //!
 //! # Invariants
 //! 1. The registry is asked first; the file answers while it cannot be.
@@ -22,32 +22,54 @@ use crate::registry::Registry;
 /// How long a registry that was away is not asked for what the file knows.
 const AWAY: Duration = Duration::from_secs(10);
 
-/// A registry, and the file that stands in for it.
+/// A registry, and the files that stand in for it.
 pub struct OnDisk {
     registry: Arc<dyn Registry>,
-    path: PathBuf,
+    /// Where it is kept; all of them hold the same.
+    paths: Vec<PathBuf>,
+    /// The first of them that was found.
+    found: Option<PathBuf>,
+    /// Whether what is kept is taken first, whatever the file says.
+    first: bool,
     known: Mutex<Known>,
 }
 
 struct Known {
+    /// What all files hold together.
     file: File,
     away_until: Option<Instant>,
 }
 
 impl OnDisk {
-    /// Of a log, in a folder; what cannot be read is asked for again.
+    /// Of a log, in some folders; what cannot be read is asked for again.
     #[must_use]
-    pub fn open(registry: Arc<dyn Registry>, folder: &Path, log_id: LogId) -> Self {
-        let path = path(folder, log_id);
+    pub fn open(registry: Arc<dyn Registry>, folders: &[PathBuf], log_id: LogId) -> Self {
         let mut file = File { log_id, schemas: Schemas::new(), restored: false };
-        match fs::read_to_string(&path).map(|text| from_json(&text)) {
-            Ok(Some(found)) if found.log_id == log_id => file = found,
-            Ok(_) => {
-                tracing::warn!(path = %path.display(), "the file of schemas is damaged: they are asked for again");
+        let paths: Vec<_> = folders.iter().map(|folder| path(folder, log_id)).collect();
+        let mut first = None;
+        for path in &paths {
+            match fs::read_to_string(path).map(|text| from_json(&text)) {
+                Ok(Some(found)) if found.log_id == log_id => {
+                    file.restored |= found.restored;
+                    for (id, schema) in found.schemas {
+                        file.schemas.entry(id).or_insert(schema);
+                    }
+                    first = first.or(Some(path.clone()));
+                }
+                Ok(_) => {
+                    tracing::warn!(path = %path.display(), "the file of schemas is damaged: they are asked for again");
+                }
+                Err(_) => {}
             }
-            Err(_) => {}
         }
-        Self { registry, path, known: Mutex::new(Known { file, away_until: None }) }
+        let known = Mutex::new(Known { file, away_until: None });
+        Self { registry, paths, found: first, first: false, known }
+    }
+
+    /// Takes what is kept before the registry is asked.
+    #[must_use]
+    pub fn kept_first(self, first: bool) -> Self {
+        Self { first, ..self }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -58,7 +80,7 @@ impl OnDisk {
     fn stand_in<T>(&self, find: impl Fn(&Schemas) -> Option<T>) -> Option<T> {
         let known = self.known();
         let away = known.away_until.is_some_and(|until| Instant::now() < until);
-        if away || known.file.restored { find(&known.file.schemas) } else { None }
+        if away || self.first || known.file.restored { find(&known.file.schemas) } else { None }
     }
 
     /// After the registry could not be asked: the file's answer, or the error.
@@ -70,7 +92,8 @@ impl OnDisk {
         let Some(found) = find(&known.file.schemas) else { return Err(error) };
         if known.away_until.is_none() {
             let error: &dyn std::error::Error = &error;
-            tracing::warn!(error, path = %self.path.display(), "the schema registry is away: schemas that are known here are taken from the file");
+            let path = self.found.as_deref().unwrap_or(Path::new("")).display();
+            tracing::warn!(error, %path, "the schema registry is away: schemas that are known here are taken from the file");
         }
         known.away_until = Some(Instant::now() + AWAY);
         Ok(found)
@@ -81,19 +104,34 @@ impl OnDisk {
         known.away_until = None;
         match known.file.schemas.get(&id) {
             Some(held) if held.name == schema.name => return Ok(()),
-            Some(held) => return Err(other_registry(id, &held.name, Ok(&schema.name))),
+            Some(held) => {
+                return Err(other_registry(
+                    id,
+                    &held.name,
+                    Ok(&schema.name),
+                    self.found.as_deref(),
+                ));
+            }
             None => {}
         }
         known.file.schemas.insert(id, schema.clone());
-        if let Err(error) = write(&self.path, &known.file) {
-            tracing::debug!(%error, path = %self.path.display(), "schemas are not kept on disk");
+        for path in &self.paths {
+            if let Err(error) = write(path, &known.file) {
+                tracing::debug!(%error, path = %path.display(), "schemas are not kept on disk");
+            }
         }
         Ok(())
     }
 }
 
-/// A registry that lost what a log was written with.
-pub(crate) fn other_registry(id: u32, name: &str, found: Result<&str, &str>) -> Error {
+/// A registry that lost what a log was written with; `kept` is a file that has it.
+pub(crate) fn other_registry(
+    id: u32,
+    name: &str,
+    found: Result<&str, &str>,
+    kept: Option<&Path>,
+) -> Error {
+    let file = kept.map_or_else(|| "FILE".to_owned(), |path| path.display().to_string());
     let says = match found {
         Ok(found) => format!("it has {found} under the id"),
         Err(why) => format!("it does not know the id ({why})"),
@@ -102,7 +140,7 @@ pub(crate) fn other_registry(id: u32, name: &str, found: Result<&str, &str>) -> 
         kind: ErrorKind::FixInput,
         tried: format!("ask the schema registry for schema id {id}, {name} in this log"),
         hint: format!(
-            "{says}: it is another registry than the log was written with, or it was emptied; the log is not damaged. Check `kafka.registry` and its path, or give the registry its schemas back by `bellhop schemas restore`"
+            "{says}: it is another registry than the log was written with, or it was emptied; the log is not damaged. Check `kafka.registry` and its path, or give the registry its schemas back by `bellhop schemas restore {file}` (with `--here` if it takes no ids)"
         ),
         source: None,
     }
@@ -192,7 +230,7 @@ impl Registry for OnDisk {
         match self.registry.schema_of(id) {
             Ok(Lookup::Known(schema)) => self.keep(id, &schema).map(|()| Lookup::Known(schema)),
             Ok(Lookup::Unknown(why)) => match find(&self.known().file.schemas) {
-                Some(held) => Err(other_registry(id, &held.name, Err(&why))),
+                Some(held) => Err(other_registry(id, &held.name, Err(&why), self.found.as_deref())),
                 None => Ok(Lookup::Unknown(why)),
             },
             Err(error) => self.instead(error, find).map(Lookup::Known),
@@ -260,7 +298,7 @@ mod tests {
     fn a_registry_that_is_away_stops_nothing_that_is_known() {
         let folder = tempfile::tempdir().unwrap();
         let registry = Arc::new(Told::default());
-        let open = || OnDisk::open(registry.clone(), folder.path(), LOG);
+        let open = || OnDisk::open(registry.clone(), &[folder.path().to_owned()], LOG);
         let id = open().id_of("a.B", "text").unwrap();
         *registry.away.lock().unwrap() = true;
         let later = open();
@@ -281,7 +319,7 @@ mod tests {
     fn an_emptied_registry_is_told_apart_and_never_gives_an_id_a_second_meaning() {
         let folder = tempfile::tempdir().unwrap();
         let registry = Arc::new(Told::default());
-        let open = || OnDisk::open(registry.clone(), folder.path(), LOG);
+        let open = || OnDisk::open(registry.clone(), &[folder.path().to_owned()], LOG);
         open().id_of("a.B", "text").unwrap();
         registry.schemas.lock().unwrap().clear();
         let error = open().schema_of(1).unwrap_err();
@@ -290,7 +328,8 @@ mod tests {
         let error = open().id_of("c.D", "text").unwrap_err();
         assert!(error.to_string().contains("it has c.D under the id"), "{error}");
         assert!(error.to_string().contains("the log is not damaged"), "{error}");
-        let other = OnDisk::open(registry, folder.path(), LogId(Uuid::from_u128(8 << 100)));
+        let other =
+            OnDisk::open(registry, &[folder.path().to_owned()], LogId(Uuid::from_u128(8 << 100)));
         assert_eq!(other.schema_of(1).unwrap().schema().unwrap().name, "c.D", "a log of its own");
     }
 
@@ -303,7 +342,7 @@ mod tests {
         let file = File { log_id: LOG, schemas, restored: true };
         assert_eq!(from_json(&to_json(&file)).as_ref(), Some(&file));
         write(&path(folder.path(), LOG), &file).unwrap();
-        let disk = OnDisk::open(registry.clone(), folder.path(), LOG);
+        let disk = OnDisk::open(registry.clone(), &[folder.path().to_owned()], LOG);
         assert_eq!(disk.schema_of(1).unwrap().schema(), Some(schema));
         assert_eq!(disk.id_of("a.B", "text").unwrap(), 1);
         let error = disk.id_of("c.D", "text").unwrap_err();
@@ -311,11 +350,51 @@ mod tests {
     }
 
     #[test]
+    fn every_folder_is_read_and_written() {
+        let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let folders = [here.path().to_owned(), there.path().to_owned()];
+        let registry = Arc::new(Told::default());
+        // Met with the second folder alone, then known with the first one before it.
+        OnDisk::open(registry.clone(), &folders[1..], LOG).id_of("a.B", "text").unwrap();
+        *registry.away.lock().unwrap() = true;
+        let both = OnDisk::open(registry.clone(), &folders, LOG);
+        assert_eq!(both.id_of("a.B", "text").unwrap(), 1);
+        *registry.away.lock().unwrap() = false;
+        let both = OnDisk::open(registry.clone(), &folders, LOG);
+        both.id_of("c.D", "text").unwrap();
+        *registry.away.lock().unwrap() = true;
+        for folder in &folders {
+            let disk = OnDisk::open(registry.clone(), std::slice::from_ref(folder), LOG);
+            assert_eq!(disk.id_of("a.B", "text").unwrap(), 1, "{}", folder.display());
+            assert_eq!(disk.id_of("c.D", "text").unwrap(), 2, "{}", folder.display());
+        }
+    }
+
+    #[test]
+    fn schemas_that_were_restored_in_one_folder_are_taken_first_with_another_one_before_it() {
+        let (data, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let folders = [data.path().to_owned(), cache.path().to_owned()];
+        let registry = Arc::new(Told::default());
+        OnDisk::open(registry.clone(), &folders[..1], LOG).id_of("a.B", "text").unwrap();
+        registry.schemas.lock().unwrap().clear();
+        let error = OnDisk::open(registry.clone(), &folders, LOG).schema_of(1).unwrap_err();
+        let kept = path(data.path(), LOG);
+        let named = format!("bellhop schemas restore {}", kept.display());
+        assert!(error.to_string().contains(&named), "the file that has them: {error}");
+        let export = OnDisk::open(registry.clone(), &folders, LOG).kept_first(true);
+        assert!(export.schema_of(1).unwrap().schema().is_some(), "they can be exported");
+        let file = from_json(&fs::read_to_string(&kept).unwrap()).unwrap();
+        write(&path(cache.path(), LOG), &File { restored: true, ..file }).unwrap();
+        let disk = OnDisk::open(registry, &folders, LOG);
+        assert_eq!(disk.schema_of(1).unwrap().schema().unwrap().name, "a.B");
+    }
+
+    #[test]
     fn a_damaged_file_is_asked_for_again() {
         let folder = tempfile::tempdir().unwrap();
         let registry = Arc::new(Told::default());
         fs::write(folder.path().join(format!("schemas-{}.json", LOG.0)), "{").unwrap();
-        let disk = OnDisk::open(registry, folder.path(), LOG);
+        let disk = OnDisk::open(registry, &[folder.path().to_owned()], LOG);
         assert_eq!(disk.id_of("a.B", "text").unwrap(), 1);
     }
 }

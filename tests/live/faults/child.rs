@@ -62,7 +62,7 @@ pub(super) fn work_if_child() {
     let mut config = Config::new(brokers, registry);
     config.prefix = (*prefix).to_owned();
     config.group.clone_from(&config.prefix);
-    config.schemas = Some(Path::new(folder).join("schemas"));
+    config.schemas = vec![Path::new(folder).join("schemas")];
     let stop_within = Path::new(folder).join(STOP_WITHIN);
     let worked = retrying(&asked, || Redpanda::connect(&config, LogId(Uuid::from_u128(0xbad))))
         .and_then(|log| {

@@ -201,10 +201,10 @@ pub fn check_registry(config: &Config) -> Result<(), Error> {
 }
 
 fn on_disk(config: &Config, registry: Arc<dyn Registry>, log_id: LogId) -> Arc<dyn Registry> {
-    match &config.schemas {
-        Some(folder) => Arc::new(OnDisk::open(registry, folder, log_id)),
-        None => registry,
+    if config.schemas.is_empty() {
+        return registry;
     }
+    Arc::new(OnDisk::open(registry, &config.schemas, log_id).kept_first(config.kept_first))
 }
 
 impl Shared {

@@ -82,9 +82,11 @@ pub struct Config {
     pub brokers: String,
     /// The schema registry.
     pub registry: registry::Config,
-    /// Folder in which the schemas of logs are kept, for times when the registry is away; none
-    /// without.
-    pub schemas: Option<PathBuf>,
+    /// Folders in which the schemas of logs are kept, for times when the registry is away: each is
+    /// read and written. Where two differ, the first one is right.
+    pub schemas: Vec<PathBuf>,
+    /// Whether what is kept there is taken before the registry is asked.
+    pub kept_first: bool,
     /// What topic names begin with: `bellhop` for `bellhop.commands`. Events name their source by
     /// the plain name, so that they are the same whatever it is.
     pub prefix: String,
@@ -143,7 +145,8 @@ impl Config {
         Self {
             brokers: brokers.to_owned(),
             registry: registry::Config::new(registry),
-            schemas: None,
+            schemas: Vec::new(),
+            kept_first: false,
             prefix: "bellhop".to_owned(),
             timestamps: Some(Timestamps::Append),
             rules: Rules::default(),

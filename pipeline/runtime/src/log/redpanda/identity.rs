@@ -121,9 +121,9 @@ pub(super) fn check_registry(registry: &dyn Registry, schema_id: u32) -> Result<
     match registry.schema_of(schema_id) {
         Ok(Lookup::Known(schema)) if schema.name == Genesis::NAME => Ok(()),
         Ok(Lookup::Known(schema)) => {
-            Err(other_registry(schema_id, Genesis::NAME, Ok(&schema.name)))
+            Err(other_registry(schema_id, Genesis::NAME, Ok(&schema.name), None))
         }
-        Ok(Lookup::Unknown(why)) => Err(other_registry(schema_id, Genesis::NAME, Err(&why))),
+        Ok(Lookup::Unknown(why)) => Err(other_registry(schema_id, Genesis::NAME, Err(&why), None)),
         Err(error) if error.kind == ErrorKind::Retry => {
             let error: &dyn std::error::Error = &error;
             tracing::debug!(error, "the registry is not held against the log");
