@@ -2,7 +2,7 @@
 //
 // Needs org.apache.kafka:kafka-clients and org.apache.avro:avro on the class path:
 //
-//     java -cp 'lib/*' examples/java/Produce.java localhost:9092 http://localhost:8081 PROPERTY_ID
+//     java -cp 'lib/*' examples/java/Produce.java localhost:9092 http://localhost:8081 PROPERTY_ID [IDEMPOTENCY_KEY]
 //
 // Framing and registry are written out, since Confluent's serializer is not on Maven Central.
 
@@ -46,8 +46,8 @@ public class Produce {
     static final ObjectMapper JSON = new ObjectMapper();
 
     public static void main(String[] arguments) throws Exception {
-        if (arguments.length != 3) {
-            System.err.println("give BROKERS REGISTRY PROPERTY_ID");
+        if (arguments.length != 3 && arguments.length != 4) {
+            System.err.println("give BROKERS REGISTRY PROPERTY_ID [IDEMPOTENCY_KEY]");
             System.exit(2);
         }
         String brokers = arguments[0], registry = arguments[1], property = arguments[2];
@@ -56,6 +56,8 @@ public class Produce {
         Registered eventSchema = latest(registry, "bellhop.event.ReservationCreated");
         UUID reservation = UUID.randomUUID();
         String correlationId = UUID.randomUUID().toString();
+        // One for each intent: sent again, the first outcome comes again.
+        String key = arguments.length == 4 ? arguments[3] : "web-" + reservation;
 
         Map<String, Object> client = Map.of("bootstrap.servers", brokers, "isolation.level", "read_committed");
         try (var listener = new KafkaConsumer<>(client, new StringDeserializer(), new ByteArrayDeserializer());
@@ -68,7 +70,7 @@ public class Produce {
             listener.seekToEnd(partitions);
             partitions.forEach(listener::position);
 
-            byte[] value = framed(create, command(create.schema, property, reservation));
+            byte[] value = framed(create, command(create.schema, property, reservation, key));
             var record = new ProducerRecord<>(COMMANDS, property, value);
             record.headers().add("reply-to", REPLIES.getBytes(StandardCharsets.UTF_8));
             record.headers().add("correlation-id", correlationId.getBytes(StandardCharsets.UTF_8));
@@ -84,16 +86,10 @@ public class Produce {
                     byte[] datum = Arrays.copyOfRange(found.value(), 5, found.value().length);
                     GenericRecord reply = new GenericDatumReader<GenericRecord>(replySchema.schema)
                             .read(null, DecoderFactory.get().binaryDecoder(datum, null));
-                    String verdict = "refused by " + reply.get("refusal");
-                    if (reply.get("refusal") == null) {
-                        // The event itself, framed as it lies on its topic.
-                        ByteBuffer event = (ByteBuffer) reply.get("event");
-                        byte[] created = Arrays.copyOfRange(event.array(), 5, event.array().length);
-                        verdict = "accepted as " + new GenericDatumReader<GenericRecord>(eventSchema.schema)
-                                .read(null, DecoderFactory.get().binaryDecoder(created, null))
-                                .get("confirmation_number");
-                    }
+                    boolean accepted = isAccepted(reply);
+                    String verdict = accepted ? accepted(reply, eventSchema.schema) : refused(reply);
                     System.out.println(reply.get("outcome") + ": " + verdict + ", reservation " + reservation);
+                    System.exit(accepted ? 0 : 1);
                     return;
                 }
             }
@@ -102,8 +98,35 @@ public class Produce {
         System.exit(1);
     }
 
+    /** First the outcome: what was not decided has the code 0 as well. */
+    static boolean isAccepted(GenericRecord reply) {
+        String outcome = reply.get("outcome").toString();
+        boolean decided = outcome.equals("Decided") || outcome.equals("Repeated");
+        return decided && (Integer) reply.get("code") == 0;
+    }
+
+    /** The confirmation number stands in the event, which comes framed as it lies on its topic. */
+    static String accepted(GenericRecord reply, Schema schema) throws Exception {
+        ByteBuffer event = (ByteBuffer) reply.get("event");
+        if (event == null) {
+            return "accepted before";
+        }
+        byte[] created = Arrays.copyOfRange(event.array(), 5, event.array().length);
+        return "accepted as " + new GenericDatumReader<GenericRecord>(schema)
+                .read(null, DecoderFactory.get().binaryDecoder(created, null))
+                .get("confirmation_number");
+    }
+
+    static String refused(GenericRecord reply) {
+        return switch (reply.get("outcome").toString()) {
+            case "Parked" -> "not decided, parked as " + reply.get("parked") + ": " + reply.get("cause");
+            case "Conflict" -> "not decided: the idempotency key came with another payload before";
+            default -> "refused by " + reply.get("refusal");
+        };
+    }
+
     /** Two nights in a double room, priced by us; fields left out take their defaults. */
-    static GenericRecord command(Schema schema, String property, UUID reservation) {
+    static GenericRecord command(Schema schema, String property, UUID reservation, String key) {
         Schema lineSchema = schema.getField("lines").schema().getElementType();
         Schema priceSchema = lineSchema.getField("nights").schema().getElementType();
         GenericRecord night = new GenericRecordBuilder(priceSchema)
@@ -118,8 +141,7 @@ public class Produce {
         Schema metaSchema = schema.getField("meta").schema();
         GenericRecord meta = new GenericRecordBuilder(metaSchema)
                 .set("message_id", uuid(metaSchema.getField("message_id").schema(), UUID.randomUUID()))
-                // One for each intent: sent again, the first outcome comes again.
-                .set("idempotency_key", "web-" + reservation)
+                .set("idempotency_key", key)
                 .set("occurred_at", System.currentTimeMillis() * 1_000L).build();
         return new GenericRecordBuilder(schema).set("meta", meta)
                 .set("property_id", uuid(schema.getField("property_id").schema(), UUID.fromString(property)))

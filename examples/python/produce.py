@@ -1,7 +1,7 @@
 """Sends a reservation to bellhop and waits for its outcome.
 
     pip install "confluent-kafka[avro,schemaregistry]==2.12.2"
-    python produce.py localhost:9092 http://localhost:8081 PROPERTY_ID
+    python produce.py localhost:9092 http://localhost:8081 PROPERTY_ID [IDEMPOTENCY_KEY]
 
 The schemas come from the registry, where `bellhop schemas register` has put them.
 """
@@ -19,7 +19,7 @@ from confluent_kafka.serialization import MessageField, SerializationContext
 COMMANDS, REPLIES = "bellhop.commands", "bellhop.replies"
 
 
-def create_reservation(property_id: str, reservation_id: uuid.UUID) -> dict:
+def create_reservation(property_id: str, reservation_id: uuid.UUID, idempotency_key: str) -> dict:
     """Two nights in a double room, priced by us; fields left out take their defaults."""
     line = {
         "product": "DBL",
@@ -35,7 +35,7 @@ def create_reservation(property_id: str, reservation_id: uuid.UUID) -> dict:
         "meta": {
             "message_id": uuid.uuid4().bytes,
             # One for each intent: sent again, the first outcome comes again.
-            "idempotency_key": f"web-{reservation_id}",
+            "idempotency_key": idempotency_key,
             "occurred_at": datetime.now(timezone.utc),
         },
         "property_id": uuid.UUID(property_id).bytes,
@@ -44,7 +44,21 @@ def create_reservation(property_id: str, reservation_id: uuid.UUID) -> dict:
     }
 
 
-def main(brokers: str, registry_url: str, property_id: str) -> None:
+def verdict(reply: dict, event: dict) -> tuple[bool, str]:
+    """Whether the command was accepted, and what became of it in words."""
+    # First the outcome: what was not decided has the code 0 as well.
+    if reply["outcome"] == "Parked":
+        return False, f"not decided, parked as {reply['parked']}: {reply['cause']}"
+    if reply["outcome"] == "Conflict":
+        return False, "not decided: the idempotency key came with another payload before"
+    if reply["code"] != 0:
+        reasons = [reason["rule"] for reason in event.get("reasons", [])]
+        return False, f"refused by {reasons or reply['refusal']}"
+    # The event of a repeat was written before.
+    return True, f"accepted as {event['confirmation_number']}" if event else "accepted before"
+
+
+def main(brokers: str, registry_url: str, property_id: str, idempotency_key: str = "") -> None:
     registry = SchemaRegistryClient({"url": registry_url})
     name = "bellhop.command.CreateReservation"
     serialize = AvroSerializer(
@@ -71,7 +85,10 @@ def main(brokers: str, registry_url: str, property_id: str) -> None:
     producer.produce(
         COMMANDS,
         key=property_id,
-        value=serialize(create_reservation(property_id, reservation_id), context),
+        value=serialize(
+            create_reservation(property_id, reservation_id, idempotency_key or f"web-{reservation_id}"),
+            context,
+        ),
         headers=[("reply-to", REPLIES.encode()), ("correlation-id", correlation_id)],
     )
     producer.flush(10)
@@ -87,16 +104,13 @@ def main(brokers: str, registry_url: str, property_id: str) -> None:
             reply = deserialize(message.value(), context)
             # The event itself: the confirmation number, or every reason and what could be had.
             event = deserialize(reply["event"], context) if reply["event"] else {}
-            if reply["refusal"]:
-                verdict = f"refused by {[reason['rule'] for reason in event.get('reasons', [])]}"
-            else:
-                verdict = f"accepted as {event.get('confirmation_number')}"
-            print(f"{reply['outcome']}: {verdict}, reservation {reservation_id}")
-            return
+            accepted, words = verdict(reply, event)
+            print(f"{reply['outcome']}: {words}, reservation {reservation_id}")
+            sys.exit(0 if accepted else 1)
     sys.exit("no reply in 30 s: is a `bellhop run` working?")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 4:
+    if len(sys.argv) not in (4, 5):
         sys.exit(__doc__)
     main(*sys.argv[1:])

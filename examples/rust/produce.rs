@@ -1,10 +1,11 @@
 //! Sends a reservation to bellhop and waits for its outcome.
 //!
 //! ```sh
-//! cargo run -p bellhop --example produce -- localhost:9092 http://localhost:8081 PROPERTY_ID
+//! cargo run -p bellhop --example produce -- localhost:9092 http://localhost:8081 PROPERTY_ID [IDEMPOTENCY_KEY]
 //! ```
 #![allow(clippy::print_stdout, reason = "an example shows what it did")]
 
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -23,12 +24,16 @@ use uuid::Uuid;
 
 const REPLIES: &str = "bellhop.replies";
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [brokers, registry, property] = arguments.as_slice() else {
-        bail!("give BROKERS REGISTRY PROPERTY_ID");
+    let (brokers, registry, property, key) = match arguments.as_slice() {
+        [brokers, registry, property] => (brokers, registry, property, None),
+        [brokers, registry, property, key] => (brokers, registry, property, Some(key.clone())),
+        _ => bail!("give BROKERS REGISTRY PROPERTY_ID [IDEMPOTENCY_KEY]"),
     };
     let (reservation, correlation_id) = (Uuid::new_v4(), Uuid::new_v4().to_string());
+    // One for each intent: sent again, the first outcome comes again.
+    let idempotency_key = key.unwrap_or_else(|| format!("web-{reservation}"));
     // Two nights in a double room, priced by us. The types are the contract's; JSON is for brevity.
     let command: CreateReservation = serde_json::from_value(serde_json::json!({
         "property_id": property,
@@ -46,9 +51,8 @@ fn main() -> anyhow::Result<()> {
     let schema = contract::schema(CreateReservation::NAME)?;
     let schema_id = producer.schema_id(CreateReservation::NAME, &schema)?;
 
-    // One idempotency key for each intent: sent again, the first outcome comes again.
     let now = SystemClock::default().now();
-    let meta = Meta::of_command(Uuid::new_v4(), &format!("web-{reservation}"), now);
+    let meta = Meta::of_command(Uuid::new_v4(), &idempotency_key, now);
     let (mut key, mut value) = (Vec::new(), Vec::new());
     command.property_id.write(&mut key);
     frame(schema_id, &mut value);
@@ -65,13 +69,27 @@ fn main() -> anyhow::Result<()> {
     let started = Instant::now();
     while started.elapsed() < Duration::from_secs(30) {
         let Some(reply) = replies.next(Duration::from_secs(1))? else { continue };
-        let verdict = match (reply.outcome, reply.code) {
-            (ReplyOutcome::Decided, 0) => format!("accepted as {}", confirmation_number(&reply)?),
-            (ReplyOutcome::Repeated, 0) => "accepted before".to_owned(),
-            (_, code) => format!("refused by {} ({code})", reply.refusal.unwrap_or_default()),
+        // First the outcome: what was not decided has the code 0 as well.
+        let (verdict, accepted) = match (reply.outcome, reply.code) {
+            (ReplyOutcome::Decided, 0) => {
+                (format!("accepted as {}", confirmation_number(&reply)?), true)
+            }
+            (ReplyOutcome::Repeated, 0) => ("accepted before".to_owned(), true),
+            (ReplyOutcome::Decided | ReplyOutcome::Repeated, code) => {
+                (format!("refused by {} ({code})", reply.refusal.unwrap_or_default()), false)
+            }
+            (ReplyOutcome::Conflict, _) => {
+                let why = "not decided: the idempotency key came with another payload before";
+                (why.to_owned(), false)
+            }
+            (ReplyOutcome::Parked, _) => {
+                let kind = reply.parked.map_or_else(String::new, |kind| format!(" as {kind:?}"));
+                let cause = reply.cause.unwrap_or_default();
+                (format!("not decided, parked{kind}: {cause}"), false)
+            }
         };
         println!("{:?}: {verdict}, reservation {reservation}", reply.outcome);
-        return Ok(());
+        return Ok(if accepted { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
     None.context("no reply in 30 s: is a `bellhop run` working?")
 }

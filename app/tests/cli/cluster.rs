@@ -133,10 +133,7 @@ fn from_a_brokers_address_to_decided_commands_and_metrics() {
         let answer = get(port, path).expect("an answer");
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     }
-    for producer in [python as fn() -> Command, rust, java] {
-        let replied = told(producer().args([&brokers, &registry, PROPERTY]));
-        assert!(replied.contains("Decided: accepted as RSV-"), "{replied}");
-    }
+    producers_tell_what_was_not_decided_from_what_was_accepted(&[&brokers, &registry, PROPERTY]);
     let story = on(&["why", RESERVATION]).ok();
     assert!(story.contains("RSV-"), "{story}");
     drop(worker);
@@ -168,6 +165,27 @@ fn replies_say_all_that_was_decided(cluster: &[&str]) {
         (&nonsense["outcome"], &nonsense["code"]),
         (&"error".into(), &serde_json::Value::Null)
     );
+}
+
+/// Each example, accepted, in conflict with itself, and parked for its key.
+fn producers_tell_what_was_not_decided_from_what_was_accepted(place: &[&str]) {
+    let too_long = "k".repeat(2_000);
+    for (name, producer) in [("python", python as fn() -> Command), ("rust", rust), ("java", java)]
+    {
+        let sent = |key: &str| {
+            let output = producer().args(place).arg(key).output().expect("start the program");
+            let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+            (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned() + &errors)
+        };
+        let (code, replied) = sent(&format!("example-{name}"));
+        assert!(replied.contains("Decided: accepted as RSV-") && code == Some(0), "{replied}");
+        // Its reservation has another id each time, and so another payload.
+        let (code, replied) = sent(&format!("example-{name}"));
+        assert!(replied.contains("Conflict: not decided") && code == Some(1), "{name}: {replied}");
+        let (code, replied) = sent(&too_long);
+        assert!(replied.contains("Parked: not decided") && code == Some(1), "{name}: {replied}");
+        assert!(!replied.contains("accepted"), "{name}: {replied}");
+    }
 }
 
 /// The topic of replies goes with the others.
@@ -244,13 +262,6 @@ fn java() -> Command {
     java.args(["-cp", &java_class_path().expect("the client")]);
     java.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/java/Produce.java"));
     java
-}
-
-/// All that a program says.
-fn told(command: &mut Command) -> String {
-    let output = command.output().expect("start the program");
-    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-    String::from_utf8_lossy(&output.stdout).into_owned() + &errors
 }
 
 #[test]
