@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use bellhop_runtime::log::redpanda::Settings;
 use bellhop_runtime::telemetry::{self, Exporter, Source};
 use serde::{Deserialize, Serialize};
@@ -47,8 +47,12 @@ impl Default for Telemetry {
 
 impl Telemetry {
     /// # Errors
-    /// When the address cannot be one.
+    /// When the address cannot be one, or there is none for what is set beside it.
     pub(super) fn check(&self) -> Result<()> {
+        let unused = [("ca_file", self.ca_file.is_some()), ("headers", !self.headers.is_empty())];
+        if let (None, Some((name, _))) = (&self.otlp, unused.iter().find(|(_, is_set)| *is_set)) {
+            bail!("telemetry.{name} is of no use without telemetry.otlp: set both, or neither");
+        }
         let url = self.otlp.as_deref().map(telemetry::url_of);
         url.transpose().context("telemetry.otlp")?;
         Ok(())

@@ -107,6 +107,8 @@ fn the_configuration_is_a_file_and_variables_and_refuses_unknown_keys() {
         (&[], "[kafka]\nsasl_password = \"s\"\n", "kafka.sasl_mechanism is not"),
         (&[], "[kafka]\nsasl_mechanism = \"PLAIN\"\n", "sasl_user is not"),
         (&[], "[telemetry]\notlp_url = \"http://collector\"\n", "otlp_url"),
+        (&[], "[telemetry]\nca_file = \"ca.pem\"\n", "telemetry.ca_file is of no use without"),
+        (&[], "[telemetry.headers]\nkey = \"x\"\n", "telemetry.headers is of no use without"),
     ] {
         std::fs::write(file, file_text).expect("write");
         let (code, _, error) = config(variables, file);
