@@ -60,34 +60,30 @@ impl Shape {
             writeln!(out)?;
             return Ok(());
         }
-        let (mut shown, mut left) = (Vec::new(), 0);
+        let (mut shown, mut left) = (Vec::new(), 0_u64);
         for batch in &mut rows {
             let batch = batch?;
             let room = TABLE_ROWS_MAX - shown.len();
             sql::texts(&batch.slice(0, room.min(batch.num_rows())), &mut shown)?;
             left += batch.num_rows().saturating_sub(room) as u64;
         }
-        table(&schema, shown, out)?;
-        if left > 0 {
-            writeln!(
-                out,
-                "{} more: --csv, --json or --parquet FILE give all of them",
-                words::count(left, "row")
-            )?;
-        }
-        Ok(())
+        table(&schema, shown, left, out)
     }
 }
 
-/// Prints rows under the names of their columns.
+/// Prints rows under the names of their columns, no more than a person reads, and says how many are
+/// left; `left` are those that the rows lack already.
 ///
 /// # Errors
 /// When nobody reads.
 pub(crate) fn table(
     schema: &sql::Schema,
-    rows: Vec<Vec<String>>,
+    mut rows: Vec<Vec<String>>,
+    left: u64,
     out: &mut impl Write,
 ) -> Result<()> {
+    let left = left + rows.len().saturating_sub(TABLE_ROWS_MAX) as u64;
+    rows.truncate(TABLE_ROWS_MAX);
     let header: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
     let mut table = output::table(&header, header.len());
     for (column, field) in table.column_iter_mut().zip(schema.fields()) {
@@ -97,5 +93,12 @@ pub(crate) fn table(
     }
     table.add_rows(rows);
     writeln!(out, "{table}")?;
+    if left > 0 {
+        writeln!(
+            out,
+            "{} more: --csv, --json or --parquet FILE give all of them",
+            words::count(left, "row")
+        )?;
+    }
     Ok(())
 }

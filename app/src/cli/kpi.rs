@@ -48,7 +48,7 @@ pub(crate) struct Args {
     less_out_of_order: bool,
     #[command(flatten)]
     shape: Shape,
-    /// Print the SQL and do not run it; money is in minor units there
+    /// Print the SQL for this lake and do not run it; money is in minor units there
     #[arg(long)]
     explain: bool,
     /// List the KPIs
@@ -85,7 +85,7 @@ pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
     }
     let answer = session.kpi(&query)?;
     if args.shape.is_table() {
-        answer::table(answer.schema(), query.kpi.texts(&answer)?, &mut out)?;
+        answer::table(answer.schema(), query.kpi.texts(&answer)?, 0, &mut out)?;
     } else {
         let answer = query.kpi.in_major_units(&answer)?;
         let schema = Arc::clone(answer.schema());

@@ -109,6 +109,8 @@ fn a_code_of_two_properties_is_refused_with_their_ids_and_both_are_shown_apart()
 
 #[test]
 fn a_long_answer_is_cut_for_people_and_whole_for_programs() {
+    let days = bellhop(&["kpi", "occupancy", "--by", "property,day", "--data", whole()]).ok();
+    assert!(days.contains(" rows more: --csv, --json or --parquet FILE"), "{days}");
     let folder = folder();
     let sql = "SELECT value FROM generate_series(1, 1234567)";
     let told = bellhop(&["sql", sql, "--data", whole()]).ok();
