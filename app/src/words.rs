@@ -35,7 +35,12 @@ pub(crate) fn decimal(amount: i128, exponent: u16) -> String {
 /// `1 room`, `3 rooms`.
 pub(crate) fn count(number: impl Into<i128>, one: &str) -> String {
     let number = number.into();
-    let plural = if number == 1 { "" } else { "s" };
+    let hisses = ["s", "x", "ch", "sh"].iter().any(|end| one.ends_with(end));
+    let plural = match (number, hisses) {
+        (1, _) => "",
+        (_, true) => "es",
+        (_, false) => "s",
+    };
     format!("{} {one}{plural}", crate::output::thousands(number))
 }
 
@@ -259,6 +264,12 @@ mod tests {
             words(Rule::UnknownCountry)
                 .ends_with("\"Found\" is no alpha-3 code of ISO 3166-1; write Wanted")
         );
+    }
+
+    #[test]
+    fn a_count_has_the_plural_of_its_noun() {
+        let said = [("row", 1), ("row", 0), ("batch", 1), ("batch", 8)].map(|(of, n)| count(n, of));
+        assert_eq!(said, ["1 row", "0 rows", "1 batch", "8 batches"]);
     }
 
     #[test]

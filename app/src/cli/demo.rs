@@ -104,7 +104,7 @@ pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
         writeln!(out, "\n{landed}")?;
     }
     let refused = decided.refused;
-    print_next(&place(args, &folder), story.as_deref(), refused, &mut out)?;
+    print_next(&place(args, &folder), &elsewhere(args), story.as_deref(), refused, &mut out)?;
     out.flush()?;
     Ok(ExitCode::SUCCESS)
 }
@@ -232,7 +232,13 @@ fn a_story(session: &Session) -> Result<Option<String>> {
     Ok(answer.texts()?.into_iter().flatten().next())
 }
 
-fn print_next(place: &str, story: Option<&str>, refused: u64, out: &mut impl Write) -> Result<()> {
+fn print_next(
+    place: &str,
+    elsewhere: &str,
+    story: Option<&str>,
+    refused: u64,
+    out: &mut impl Write,
+) -> Result<()> {
     let binary = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("bellhop"));
     let binary = quoted(&binary.display().to_string());
     let (bold, plain) =
@@ -259,7 +265,7 @@ fn print_next(place: &str, story: Option<&str>, refused: u64, out: &mut impl Wri
     } else {
         writeln!(
             out,
-            "  the same with the rooms that the hotel has, so that bookings are refused\n    {bold}{binary} demo --capacity \"City Hotel=226\"{plain}"
+            "  the same with the rooms that the hotel has, so that bookings are refused\n    {bold}{binary} demo --capacity \"City Hotel=226\"{elsewhere}{plain}"
         )?;
     }
     Ok(())
@@ -308,6 +314,21 @@ fn place(args: &Args, folder: &Path) -> String {
     place
 }
 
+/// The options of another demo on the same cluster: its topics are others.
+fn elsewhere(args: &Args) -> String {
+    let (mut options, mut prefix) = (String::new(), "bellhop");
+    for (name, value) in args.cluster.options() {
+        match name {
+            "--prefix" => prefix = value,
+            _ => options.push_str(&format!(" {name} {}", quoted(value))),
+        }
+    }
+    if !options.is_empty() {
+        options.push_str(&format!(" --prefix {}", quoted(&format!("{prefix}-226"))));
+    }
+    options
+}
+
 /// A word as a shell takes it.
 fn quoted(text: &str) -> String {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-+:@%".contains(letter);
@@ -315,5 +336,27 @@ fn quoted(text: &str) -> String {
         text.to_owned()
     } else {
         format!("'{}'", text.replace('\'', "'\\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn another_demo_is_on_the_same_cluster_and_other_topics() {
+        let options = "demo --broker b:9092 --registry http://r:8081 --prefix north".split(' ');
+        let on_cluster = Line::parse_from(options).args;
+        let wanted = " --broker b:9092 --registry http://r:8081 --prefix north-226";
+        assert_eq!(elsewhere(&on_cluster), wanted);
+        assert_eq!(elsewhere(&Line::parse_from(["demo", "--data", "d"]).args), "");
     }
 }
