@@ -11,7 +11,8 @@ use parquet::errors::ParquetError;
 pub enum ErrorKind {
     /// The question is wrong; the message says how to mend it.
     FixInput,
-    /// The lake is not of this log or this version: delete its folder and expand the events anew.
+    /// The lake is not of this log or this version, or has lost a file: delete its folder and expand
+    /// the events anew.
     Rebuild,
     /// Somebody else writes the lake; wait, or read it only.
     Busy,
@@ -52,6 +53,16 @@ pub enum Error {
         found: String,
         /// What was wanted.
         wanted: String,
+    },
+    /// A file that `lake.json` says has rows is not there.
+    #[error("the file {} is missing, of which lake.json says that it has {rows} rows; delete the folder {}, it is made anew from the events", path.display(), lake.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+        /// Its rows.
+        rows: u64,
+        /// Folder of the lake.
+        lake: PathBuf,
     },
     /// Another process writes the lake.
     #[error("the lake {} is being written by another process; try again when it has ended", path.display())]
@@ -133,7 +144,7 @@ impl Error {
             | Self::NotAnInstant { .. }
             | Self::BadPeriod { .. } => ErrorKind::FixInput,
             Self::Query(error) if is_about_the_text(error) => ErrorKind::FixInput,
-            Self::NotThisLog { .. } => ErrorKind::Rebuild,
+            Self::NotThisLog { .. } | Self::Missing { .. } => ErrorKind::Rebuild,
             Self::Locked { .. } => ErrorKind::Busy,
             Self::Expand(_)
             | Self::File { .. }

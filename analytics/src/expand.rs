@@ -4,7 +4,7 @@
 
 use bellhop_core::message::{Meta, Position};
 use bellhop_core::record::Record;
-use bellhop_ledger::decode::{Decoded, Decoder, Unreadable};
+use bellhop_ledger::decode::{Decoded, Decoder};
 use bellhop_ledger::parked::park;
 use bellhop_ledger::{Row, Take};
 use datafusion::arrow::array::RecordBatch;
@@ -39,23 +39,16 @@ impl Take for Tables {
 }
 
 impl Expander {
-    /// Adds the rows of the event of a record, written with any schema that the decoder knows; gives
-    /// the reason where it has none and its bytes went to `parked`.
-    pub fn record(
-        &mut self,
-        at: Position,
-        record: &Record<'_>,
-        decoder: &mut Decoder,
-    ) -> Option<Unreadable> {
+    /// Adds the rows of the event of a record, written with any schema that the decoder knows. The
+    /// bytes of one that is unreadable go to `parked`.
+    pub fn record(&mut self, at: Position, record: &Record<'_>, decoder: &mut Decoder) -> Decoded {
         self.tables.0.iter_mut().for_each(Columns::begin);
-        match decoder.rows(at, record, &mut self.tables) {
-            Decoded::Rows => None,
-            Decoded::Unreadable(unreadable) => {
-                self.tables.0.iter_mut().for_each(Columns::undo);
-                park(&mut self.tables, at, record, &unreadable);
-                Some(*unreadable)
-            }
+        let decoded = decoder.rows(at, record, &mut self.tables);
+        if let Decoded::Unreadable(unreadable) = &decoded {
+            self.tables.0.iter_mut().for_each(Columns::undo);
+            park(&mut self.tables, at, record, unreadable);
         }
+        decoded
     }
 
     /// Adds the rows of one event of this version's own schema.
@@ -73,6 +66,12 @@ impl Expander {
         datum: &[u8],
     ) -> Result<(), Error> {
         Ok(self.expander.event(at, name, meta, datum, &mut self.tables)?)
+    }
+
+    /// How many rows wait to be taken, in the order of [`Table::ALL`].
+    #[must_use]
+    pub fn counts(&self) -> [u64; Table::ALL.len()] {
+        self.tables.0.each_ref().map(|columns| columns.len() as u64)
     }
 
     /// How many rows wait to be taken, over all tables.

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! lake/
-//!   lake.json                                            which log, which version, which parts
+//!   lake.json                                            which log, which version, which parts, and
+//!                                                        what could not be read
 //!   lake.lock                                            held by the one process that writes
 //!   lake.readers                                         shared by those that read
 //!   schema/                                              every table without rows
@@ -18,17 +19,19 @@
 //! 2. Parts of a partition never overlap and only grow; [`Lake::next_offset`] says where to go on,
 //!    and events before it are skipped, so feeding the same events twice changes nothing.
 //! 3. A file never changes. A part that was replaced is deleted when nobody holds `lake.readers`.
-//! 4. A part has more rows than all later ones of its partition together, or the two would be larger
+//! 4. A table of a part has a file exactly if `lake.json` gives it rows; a missing one is an error.
+//! 5. A part has more rows than all later ones of its partition together, or the two would be larger
 //!    than a part may be: a lake that is fed often has few parts.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use bellhop_core::message::{LogId, Position};
 use bellhop_core::record::Record;
-pub use bellhop_ledger::decode::Decoder;
-use bellhop_ledger::decode::Unreadable;
+use bellhop_ledger::decode::{Decoded, Unreadable};
+pub use bellhop_ledger::decode::{Decoder, Learnt};
 
 use crate::error::Error;
 use crate::expand::Expander;
@@ -37,7 +40,7 @@ use crate::table::Table;
 mod manifest;
 mod parquet;
 
-pub use manifest::Part;
+pub use manifest::{Part, Waiting};
 
 pub(crate) use manifest::{Held, files};
 pub(crate) use parquet::empty_file;
@@ -45,7 +48,7 @@ pub(crate) use parquet::empty_file;
 use manifest::Manifest;
 
 /// Version of the tables: another one is expanded anew from the events.
-pub const FORMAT_VERSION: u16 = 2;
+pub const FORMAT_VERSION: u16 = 3;
 
 /// Rows of a part over all tables, as far as one event after another allows; they are held in
 /// memory while a part is made.
@@ -100,6 +103,46 @@ impl Lake {
         self.of(partition).last().map_or(0, |part| part.last + 1)
     }
 
+    /// What a partition waits for.
+    #[must_use]
+    pub fn waiting(&self, partition: u32) -> Option<&Waiting> {
+        self.manifest.waiting.iter().find(|waiting| waiting.partition == partition)
+    }
+
+    /// Notes that a partition waits for a schema; gives since when (microseconds since 1970). The
+    /// note goes with the next part of the partition.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn wait(&mut self, waiting: Waiting) -> Result<i64, Error> {
+        if let Some(noted) = self.waiting(waiting.partition)
+            && (noted.offset, noted.schema_id) == (waiting.offset, waiting.schema_id)
+        {
+            return Ok(noted.since_us);
+        }
+        let mut manifest = self.manifest.clone();
+        manifest.waiting.retain(|noted| noted.partition != waiting.partition);
+        manifest.waiting.push(waiting);
+        manifest.write(&self.folder)?;
+        self.manifest = manifest;
+        Ok(waiting.since_us)
+    }
+
+    /// Ids of schemas that the log did not know when their events were parked.
+    #[must_use]
+    pub fn unknown_schemas(&self) -> &BTreeSet<u32> {
+        &self.manifest.unknown_schemas
+    }
+
+    /// Makes it empty, so that all events are expanded anew.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn begin_anew(&mut self) -> Result<(), Error> {
+        self.manifest = self.manifest.anew().create(&self.folder)?;
+        self.sweep()
+    }
+
     fn of(&self, partition: u32) -> impl DoubleEndedIterator<Item = &Part> {
         self.manifest.parts.iter().filter(move |part| part.partition == partition)
     }
@@ -108,7 +151,15 @@ impl Lake {
     #[must_use]
     pub fn appender(&self, partition: u32) -> Appender {
         let next = self.next_offset(partition);
-        Appender { partition, start: next, next, first: None, expander: Expander::default() }
+        Appender {
+            partition,
+            start: next,
+            next,
+            first: None,
+            unread: 0,
+            unknown_schemas: BTreeSet::new(),
+            expander: Expander::default(),
+        }
     }
 
     /// Makes what was appended visible and durable, in one part with the small ones before it;
@@ -134,11 +185,18 @@ impl Lake {
             first,
             last: appender.next - 1,
             rows: appender.expander.rows() as u64,
+            by_table: appender.expander.counts(),
+            unread: appender.unread,
+            generation: self.manifest.generation,
         };
         let replaced = self.small_before(&part);
         for before in &replaced {
             part.first = part.first.min(before.first);
             part.rows += before.rows;
+            part.unread += before.unread;
+            for (rows, more) in part.by_table.iter_mut().zip(before.by_table) {
+                *rows += more;
+            }
         }
         let temporary = self.folder.join(format!("{}.tmp", part.name()));
         let written = self.write(&temporary, &replaced, &mut appender);
@@ -154,6 +212,8 @@ impl Lake {
         manifest.parts.retain(|part| !replaced.contains(part));
         manifest.parts.push(part);
         manifest.parts.sort_unstable();
+        manifest.waiting.retain(|it| it.partition != partition || it.offset > part.last);
+        manifest.unknown_schemas.append(&mut appender.unknown_schemas);
         manifest.write(&self.folder)?;
         self.manifest = manifest;
         self.sweep()?;
@@ -187,8 +247,7 @@ impl Lake {
         let mut new: Vec<_> = appender.expander.take()?;
         for table in Table::ALL {
             let mut batches = Vec::new();
-            for part in replaced {
-                let path = self.folder.join(part.name()).join(file_name(table));
+            for path in manifest::paths(&self.folder, replaced, table)? {
                 parquet::read(&path, &mut batches)?;
             }
             if let Some(at) = new.iter().position(|(of, _)| *of == table) {
@@ -226,19 +285,32 @@ pub struct Appender {
     start: u64,
     next: u64,
     first: Option<u64>,
+    unread: u64,
+    unknown_schemas: BTreeSet<u32>,
     expander: Expander,
 }
 
 impl Appender {
-    /// Adds the event of a record, whose writer the decoder has learnt; one that the lake already
-    /// holds is skipped. Offsets may have gaps (a broker's transaction markers take some). Gives the
-    /// reason where the event has no rows and went to `parked`.
+    /// Adds the event of a record; one that the lake already holds is skipped. Offsets may have gaps
+    /// (a broker's transaction markers take some). Gives the reason where the event has no rows and
+    /// went to `parked`, as one whose writer the decoder has not learnt.
     pub fn record(&mut self, record: &Record<'_>, decoder: &mut Decoder) -> Option<Unreadable> {
         if record.offset < self.next {
             return None;
         }
         let at = Position { partition: self.partition, offset: record.offset };
-        let unreadable = self.expander.record(at, record, decoder);
+        let unreadable = match self.expander.record(at, record, decoder) {
+            Decoded::Rows => None,
+            Decoded::Foreign => {
+                self.unread += 1;
+                None
+            }
+            Decoded::Unreadable(unreadable) => {
+                self.unread += 1;
+                self.unknown_schemas.extend(unreadable.unknown_schema);
+                Some(*unreadable)
+            }
+        };
         self.first.get_or_insert(record.offset);
         self.next = record.offset + 1;
         unreadable

@@ -28,7 +28,7 @@ use crate::column;
 use crate::error::Error;
 use crate::function;
 use crate::kpi::{Facts, Plan, Query};
-use crate::lake::{self, Held, Part};
+use crate::lake::{self, Held, Part, Waiting};
 use crate::sql::{Answer, Rows};
 use crate::table::{Table, view_schema};
 use crate::view;
@@ -54,12 +54,12 @@ impl Session {
     /// Over the files of a lake; a folder without one has empty tables.
     ///
     /// # Errors
-    /// [`Error::File`], [`Error::Query`], [`Error::Runtime`].
+    /// [`Error::File`], [`Error::Missing`], [`Error::Query`], [`Error::Runtime`].
     pub fn open(folder: &Path) -> Result<Self, Error> {
         let held = Held::open(folder)?;
         let mut tables = Vec::with_capacity(Table::ALL.len());
         for table in Table::ALL {
-            tables.push(provider(table, &lake::files(&held, table))?);
+            tables.push(provider(table, &lake::files(&held, table)?)?);
         }
         Self::over(tables, Some(held))
     }
@@ -97,6 +97,18 @@ impl Session {
     #[must_use]
     pub fn parts(&self) -> &[Part] {
         self.held.as_ref().map_or(&[], Held::parts)
+    }
+
+    /// How many events of the lake have no rows: answers lack them.
+    #[must_use]
+    pub fn unread(&self) -> u64 {
+        self.parts().iter().map(|part| part.unread).sum()
+    }
+
+    /// The partitions of the lake that wait for a schema: answers lack what is behind.
+    #[must_use]
+    pub fn waiting(&self) -> &[Waiting] {
+        self.held.as_ref().map_or(&[], Held::waiting)
     }
 
     /// Takes into memory what KPIs read, for many of them in a row; SQL goes on reading the files.

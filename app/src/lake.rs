@@ -5,25 +5,31 @@
 
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
 use bellhop_analytics::error::ErrorKind;
-use bellhop_analytics::lake::{Decoder, Lake};
+use bellhop_analytics::lake::{Decoder, Lake, Learnt, Waiting};
 use bellhop_analytics::session::Session;
 use bellhop_core::message::{LogId, Timestamp};
 use bellhop_core::record::Record;
 use bellhop_runtime::log::{Reader, Topic};
 
 use crate::site::Site;
-use crate::{embedded, output};
+use crate::{embedded, output, words};
 
 pub(crate) mod follow;
+
+#[cfg(test)]
+mod tests;
 
 /// How long to wait for another process that writes the lake: longer than it takes to write all of
 /// the booking data.
 const BUSY_WAIT: Duration = Duration::from_secs(60);
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
+/// How long a partition waits for a schema that the registry does not know before the events of
+/// that schema are parked: longer than a replica lags or a permission is being changed.
+const UNKNOWN_FOR: Duration = Duration::from_secs(600);
 
 /// Writes the events that the lake does not have yet.
 ///
@@ -83,6 +89,17 @@ impl Feeder {
         log: &mut dyn Reader,
         each: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> Result<()> {
+        self.decoder.ask_again();
+        for id in lake.unknown_schemas().clone() {
+            self.decoder.give_up(id);
+            // What was parked for want of this schema has rows now.
+            if log.schema_of(id)?.schema().is_some() {
+                tracing::info!(schema_id = id, "a schema is known now; the lake is made anew");
+                lake.begin_anew()?;
+                self.decoder.ask_again();
+                break;
+            }
+        }
         for partition in 0..log.identity().partitions {
             if log.end(Topic::Events, partition)? > lake.next_offset(partition) {
                 self.feed_partition(lake, log, partition, each)?;
@@ -136,10 +153,20 @@ impl Feeder {
                         value: Some(&value),
                         headers: &[],
                     };
-                    self.decoder.learn(&record, |id| {
+                    let learnt = self.decoder.learn(&record, |id| {
                         let schema = log.schema_of(id)?.schema();
                         anyhow::Ok(schema.map(|schema| (schema.name, schema.text)))
                     })?;
+                    if let Learnt::Unknown(schema_id) = learnt {
+                        let since_us = now_us();
+                        let waiting = Waiting { partition, offset: next, schema_id, since_us };
+                        let waited_us = since_us - lake.wait(waiting)?;
+                        if waited_us < i64::try_from(UNKNOWN_FOR.as_micros())? {
+                            lake.commit(appender)?;
+                            return Ok(());
+                        }
+                        self.decoder.give_up(schema_id);
+                    }
                 }
                 Some(Pause::Full) => {
                     lake.commit(appender)?;
@@ -192,5 +219,28 @@ pub(crate) fn session(site: &Site) -> Result<Session> {
         }
         Err(error) => return Err(error),
     }
-    Session::open(&lake).context("open the lake")
+    let session = Session::open(&lake).context("open the lake")?;
+    warn_of_gaps(&session);
+    Ok(session)
+}
+
+/// Says which events the answers lack.
+fn warn_of_gaps(session: &Session) {
+    for Waiting { partition, offset, schema_id, since_us } in session.waiting() {
+        let since = words::time(Timestamp(*since_us));
+        tracing::warn!(
+            "answers lack the events of partition {partition} from offset {offset} on: the log does not know their schema id {schema_id} since {since} UTC; see whether the registry has it and this user may read it. It is asked again with each question"
+        );
+    }
+    if session.unread() > 0 {
+        tracing::warn!(
+            "answers lack {} that could not be read: `SELECT name, cause, count(*) FROM parked GROUP BY name, cause` says why; a program that can read them expands them anew",
+            words::count(session.unread(), "event")
+        );
+    }
+}
+
+fn now_us() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }

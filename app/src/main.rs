@@ -15,6 +15,8 @@ mod embedded;
 mod event;
 mod fields;
 #[cfg(test)]
+mod fake_log;
+#[cfg(test)]
 mod fuzzing;
 mod guide;
 mod http;

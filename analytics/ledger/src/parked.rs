@@ -8,7 +8,7 @@ use crate::events::Event;
 use crate::row::{Bytes, Id, Instant, Int, Long, Take, Text, table};
 
 /// The type of an event that could not be read.
-const TYPE: &str = "sink.parked";
+pub const TYPE: &str = "sink.parked";
 
 table! {
     /// An event that could not be read.

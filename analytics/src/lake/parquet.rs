@@ -1,7 +1,6 @@
 //! Files of the lake: sorted, with statistics, ids as 16 bytes.
 
 use std::fs::File;
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -40,13 +39,9 @@ pub(crate) fn empty_file(path: &Path, table: Table) -> Result<(), Error> {
     write_file(path, table, &RecordBatch::new_empty(schema(table)))
 }
 
-/// Adds the rows of a file, if there is one.
+/// Adds the rows of a file.
 pub(super) fn read(path: &Path, batches: &mut Vec<RecordBatch>) -> Result<(), Error> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(source) => return Err(failed("open", path)(source)),
-    };
+    let file = File::open(path).map_err(failed("open", path))?;
     let damaged = |source: ParquetError| Error::Parquet { path: path.to_path_buf(), source };
     let reader = ParquetRecordBatchReaderBuilder::try_new(file).map_err(damaged)?;
     for batch in reader.with_batch_size(ROW_GROUP_ROWS).build().map_err(damaged)? {

@@ -256,6 +256,56 @@ fn a_lake_that_does_not_exist_is_empty() {
     }
 }
 
+#[test]
+fn a_file_that_is_missing_is_an_error_and_not_an_empty_table() {
+    let events = fixture();
+    let folder = tempfile::tempdir().unwrap();
+    let (mut lake, mut decoder) = (Lake::open(folder.path(), LOG).unwrap(), Decoder::default());
+    append(&mut lake, &mut decoder, &events, 0, events.len() - 1);
+    fs::remove_file(folders(folder.path()).remove(0).join("bookings.parquet")).unwrap();
+    let error = Session::open(folder.path()).map(drop).unwrap_err();
+    let text = error.to_string();
+    assert_eq!(error.kind(), ErrorKind::Rebuild, "{text}");
+    assert!(text.contains("bookings.parquet") && text.contains("delete the folder"), "{text}");
+    // Nor does a merge make the loss final.
+    let mut appender = lake.appender(0);
+    for offset in events.len() as u64 - 1..events.len() as u64 * 3 {
+        let value = value(&events[offset as usize % events.len()], offset);
+        Registry::default().feed(&mut appender, &mut decoder, offset, &value);
+    }
+    let error = lake.commit(appender).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Rebuild, "{error}");
+}
+
+#[test]
+fn a_program_that_can_read_more_expands_what_the_last_one_could_not() {
+    let events = fixture();
+    let folder = tempfile::tempdir().unwrap();
+    let (mut lake, mut decoder) = (Lake::open(folder.path(), LOG).unwrap(), Decoder::default());
+    let last = events.len() as u64;
+    append(&mut lake, &mut decoder, &events, 0, events.len());
+    drop(lake);
+    let reads = |readable: Value| {
+        let path = folder.path().join("lake.json");
+        let mut manifest: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        manifest["readable"] = readable;
+        fs::write(&path, manifest.to_string()).unwrap();
+        Lake::open(folder.path(), LOG).unwrap()
+    };
+    let mut lake = reads(json!(1));
+    assert_eq!(lake.next_offset(0), last, "an earlier program could read all");
+    let mut appender = lake.appender(0);
+    let junk = b"junk";
+    assert!(Registry::default().feed(&mut appender, &mut decoder, last, junk).is_some());
+    lake.commit(appender).unwrap();
+    drop(lake);
+    assert_eq!(Session::open(folder.path()).unwrap().unread(), 1);
+    let lake = reads(json!(1_000_000));
+    assert_eq!(lake.next_offset(0), last + 1, "this program can read less");
+    drop(lake);
+    assert_eq!(reads(json!(1)).next_offset(0), 0, "this program can read more");
+}
+
 /// The schema of a type with a field behind its own, as a later version might write it.
 fn evolved(name: &str) -> String {
     let known = KNOWN.iter().find(|known| known.name == name).unwrap();

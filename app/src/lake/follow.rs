@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use bellhop_analytics::error::ErrorKind;
@@ -26,7 +26,7 @@ use bellhop_core::message::Timestamp;
 use bellhop_runtime::log::Reader;
 use serde::{Deserialize, Serialize};
 
-use super::Feeder;
+use super::{Feeder, now_us};
 use crate::site::OpenLog;
 use crate::{embedded, words};
 
@@ -71,11 +71,6 @@ impl Followed {
             .and_then(|()| fs::rename(&new, &path))
             .with_context(|| format!("write {}", path.display()))
     }
-}
-
-fn now_us() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// Feeds the lake of a folder in a thread of its own.
