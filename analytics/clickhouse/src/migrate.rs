@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::engine;
 use crate::error::Error;
-use crate::lock::{Held, MIGRATING, REPAIRING};
+use crate::lock::{self, Held, MIGRATING};
 use crate::server::{Server, blocking};
 use crate::target::MARK;
 
@@ -53,6 +53,8 @@ migrations! {
     17 "0017_event_links",
     18 "0018_event_links_view",
     19 "0019_currencies",
+    20 "0020_denials",
+    21 "0021_reservations",
 }
 
 /// What a run did.
@@ -89,7 +91,7 @@ pub fn run(server: &Server) -> Result<Migrated, Error> {
     blocking(async {
         make_database(server).await?;
         refuse_foreign(server).await?;
-        MIGRATING.hold(server, async |held| apply(server, held).await).await
+        MIGRATING.hold(server, async |held| apply(held).await).await
     })
 }
 
@@ -113,7 +115,7 @@ async fn refuse_foreign(server: &Server) -> Result<(), Error> {
     let sql =
         "SELECT name, comment FROM system.tables WHERE database = currentDatabase() ORDER BY name";
     let tables: Vec<Table> = server.ask_async("look for tables of others", sql, &[]).await?;
-    let locks = [MIGRATING.name, REPAIRING.name];
+    let locks = lock::ALL.map(|lock| lock.name);
     let ours: Vec<&str> = ALL.iter().filter_map(made).chain(locks).collect();
     let is_foreign = |table: &&Table| ours.contains(&table.name.as_str()) && table.comment != MARK;
     let foreign: Vec<&str> =
@@ -131,7 +133,8 @@ async fn refuse_foreign(server: &Server) -> Result<(), Error> {
     ))
 }
 
-async fn apply(server: &Server, held: &Held) -> Result<Migrated, Error> {
+async fn apply(held: &Held) -> Result<Migrated, Error> {
+    let server = &held.server().patient();
     let mut migrated = Migrated { applied: Vec::new(), newer: Vec::new() };
     let mut known: Vec<Applied> = Vec::new();
     for (at, migration) in ALL.iter().enumerate() {
@@ -141,9 +144,9 @@ async fn apply(server: &Server, held: &Held) -> Result<Migrated, Error> {
             continue;
         }
         let tried = format!("apply migration {}", migration.name);
-        held.check(server).await?;
+        held.check().await?;
         let sql = engine::made(migration.sql, server.replicated());
-        server.run_async(&tried, &sql, &[MIGRATING.comment()]).await?;
+        server.run_async(&tried, &sql, &[]).await?;
         if at == 0 {
             // The first one makes the table that tells of all others.
             known = applied(server).await?;

@@ -308,6 +308,63 @@ fn products_without_statistics_are_on_no_books() {
 }
 
 #[test]
+fn properties_of_one_code_are_shown_apart_and_chosen_apart() {
+    let world = World::with_bookings(1, 3_000);
+    world.land();
+    let both = Dashboard::hotels(&world);
+    let sql = "ALTER TABLE properties UPDATE code = 'Inn' WHERE 1 SETTINGS mutations_sync = 1";
+    world.server.run("one code", sql).unwrap();
+    let same = Dashboard::hotels(&world);
+    let ids = &same.chosen[0].1;
+    assert_eq!(ids.len(), 2, "{ids:?}");
+    for panel in both.panels() {
+        let title = panel["title"].as_str().unwrap();
+        let (before, after) = (both.panel(&world, title), same.panel(&world, title));
+        assert_eq!(before.len(), after.len(), "{title}");
+        if title == "Refusals by reason" {
+            continue;
+        }
+        let mut series: Vec<_> = after
+            .iter()
+            .map(|row| (row["time"].as_str().unwrap(), row["property"].as_str().unwrap()))
+            .collect();
+        series.sort_unstable();
+        series.dedup();
+        assert_eq!(series.len(), after.len(), "{title} has two values at one time");
+        assert!(series.iter().all(|(_, property)| property.starts_with("Inn (")), "{title}");
+        let mut one = Dashboard::hotels(&world);
+        one.choose("property", &ids[0]);
+        let rows = one.panel(&world, title);
+        let is_it = |row: &Map<String, Value>| row["property"].as_str().unwrap().contains(&ids[0]);
+        assert!(!rows.is_empty() && rows.iter().all(is_it), "{title}: {rows:?}");
+    }
+}
+
+#[test]
+fn a_row_of_reservations_says_what_became_of_one() {
+    let number = |sql: &str| real().number(sql);
+    for (view, ledger) in [
+        ("SELECT count() FROM reservations", "SELECT sum(booked) FROM bookings"),
+        (
+            "SELECT count() FROM reservations WHERE status = 'cancelled'",
+            "SELECT countDistinct(property_id, reservation_id) FROM bookings WHERE cancelled > 0",
+        ),
+        (
+            "SELECT sum(room_nights) FROM reservations",
+            "SELECT sum(units) FROM room_nights WHERE kind = 'room'",
+        ),
+        (
+            "SELECT countDistinct(property_id, confirmation_number) FROM reservations",
+            "SELECT sum(booked) FROM bookings",
+        ),
+    ] {
+        let (view_says, ledger_says) = (number(view), number(ledger));
+        assert!(view_says == ledger_says && view_says > 0, "{view}: {view_says} {ledger_says}");
+    }
+    assert!(number("SELECT sum(adults) FROM reservations") > 0);
+}
+
+#[test]
 fn a_gap_and_a_loss_show() {
     let world = World::with_bookings(2, 3_000);
     world.land();
@@ -331,12 +388,12 @@ fn a_refusal_shows_with_its_reason() {
     use crate::world::bookings;
 
     let mut world = World::with_bookings(1, 100);
-    let rejected = |rule: Rule| Known {
+    let rejected = |rule: Rule, command: &str| Known {
         at: bookings()[50].at,
         event: ReservationRejected {
             property_id: property_id(0),
             business_date: Some(night("2016-05-01")),
-            command: "CreateReservation".into(),
+            command: command.into(),
             reservation_id: None,
             country: None,
             asked: Vec::new(),
@@ -345,9 +402,18 @@ fn a_refusal_shows_with_its_reason() {
         }
         .into(),
     };
-    world
-        .book
-        .append(0, &[rejected(Rule::SoldOut), rejected(Rule::SoldOut), rejected(Rule::NoRate)]);
+    let create = "CreateReservation";
+    world.book.append(
+        0,
+        &[
+            rejected(Rule::SoldOut, create),
+            rejected(Rule::SoldOut, create),
+            rejected(Rule::NoRate, create),
+            // No booking was refused with these.
+            rejected(Rule::UnknownReservation, "CheckIn"),
+            rejected(Rule::UnknownReservation, "CheckOut"),
+        ],
+    );
     world.land();
     world.assert_whole();
     let rows = Dashboard::hotels(&world).panel(&world, "Refusals by reason");
@@ -356,4 +422,5 @@ fn a_refusal_shows_with_its_reason() {
         .map(|row| (row["reason"].as_str().unwrap(), row["refused"].as_i64().unwrap()))
         .collect();
     assert_eq!(shown, [("SoldOut", 2), ("NoRate", 1)]);
+    assert_eq!(world.number("SELECT count() FROM denials"), 3);
 }
