@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bellhop_core::message::{Position, Timestamp};
 use bellhop_core::record::Record;
-use bellhop_ledger::decode::Decoder;
+use bellhop_ledger::decode::{Decoder, Learnt};
 use bellhop_ledger::parked::park;
 use bellhop_ledger::{Id, Kind, Put, Row, Table, Take};
 use bellhop_runtime::log::{Reader, Topic};
@@ -66,11 +66,12 @@ pub struct Damage {
 }
 
 impl Damage {
-    /// The command that mends it.
+    /// The command that mends it, with the options that were given.
     #[must_use]
-    pub fn command(&self) -> String {
+    pub fn command(&self, given: &str) -> String {
         let Self { partition, from, to } = self;
-        format!("bellhop repair clickhouse --partition {partition} --from {from} --to {to}")
+        let range = format!("--partition {partition} --from {from} --to {to}");
+        format!("bellhop repair clickhouse {range} {given}").trim_end().to_owned()
     }
 }
 
@@ -169,6 +170,15 @@ pub(crate) async fn landed(server: &Server) -> Result<Vec<Damage>, Error> {
         damages.extend(of_range(server, &range).await?.damages());
     }
     Ok(damages)
+}
+
+/// What is damaged of a partition, of all that has landed for certain.
+pub(crate) async fn landed_of(server: &Server, partition: u32) -> Result<Option<Damage>, Error> {
+    let server = &server.patient();
+    let landed = caught_up::landed_async(server).await?;
+    let Some(next) = landed.get(&partition) else { return Ok(None) };
+    let range = Damage { partition, from: 0, to: next - 1 };
+    Ok(of_range(server, &range).await?.damages().into_iter().next())
 }
 
 /// The line of [`SQL`] that says what is audited.
@@ -289,7 +299,13 @@ fn fold(
         let value = Some(value.as_slice());
         let timestamp = Timestamp(0);
         let record = Record { offset, timestamp, key: None, value, headers: &[] };
-        decoder.learn(&record, |id| writer(log, id))?;
+        if let Learnt::Unknown(schema_id) = decoder.learn(&record, |id| writer(log, id))? {
+            tracing::warn!(
+                schema_id,
+                "the log does not know a schema; its events are compared as parked ones"
+            );
+            decoder.give_up(schema_id);
+        }
         next = offset;
     }
 }
@@ -436,8 +452,8 @@ mod tests {
         assert_eq!(audit.damages(), [Damage { partition: 0, from: 500, to: 3_700 }]);
         assert!(audit.has_damaged_views());
         assert_eq!(
-            audit.damages()[0].command(),
-            "bellhop repair clickhouse --partition 0 --from 500 --to 3700"
+            audit.damages()[0].command("--data ./data"),
+            "bellhop repair clickhouse --partition 0 --from 500 --to 3700 --data ./data"
         );
     }
 }

@@ -162,9 +162,9 @@ impl Building {
         let at = Position { partition, offset: record.offset };
         self.rows.begin(at, previous);
         let mut parked = match decoder.rows(at, record, &mut self.rows) {
-            Decoded::Rows => self.rows.problem.take().map(|cause| {
+            Decoded::Rows | Decoded::Foreign => self.rows.problem.take().map(|cause| {
                 let (name, meta) = (decoder.name(record), nothing_known(record.timestamp));
-                Unreadable { cause, name, meta }
+                Unreadable { cause, unknown_schema: None, name, meta }
             }),
             Decoded::Unreadable(unreadable) => Some(*unreadable),
         };

@@ -71,11 +71,13 @@ impl CaughtUp {
         Self { server, ends, asked_at: None, said_at: now, landed: BTreeMap::new() }
     }
 
-    /// Whether all has landed; says now and then what has not, and who is to land it.
+    /// Whether all has landed that is not held; says now and then what has not, and who is to land
+    /// it.
     pub fn is_reached(&mut self, status: &Status) -> bool {
         let is_own_left = self
             .ends
             .iter()
+            .filter(|(partition, _)| !status.held.contains_key(partition))
             .any(|(partition, end)| status.next.get(partition).is_some_and(|next| next < end));
         if is_own_left {
             return false;

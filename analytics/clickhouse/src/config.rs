@@ -10,6 +10,9 @@ pub struct Config {
     pub url: String,
     /// A PEM file of certificates to trust, beside those that the machine trusts.
     pub ca: Option<PathBuf>,
+    /// Options of the command line that name this server and its log; the commands that messages
+    /// offer repeat them.
+    pub given: String,
     /// User.
     pub user: String,
     /// Password.
@@ -35,6 +38,9 @@ pub struct Config {
     pub circuit_open: Duration,
     /// How long a partition that is asked back may take to finish its batch.
     pub release_timeout: Duration,
+    /// How long a partition waits for a schema that the log does not know before the events of that
+    /// schema are parked.
+    pub unknown_for: Duration,
     /// How long a lock is respected whose holder gives no sign of life.
     pub lock_stale: Duration,
     /// For tests that prove that the audit notices.
@@ -70,6 +76,7 @@ impl Default for Config {
         Self {
             url: "http://localhost:8123".to_owned(),
             ca: None,
+            given: String::new(),
             user: "default".to_owned(),
             password: String::new(),
             database: "bellhop".to_owned(),
@@ -82,6 +89,7 @@ impl Default for Config {
             ladder: [100, 200, 400, 800, 1_600].map(Duration::from_millis).to_vec(),
             circuit_open: Duration::from_secs(30),
             release_timeout: Duration::from_secs(5),
+            unknown_for: Duration::from_secs(600),
             lock_stale: Duration::from_secs(60),
             breaks: Breaks::default(),
         }

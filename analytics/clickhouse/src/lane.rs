@@ -71,6 +71,12 @@ pub(crate) struct Lane {
     /// The mark and the tables did not agree: the next batch is counted before it is inserted.
     pub(crate) count_next: bool,
     pub(crate) paused: bool,
+    /// It stays paused until then: it waits for a schema.
+    pub(crate) held_until: Option<Instant>,
+    /// Where the group goes on with it, as it was when it was assigned.
+    pub(crate) marked: u64,
+    /// Why it is not taken over, and what to do about it.
+    pub(crate) damage: Option<String>,
     /// It is asked back: nothing new is begun.
     pub(crate) leaving: bool,
     pub(crate) ladder: Ladder,
@@ -89,6 +95,9 @@ impl Lane {
             unmarked: false,
             count_next: false,
             paused: true,
+            held_until: None,
+            marked: 0,
+            damage: None,
             leaving: false,
             ladder: Ladder::default(),
         }

@@ -2,7 +2,8 @@
 //!
 //! Making a table is atomic on the server, so the table is the lock. Its holder writes its name
 //! into it, and the time again and again. A lock is taken from a holder that is gone only: one
-//! that has written nothing for a while and of which the server runs no statement any more.
+//! that has written nothing for a while and of which the server runs no statement any more, nor a
+//! mutation. Every statement of a holder goes through [`Held::server`], which marks it.
 
 use std::time::Duration;
 
@@ -30,6 +31,10 @@ pub(crate) struct Lock {
 pub(crate) const MIGRATING: Lock = Lock { name: "migrating" };
 /// Held while rows are put right; no partition is taken over meanwhile.
 pub(crate) const REPAIRING: Lock = Lock { name: "repairing" };
+/// Held while the difference of a view is taken and added.
+pub(crate) const REBUILDING: Lock = Lock { name: "rebuilding" };
+/// All of them.
+pub(crate) const ALL: [Lock; 3] = [MIGRATING, REPAIRING, REBUILDING];
 
 #[derive(Debug, Deserialize)]
 struct Made {
@@ -47,12 +52,15 @@ struct Count {
 pub(crate) struct Held {
     lock: Lock,
     holder: String,
+    /// For what keeps the lock itself.
+    keeper: Server,
+    server: Server,
 }
 
 impl Lock {
     /// What statements of its holder carry as `log_comment`.
-    pub(crate) fn comment(self) -> (&'static str, String) {
-        ("log_comment", format!("bellhop {}", self.name))
+    fn comment(self) -> String {
+        format!("bellhop {}", self.name)
     }
 
     /// Runs something while it is held; waits until it is free.
@@ -68,7 +76,7 @@ impl Lock {
                 match tokio::time::timeout(BEAT, &mut work).await {
                     Ok(worked) => break worked,
                     // A beat that fails is made up for by the next.
-                    Err(_) => drop(held.beat(server).await),
+                    Err(_) => drop(held.beat().await),
                 }
             }
         };
@@ -76,12 +84,12 @@ impl Lock {
         // free when it has ended.
         if worked.is_err()
             && self.running(server).await.is_ok_and(|running| running == 0)
-            && held.check(server).await.is_ok()
+            && held.check().await.is_ok()
         {
             drop(self.free(server).await);
         }
         let worked = worked?;
-        held.check(server).await?;
+        held.check().await?;
         self.free(server).await.map(|()| worked)
     }
 
@@ -91,12 +99,17 @@ impl Lock {
             self.name
         );
         let make = engine::made(&make, server.replicated());
-        let held = Held { lock: self, holder: new_token() };
+        let held = Held {
+            lock: self,
+            holder: new_token(),
+            keeper: server.fresh(),
+            server: server.marked(self.comment()),
+        };
         let mut is_told = false;
         loop {
             match server.run_async("take a lock", &make, &[]).await {
                 Ok(()) => {
-                    held.beat(server).await?;
+                    held.beat().await?;
                     return Ok(held);
                 }
                 Err(error) if error.code() == Some(TABLE_ALREADY_EXISTS) => {}
@@ -136,11 +149,11 @@ impl Lock {
         }
     }
 
-    /// Statements of its holders that the server runs.
+    /// Statements of its holders that the server runs, and mutations, which outlive theirs.
     async fn running(self, server: &Server) -> Result<u64, Error> {
-        let (_, comment) = self.comment();
         let sql = format!(
-            "SELECT count() AS count FROM system.processes WHERE current_database = currentDatabase() AND Settings['log_comment'] = '{comment}'"
+            "SELECT (SELECT count() FROM system.processes WHERE current_database = currentDatabase() AND startsWith(Settings['log_comment'], '{}')) + (SELECT count() FROM system.mutations WHERE database = currentDatabase() AND NOT is_done AND latest_fail_reason = '') AS count",
+            self.comment()
         );
         let rows: Vec<Count> = server.ask_async("see what a holder runs", &sql, &[]).await?;
         Ok(rows.first().map_or(0, |row| row.count))
@@ -153,17 +166,22 @@ impl Lock {
 }
 
 impl Held {
-    async fn beat(&self, server: &Server) -> Result<(), Error> {
+    /// The server for the statements of the holder.
+    pub(crate) fn server(&self) -> &Server {
+        &self.server
+    }
+
+    async fn beat(&self) -> Result<(), Error> {
         let sql = format!("INSERT INTO {} (holder) VALUES ('{}')", self.lock.name, self.holder);
-        server.run_async("keep a lock", &sql, &[("async_insert", "0".to_owned())]).await
+        self.keeper.run_async("keep a lock", &sql, &[("async_insert", "0".to_owned())]).await
     }
 
     /// Whether it is still this holder's.
     ///
     /// # Errors
     /// When it is not: somebody took this holder for gone.
-    pub(crate) async fn check(&self, server: &Server) -> Result<(), Error> {
-        let Self { lock: Lock { name, .. }, holder } = self;
+    pub(crate) async fn check(&self) -> Result<(), Error> {
+        let Self { lock: Lock { name, .. }, holder, keeper, .. } = self;
         let sql = format!("SELECT count() AS count FROM {name} WHERE holder = '{holder}'");
         let lost = |what: String| Error::Server {
             kind: ErrorKind::Retry,
@@ -171,7 +189,7 @@ impl Held {
             what,
             hint: "this process was silent for too long, and another went on in its place; run it again",
         };
-        match server.ask_async::<Count>("see whether a lock is kept", &sql, &[]).await {
+        match keeper.ask_async::<Count>("see whether a lock is kept", &sql, &[]).await {
             Ok(rows) if rows.first().is_some_and(|row| row.count > 0) => Ok(()),
             Ok(_) => Err(lost("another process holds it".to_owned())),
             Err(error) if error.code() == Some(60) => Err(lost("it is gone".to_owned())),

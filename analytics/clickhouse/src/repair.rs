@@ -17,7 +17,8 @@ use std::time::Duration;
 use bellhop_core::message::Timestamp;
 use bellhop_core::record::Record;
 use bellhop_ledger::Table;
-use bellhop_ledger::decode::Decoder;
+use bellhop_ledger::decode::{Decoder, Learnt};
+use bellhop_ledger::parked::TYPE as PARKED;
 use bellhop_runtime::log::{Reader, Topic};
 use serde::Deserialize;
 
@@ -37,6 +38,8 @@ const CHUNK: usize = 5_000;
 const TRIES: usize = 5;
 /// What the server may take beyond the time until which an insert is good.
 const SLACK: Duration = Duration::from_secs(2);
+/// Pause before running mutations are looked at again.
+const SETTLE: Duration = Duration::from_millis(200);
 /// How long nothing may change behind the last event, where that is to be put right as well.
 const QUIET: Duration = Duration::from_secs(2);
 
@@ -56,10 +59,16 @@ pub struct Wanted {
 pub struct Repaired {
     /// Events that were compared.
     pub events: u64,
+    /// Events that were left as they are: the log does not know their schema now, and they have rows
+    /// from when it did.
+    pub left: u64,
     /// By table that was not right: rows deleted and rows inserted.
     pub tables: BTreeMap<&'static str, (u64, u64)>,
-    /// The views, which were brought up to their tables at the end.
+    /// The views, in which the keys of the range were brought up to their tables at the end.
     pub views: Vec<Rebuilt>,
+    /// Where the partition is damaged still. The views were left as they are then: they may be all
+    /// that is left of those rows.
+    pub elsewhere: Option<Damage>,
 }
 
 /// What a table has, or should have, of one event. All numbers are 0 where it has nothing.
@@ -102,9 +111,10 @@ pub fn run(config: &Config, log: &mut dyn Reader, wanted: Wanted) -> Result<Repa
         crate::sink::check_log(&server, log.identity()).await?;
         REPAIRING
             .hold(&server, async |held| {
+                let server = held.server();
                 let clock_ahead = server.clock_ahead().await?;
                 let mut repair = Repair {
-                    server: &server,
+                    server,
                     config,
                     log,
                     held,
@@ -135,11 +145,16 @@ struct Chunk {
     from: u64,
     to: u64,
     previous: BTreeMap<u64, i64>,
+    /// Those whose schema the log does not know.
+    unknown: BTreeSet<u64>,
+    /// Those of them that are not compared.
+    left: BTreeSet<u64>,
     wanted: Contents,
 }
 
 impl Repair<'_> {
     async fn run(&mut self, wanted: Wanted) -> Result<Repaired, Error> {
+        self.settle().await?;
         let last = self.last().await?;
         let to = wanted.to.map_or(last, u64::cast_signed);
         if to > last {
@@ -147,20 +162,60 @@ impl Repair<'_> {
         }
         let end = self.log.end(Topic::Events, self.partition)?;
         let to = to.min(end.cast_signed() - 1);
-        let mut repaired = Repaired { events: 0, tables: BTreeMap::new(), views: Vec::new() };
+        let mut repaired = Repaired {
+            events: 0,
+            left: 0,
+            tables: BTreeMap::new(),
+            views: Vec::new(),
+            elsewhere: None,
+        };
         let mut next = wanted.from;
         let mut previous = self.before(next)?;
         while next.cast_signed() <= to {
-            let chunk = self.expand(next, to.cast_unsigned(), previous)?;
+            let mut chunk = self.expand(next, to.cast_unsigned(), previous)?;
+            self.leave_unknown(&mut chunk).await?;
+            repaired.left += chunk.left.len() as u64;
             repaired.events += chunk.previous.len() as u64;
-            self.held.check(self.server).await?;
+            self.held.check().await?;
             self.mend(&chunk, &mut repaired).await?;
             previous =
                 chunk.previous.last_key_value().map_or(previous, |(last, _)| last.cast_signed());
             next = chunk.to + 1;
         }
-        repaired.views = views::rebuild_all(&self.server.patient()).await?;
+        repaired.elsewhere = audit::landed_of(self.server, self.partition).await?;
+        if repaired.elsewhere.is_none() && to >= 0 {
+            let to = to.cast_unsigned();
+            let range = Damage { partition: self.partition, from: wanted.from, to };
+            repaired.views = views::rebuild_all(self.server, Some(&range)).await?;
+        }
         Ok(repaired)
+    }
+
+    /// Waits until no mutation runs: between two of its parts, rows look right that are going.
+    async fn settle(&self) -> Result<(), Error> {
+        #[derive(Deserialize)]
+        struct Mutation {
+            table: String,
+            mutation_id: String,
+            latest_fail_reason: String,
+        }
+        let sql = "SELECT `table`, mutation_id, latest_fail_reason FROM system.mutations WHERE database = currentDatabase() AND NOT is_done";
+        loop {
+            let tried = "see whether a mutation runs";
+            let mut mutations: Vec<Mutation> = self.server.ask_async(tried, sql, &[]).await?;
+            mutations.retain(|it| (0..COUNT).any(|target| target::name(target) == it.table));
+            if mutations.is_empty() {
+                return Ok(());
+            }
+            if let Some(failed) = mutations.iter().find(|it| !it.latest_fail_reason.is_empty()) {
+                let Mutation { table, mutation_id, latest_fail_reason } = failed;
+                return Err(Error::tables(
+                    format!("the mutation {mutation_id} of {table} fails: {latest_fail_reason}"),
+                    "end it with KILL MUTATION, and run this again",
+                ));
+            }
+            tokio::time::sleep(SETTLE).await;
+        }
     }
 
     /// Offset of the last event in `events`; -1 for none.
@@ -232,13 +287,23 @@ impl Repair<'_> {
 
     /// What the tables should have of the next events of a range.
     fn expand(&mut self, from: u64, to: u64, mut before: i64) -> Result<Chunk, Error> {
-        let mut chunk = Chunk { from, to, previous: BTreeMap::new(), wanted: Contents::default() };
+        let mut chunk = Chunk {
+            from,
+            to,
+            previous: BTreeMap::new(),
+            unknown: BTreeSet::new(),
+            left: BTreeSet::new(),
+            wanted: Contents::default(),
+        };
         let mut sums = Sums::default();
         let partition = self.partition;
         self.records(from, to, &mut |record, decoder| {
             if chunk.previous.len() == CHUNK {
                 chunk.to = before.cast_unsigned();
                 return ControlFlow::Break(());
+            }
+            if decoder.has_given_up(record) {
+                chunk.unknown.insert(record.offset);
             }
             sums.add(partition, record, decoder);
             let all = sums.event.iter().map(|(count, _)| count).sum::<u64>();
@@ -257,6 +322,30 @@ impl Repair<'_> {
             ControlFlow::Continue(())
         })?;
         Ok(chunk)
+    }
+
+    /// Leaves events alone whose schema is not known now and was when they landed.
+    async fn leave_unknown(&self, chunk: &mut Chunk) -> Result<(), Error> {
+        #[derive(Deserialize)]
+        struct Landed {
+            offset: u64,
+        }
+        if chunk.unknown.is_empty() {
+            return Ok(());
+        }
+        let offsets: Vec<_> = chunk.unknown.iter().map(u64::to_string).collect();
+        let sql = format!(
+            "SELECT DISTINCT toUInt64(`offset`) AS offset FROM events WHERE `partition` = {} AND events.`offset` IN ({}) AND type != '{PARKED}'",
+            self.partition,
+            offsets.join(", ")
+        );
+        let tried = format!("see what has landed of {}", self.part(chunk));
+        let landed: Vec<Landed> = self.server.ask_async(&tried, &sql, &[]).await?;
+        chunk.left = landed.into_iter().map(|landed| landed.offset).collect();
+        for wanted in &mut chunk.wanted {
+            wanted.retain(|offset, _| !chunk.left.contains(offset));
+        }
+        Ok(())
     }
 
     /// Reads the events of a range; their schemas are known to the decoder.
@@ -283,7 +372,10 @@ impl Repair<'_> {
             let value = Some(value.as_slice());
             let record = Record { offset, timestamp: Timestamp(0), key: None, value, headers: &[] };
             let log: &mut dyn Reader = self.log;
-            self.decoder.learn(&record, |id| writer(log, id))?;
+            let learnt = self.decoder.learn(&record, |id| writer(log, id))?;
+            if let Learnt::Unknown(id) = learnt {
+                self.decoder.give_up(id);
+            }
             next = offset;
         }
     }
@@ -354,7 +446,7 @@ impl Repair<'_> {
                 doomed.join(", ")
             );
             let tried = format!("delete wrong rows of {} from {table}", self.part(chunk));
-            self.server.run_async(&tried, &sql, &[]).await?;
+            self.server.patient().run_async(&tried, &sql, &[]).await?;
             done.0 +=
                 wrong.iter().filter_map(|at| found.get(at)).map(|rows| rows.count).sum::<u64>();
         }
@@ -397,7 +489,8 @@ impl Repair<'_> {
         );
         let tried = format!("compare {table} with {}", self.part(chunk));
         let rows: Vec<Found> = self.server.ask_async(&tried, &sql, &[]).await?;
-        Ok(rows.into_iter().map(|found| (found.offset, found.rows)).collect())
+        let found = rows.into_iter().filter(|found| !chunk.left.contains(&found.offset));
+        Ok(found.map(|found| (found.offset, found.rows)).collect())
     }
 }
 

@@ -26,6 +26,7 @@ const CHUNK: usize = 1 << 20;
 pub struct Server {
     client: Client,
     url: String,
+    given: String,
     user: String,
     password: String,
     database: String,
@@ -33,6 +34,8 @@ pub struct Server {
     lock_stale: Duration,
     answer: Duration,
     replicated: bool,
+    /// What statements carry as `log_comment`.
+    comment: Option<String>,
     trust: Arc<ClientConfig>,
 }
 
@@ -63,6 +66,7 @@ impl Server {
         let server = Self {
             client: tls::client(&trust),
             url: config.url.clone(),
+            given: config.given.clone(),
             user: config.user.clone(),
             password: config.password.clone(),
             database: config.database.clone(),
@@ -70,6 +74,7 @@ impl Server {
             lock_stale: config.lock_stale,
             answer: ANSWER,
             replicated: config.replicated,
+            comment: None,
             trust,
         };
         Ok(server.fresh())
@@ -77,17 +82,25 @@ impl Server {
 
     /// The same with connections of its own: they belong to the runtime that uses them.
     pub(crate) fn fresh(&self) -> Self {
-        let client = tls::client(&self.trust)
+        let mut client = tls::client(&self.trust)
             .with_url(&self.url)
             .with_user(&self.user)
             .with_password(&self.password)
             .with_database(&self.database);
+        if let Some(comment) = &self.comment {
+            client = client.with_setting("log_comment", comment);
+        }
         Self { client, ..self.clone() }
     }
 
     /// The same server, waited for as long as a look at all rows may take.
     pub(crate) fn patient(&self) -> Self {
         Self { answer: WHOLE, ..self.clone() }.fresh()
+    }
+
+    /// The same server, for statements that carry a comment.
+    pub(crate) fn marked(&self, comment: String) -> Self {
+        Self { comment: Some(comment), ..self.clone() }.fresh()
     }
 
     /// The same server, another database.
@@ -99,6 +112,11 @@ impl Server {
     #[must_use]
     pub fn database(&self) -> &str {
         &self.database
+    }
+
+    /// Options that name it and its log, for commands that messages offer.
+    pub(crate) fn given(&self) -> &str {
+        &self.given
     }
 
     /// How long a lock is respected whose holder gives no sign of life.
@@ -186,7 +204,8 @@ impl Server {
         for (name, value) in BLOCK_SETTINGS.iter().chain(replicated) {
             request = request.with_setting(*name, *value);
         }
-        request = request.with_setting("log_comment", format!("bellhop until={}", insert.until));
+        let comment = self.comment.as_deref().unwrap_or("bellhop");
+        request = request.with_setting("log_comment", format!("{comment} until={}", insert.until));
         request = request.with_setting("insert_deduplication_token", insert.token);
         let sent = async {
             let mut at = 0;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bellhop_ledger::decode::Decoder;
+use bellhop_ledger::decode::{Decoder, Learnt};
 use bellhop_runtime::log::{Consumer, ErrorKind as LogErrorKind, Mark, Polled, Reader};
 
 use crate::circuit::Circuit;
@@ -32,6 +32,8 @@ const WHILE_FLYING: Duration = Duration::from_millis(4);
 const WHILE_IDLE: Duration = Duration::from_millis(100);
 /// Beyond the time until which an insert may reach the server: what it takes there.
 const SLACK: Duration = Duration::from_secs(2);
+/// Pause before a schema that the log does not know is asked for again.
+const UNKNOWN_AGAIN: Duration = Duration::from_millis(500);
 /// Pause before a failed mark is tried again.
 const MARK_AGAIN: Duration = Duration::from_millis(100);
 
@@ -40,6 +42,11 @@ const MARK_AGAIN: Duration = Duration::from_millis(100);
 pub struct Status {
     /// By owned partition: offset of the next event that has not landed.
     pub next: BTreeMap<u32, u64>,
+    /// Owned partitions of which it is not known yet where to go on, and where the group has marked
+    /// that.
+    pub opening: BTreeMap<u32, u64>,
+    /// Owned partitions that wait until somebody has put their tables right: what to do.
+    pub held: BTreeMap<u32, String>,
     /// Events that have landed.
     pub events: u64,
     /// Their rows, over all tables.
@@ -74,6 +81,8 @@ pub struct Sink {
     pool: Pool,
     statements: Arc<Vec<String>>,
     decoder: Decoder,
+    /// Schemas that the log does not know, and since when.
+    unknown: BTreeMap<u32, Instant>,
     lanes: BTreeMap<u32, Lane>,
     circuit: Circuit,
     /// How far the server's clock is ahead of ours, in seconds.
@@ -107,6 +116,7 @@ impl Sink {
             pool,
             statements: Arc::new(statements),
             decoder: Decoder::default(),
+            unknown: BTreeMap::new(),
             lanes: BTreeMap::new(),
             circuit: Circuit::default(),
             clock_ahead,
@@ -134,6 +144,14 @@ impl Sink {
     pub fn status(&mut self) -> &Status {
         self.status.circuit_open = self.circuit.is_open(Instant::now());
         self.status.waiting_bytes = self.lanes.values().map(Lane::bytes).sum();
+        let damages = self.lanes.iter().filter_map(|(partition, lane)| {
+            lane.damage.as_ref().map(|damage| (*partition, damage.clone()))
+        });
+        self.status.held = damages.collect();
+        let opening = self.lanes.iter().filter(|(_, lane)| {
+            matches!(lane.state, State::Looking | State::LookAgain(_)) && lane.damage.is_none()
+        });
+        self.status.opening = opening.map(|(partition, lane)| (*partition, lane.marked)).collect();
         self.status.next = self
             .lanes
             .iter()
@@ -202,7 +220,14 @@ impl Sink {
             if !self.decoder.knows(&record) {
                 let log: &mut dyn Reader = self.consumer.as_mut();
                 match self.decoder.learn(&record, |id| writer(log, id)) {
-                    Ok(()) => {}
+                    Ok(Learnt::Known) => {}
+                    Ok(Learnt::Unknown(id)) => {
+                        if waits(&mut self.unknown, id, self.config.unknown_for) {
+                            lane.paused = true;
+                            lane.held_until = Some(Instant::now() + UNKNOWN_AGAIN);
+                            return Ok(self.consumer.pause(partition)?);
+                        }
+                    }
                     Err(error) if error.kind == LogErrorKind::Retry => {
                         tracing::warn!(%error, "a schema cannot be read; trying again");
                         std::thread::sleep(MARK_AGAIN);
@@ -402,6 +427,18 @@ fn restart(consumer: &mut dyn Consumer, partition: u32, lane: &mut Lane) -> Resu
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Whether a schema that the log does not know is waited for still.
+fn waits(unknown: &mut BTreeMap<u32, Instant>, schema_id: u32, patience: Duration) -> bool {
+    let since = *unknown.entry(schema_id).or_insert_with(|| {
+        tracing::warn!(
+            schema_id,
+            "the log does not know a schema; the partitions that need it wait, see whether the registry has it and this user may read it"
+        );
+        Instant::now()
+    });
+    since.elapsed() < patience
 }
 
 /// Name and text of the schema that a record was written with.

@@ -10,8 +10,11 @@ use crate::plan::{Note, Plan};
 use crate::server::Server;
 use crate::target::{self, COUNT, EVENTS};
 
-/// How many of the newest events are held against the other tables.
+/// How many of the newest events are held against the other tables, at most.
 const NEWEST: i64 = 100_000;
+/// How long before the last of them they may have landed: what a server loses with its power is as
+/// old as its buffers, and what is dropped on purpose is older.
+const NEWEST_SECONDS: u32 = 3_600;
 
 /// How a partition goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +30,13 @@ pub(crate) enum GoOn {
     },
     /// With this plan, which somebody has marked and perhaps not finished.
     Finish(Plan),
+    /// Not before somebody has put its tables right.
+    Held {
+        /// Offset of its last event in `events`; -1 for none.
+        last: i64,
+        /// What is wrong, and what to do.
+        why: String,
+    },
 }
 
 #[derive(Debug, Deserialize)]
@@ -63,11 +73,13 @@ pub(crate) async fn look(
     let note = mark.and_then(|mark| Note::parse(&mark.note));
     let go_on = decide(last, mark.map(|mark| mark.next_offset), note);
     if let GoOn::From { next, agreed: false, .. } = go_on {
-        check_strays(server, partition, last).await?;
+        if let Some(why) = check_strays(server, partition, last).await? {
+            return Ok(GoOn::Held { last, why });
+        }
         tracing::info!(partition, next, "the tables say where to go on, not the mark of the group");
     }
-    check_newest(server, partition, last).await?;
-    Ok(go_on)
+    let damage = check_newest(server, partition, last).await?;
+    Ok(damage.map_or(go_on, |why| GoOn::Held { last, why }))
 }
 
 fn decide(last: i64, marked: Option<u64>, note: Option<Note>) -> GoOn {
@@ -87,7 +99,7 @@ fn decide(last: i64, marked: Option<u64>, note: Option<Note>) -> GoOn {
 }
 
 /// Whether a table has rows behind the last event: their batch is known to nobody.
-async fn check_strays(server: &Server, partition: u32, last: i64) -> Result<(), Error> {
+async fn check_strays(server: &Server, partition: u32, last: i64) -> Result<Option<String>, Error> {
     let mut found = Vec::new();
     let mut end = last;
     for target in (0..COUNT).filter(|target| *target != EVENTS) {
@@ -103,41 +115,38 @@ async fn check_strays(server: &Server, partition: u32, last: i64) -> Result<(), 
         }
     }
     if found.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     let repair = audit::Damage { partition, from: next_of(last), to: end.cast_unsigned() };
-    Err(Error::Tables {
-        what: format!(
-            "partition {partition} has {} behind offset {last}, which is the last in events, and no mark says of which batch",
-            found.join(", ")
-        ),
-        hint: format!(
-            "the marks of the group were reset during a batch, or tables have lost rows; stop the sinks, run `{}`, and start again",
-            repair.command()
-        ),
-    })
+    Ok(Some(format!(
+        "partition {partition} has {} behind offset {last}, which is the last in events, and no mark says of which batch; the marks of the group were reset during a batch, or tables have lost rows; run `{}`, the partition goes on then",
+        found.join(", "),
+        repair.command(server.given())
+    )))
 }
 
 /// Whether the other tables have what the newest rows of `events` say, and those have no gap: what
 /// a host loses with its power is new.
-async fn check_newest(server: &Server, partition: u32, last: i64) -> Result<(), Error> {
+async fn check_newest(server: &Server, partition: u32, last: i64) -> Result<Option<String>, Error> {
     if last < 0 {
-        return Ok(());
+        return Ok(None);
     }
-    let from = (last - NEWEST + 1).max(0).cast_unsigned();
+    let oldest = (last - NEWEST).max(-1);
+    let of = format!("`partition` = {partition} AND events.`offset` > {oldest}");
+    let sql = format!(
+        "SELECT if(count() = 0, toInt64({oldest}), toInt64(max(`offset`))) AS offset FROM events WHERE {of} AND landed_at < (SELECT max(landed_at) - INTERVAL {NEWEST_SECONDS} SECOND FROM events WHERE {of})"
+    );
+    let tried = format!("see which events of partition {partition} landed last");
+    let before: Vec<Last> = server.ask_async(&tried, &sql, &[]).await?;
+    let from = (before.first().map_or(oldest, |row| row.offset) + 1).cast_unsigned();
     let range = audit::Damage { partition, from, to: last.cast_unsigned() };
     let audit = audit::of_range(server, &range).await?;
-    let Some(damage) = audit.damages().into_iter().next() else { return Ok(()) };
+    let Some(damage) = audit.damages().into_iter().next() else { return Ok(None) };
     let (missing, twice) = audit.totals();
-    Err(Error::Tables {
-        what: format!(
-            "of the newest events of partition {partition}, {missing} rows are missing and {twice} are there too often"
-        ),
-        hint: format!(
-            "the server has lost what it had acknowledged, or rows were changed by hand; run `{}`, and start again",
-            damage.command()
-        ),
-    })
+    Ok(Some(format!(
+        "of the newest events of partition {partition}, {missing} rows are missing and {twice} are there too often; the server has lost what it had acknowledged, or rows were changed by hand; run `{}`, the partition goes on then",
+        damage.command(server.given())
+    )))
 }
 
 fn next_of(last: i64) -> u64 {

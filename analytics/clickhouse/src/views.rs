@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::audit;
+use crate::audit::{self, Damage};
 use crate::engine;
 use crate::error::Error;
+use crate::lock::REBUILDING;
 use crate::server::{Server, blocking, new_token};
 
 /// An aggregate.
@@ -106,9 +107,22 @@ impl View {
         )
     }
 
-    /// What has to be added for it to be right.
-    fn difference(&self) -> String {
+    /// What has to be added for it to be right; with a range of events, of the keys that their rows
+    /// have.
+    fn difference(&self, range: Option<&Damage>) -> String {
         let keys = self.keys.join(", ");
+        let (of, of_keys) = match range {
+            None => ("1".to_owned(), "1".to_owned()),
+            Some(Damage { partition, from, to }) => {
+                let of = format!("`partition` = {partition}");
+                let of_range = format!("{of} AND `offset` BETWEEN {from} AND {to}");
+                let of_keys = format!(
+                    "{of} AND ({keys}) IN (SELECT {keys} FROM ({}))",
+                    self.select(&of_range)
+                );
+                (of, of_keys)
+            }
+        };
         let signed = |sign: &str| {
             let sums = self.sums.iter().map(|sum| format!("{sign}toInt64({sum}) AS {sum}"));
             sums.collect::<Vec<_>>().join(", ")
@@ -117,12 +131,12 @@ impl View {
         let some = self.sums.iter().map(|sum| format!("{sum} != 0")).collect::<Vec<_>>();
         format!(
             "SELECT {keys}, {} FROM (
-                SELECT {keys}, {} FROM ({})
-                UNION ALL SELECT {keys}, {} FROM {}
+                SELECT {keys}, {} FROM ({}) WHERE {of_keys}
+                UNION ALL SELECT {keys}, {} FROM {} WHERE {of_keys}
             ) GROUP BY {keys} HAVING {}",
             sums.collect::<Vec<_>>().join(", "),
             signed(""),
-            self.select("1"),
+            self.select(&of),
             signed("-"),
             self.name,
             some.join(" OR ")
@@ -171,11 +185,11 @@ pub fn rebuild(server: &Server) -> Result<Vec<Rebuilt>, Error> {
                 ),
                 &format!(
                     "run `{}` first, which rebuilds the views as well; `bellhop audit clickhouse` lists all",
-                    damage.command()
+                    damage.command(server.given())
                 ),
             ));
         }
-        rebuild_all(server).await
+        rebuild_all(server, None).await
     })
 }
 
@@ -184,15 +198,25 @@ pub fn rebuild(server: &Server) -> Result<Vec<Rebuilt>, Error> {
 /// # Errors
 /// When the server cannot be asked, or batches land without a pause.
 pub fn rebuild_incomplete(server: &Server) -> Result<Vec<Rebuilt>, Error> {
-    blocking(rebuild_all(&server.patient()))
+    blocking(async { rebuild_all(&server.patient(), None).await })
 }
 
-pub(crate) async fn rebuild_all(server: &Server) -> Result<Vec<Rebuilt>, Error> {
-    let mut rebuilt = Vec::new();
-    for view in &ALL {
-        rebuilt.push(rebuild_one(server, view).await?);
-    }
-    Ok(rebuilt)
+/// Brings all views up, or what they have of the keys of a range of events: one process at a time,
+/// for two would add the same difference.
+pub(crate) async fn rebuild_all(
+    server: &Server,
+    range: Option<&Damage>,
+) -> Result<Vec<Rebuilt>, Error> {
+    REBUILDING
+        .hold(server, async |held| {
+            let mut rebuilt = Vec::new();
+            for view in &ALL {
+                held.check().await?;
+                rebuilt.push(rebuild_one(&held.server().patient(), view, range).await?);
+            }
+            Ok(rebuilt)
+        })
+        .await
 }
 
 #[derive(Debug, PartialEq, Eq, Deserialize)]
@@ -214,7 +238,11 @@ async fn quiet(server: &Server, view: &View) -> Result<Quiet, Error> {
     Ok(rows.into_iter().next().unwrap_or(Quiet { inserts: 1, landed: 0, counted: 0 }))
 }
 
-async fn rebuild_one(server: &Server, view: &View) -> Result<Rebuilt, Error> {
+async fn rebuild_one(
+    server: &Server,
+    view: &View,
+    range: Option<&Damage>,
+) -> Result<Rebuilt, Error> {
     #[derive(Deserialize)]
     struct Row {
         corrections: u64,
@@ -227,7 +255,7 @@ async fn rebuild_one(server: &Server, view: &View) -> Result<Rebuilt, Error> {
         if before.inserts == 0 {
             let sql = format!(
                 "CREATE TABLE {scratch} ENGINE = MergeTree ORDER BY tuple() SETTINGS allow_nullable_key = 1 AS {}",
-                view.difference()
+                view.difference(range)
             );
             let sql = engine::made(&sql, server.replicated());
             server.run_async(&tried, &sql, &[]).await?;

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use bellhop_runtime::log::{ErrorKind as LogErrorKind, Reader, Topic};
 
-use super::{SLACK, Sink, is_full, restart, writer};
+use super::{SLACK, Sink, is_full, restart, waits, writer};
+use bellhop_ledger::decode::Learnt;
+
 use crate::batch::{Batch, Building};
 use crate::error::{Error, ErrorKind};
 use crate::flight::Landed;
@@ -34,7 +36,8 @@ impl Sink {
     /// Lets the events of lanes come that have room again.
     fn resume(&mut self) -> Result<(), Error> {
         for (partition, lane) in &mut self.lanes {
-            let is_open = !matches!(lane.state, State::Looking | State::LookAgain(_));
+            let is_open = !matches!(lane.state, State::Looking | State::LookAgain(_))
+                && lane.held_until.is_none_or(|until| Instant::now() >= until);
             if lane.paused && is_open && !lane.leaving && !is_full(lane, &self.config) {
                 restart(self.consumer.as_mut(), *partition, lane)?;
             }
@@ -134,12 +137,23 @@ impl Sink {
         let batch = match go_on {
             GoOn::From { next, previous, agreed } => {
                 let Some(lane) = self.lanes.get_mut(&partition) else { return Ok(()) };
+                lane.damage = None;
                 lane.building = Building::behind(previous);
                 (lane.next, lane.landed, lane.state) = (next, previous, State::Idle);
                 (lane.unmarked, lane.count_next) = (true, !agreed);
                 return restart(self.consumer.as_mut(), partition, lane);
             }
             GoOn::Finish(plan) => self.reread(partition, &plan)?,
+            GoOn::Held { last, why } => {
+                let Some(lane) = self.lanes.get_mut(&partition) else { return Ok(()) };
+                if lane.damage.as_ref() != Some(&why) {
+                    tracing::error!(partition, "a partition is held, the others go on: {why}");
+                }
+                (lane.landed, lane.next) = (last, (last + 1).cast_unsigned());
+                lane.damage = Some(why);
+                lane.state = State::LookAgain(Instant::now() + self.config.circuit_open);
+                return Ok(());
+            }
         };
         let Some(lane) = self.lanes.get_mut(&partition) else { return Ok(()) };
         let now = Instant::now();
@@ -147,6 +161,7 @@ impl Sink {
             lane.state = State::LookAgain(now + UNSETTLED);
             return Ok(());
         };
+        lane.damage = None;
         let plan = &batch.plan;
         (lane.landed, lane.next) = (plan.previous, plan.last + 1);
         lane.building = Building::behind(plan.last.cast_signed());
@@ -177,7 +192,7 @@ impl Sink {
                 ControlFlow::Continue(())
             });
             let learnt = read.and_then(|_| {
-                let Some(value) = &unknown else { return Ok(()) };
+                let Some(value) = &unknown else { return Ok(Learnt::Known) };
                 let record = bellhop_core::record::Record {
                     offset: next,
                     timestamp: bellhop_core::message::Timestamp(0),
@@ -189,8 +204,14 @@ impl Sink {
                 self.decoder.learn(&record, |id| writer(log, id))
             });
             match learnt {
-                Ok(()) if next == from && unknown.is_none() => break,
-                Ok(()) => {}
+                Ok(Learnt::Known) if next == from && unknown.is_none() => break,
+                Ok(Learnt::Known) => {}
+                Ok(Learnt::Unknown(id)) => {
+                    if waits(&mut self.unknown, id, self.config.unknown_for) {
+                        return Ok(None);
+                    }
+                    self.decoder.give_up(id);
+                }
                 Err(error) if error.kind == LogErrorKind::Retry => {
                     tracing::warn!(%error, "the events of a plan cannot be read; trying again");
                     return Ok(None);
@@ -198,6 +219,7 @@ impl Sink {
                 Err(error) => return Err(error.into()),
             }
         }
+        self.decoder.ask_again();
         let batch = building.seal().filter(|batch| {
             let read = &batch.plan;
             (read.first, read.last) == (plan.first, plan.last)

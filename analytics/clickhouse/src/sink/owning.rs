@@ -16,7 +16,11 @@ impl Sink {
         for partition in partitions.iter().copied() {
             self.turns += 1;
             let mut lane = Lane::new(self.turns);
-            match self.consumer.marked(partition) {
+            let mark = self.consumer.marked(partition);
+            if let Ok(Some(mark)) = &mark {
+                lane.marked = mark.next_offset;
+            }
+            match mark {
                 Ok(mark) if self.config.breaks.mark_first => {
                     // A broken sink believes its marks.
                     let next = mark.as_ref().map_or(0, |mark| mark.next_offset);

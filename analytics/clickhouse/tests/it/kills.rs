@@ -3,7 +3,7 @@
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use bellhop_clickhouse::{Config, ErrorKind, Server, Sink, audit, migrate};
+use bellhop_clickhouse::{Config, Server, Sink, audit, migrate};
 use bellhop_harness::ClickHouse;
 use tempfile::TempDir;
 
@@ -33,12 +33,15 @@ fn a_sink_for_the_tests_that_kill_it() {
     config.batching.rows_max = 400;
     config.batching.age_max = Duration::from_millis(20);
     let mut sink = Sink::new(config, Box::new(book.log.consume(GROUP))).unwrap();
-    match sink.run_until(until_all(&book.counts)) {
-        Err(error) if error.kind() == ErrorKind::FixInput => {
-            eprintln!("{SAYS} {error}");
-            std::process::exit(STOPPED);
-        }
-        ended => drop(ended.unwrap()),
+    let (mut all, mut asked) = (until_all(&book.counts), None);
+    let ended = sink.run_until(|status| {
+        asked = status.held.values().next().cloned();
+        asked.is_some() || all(status)
+    });
+    ended.unwrap();
+    if let Some(asked) = asked {
+        eprintln!("{SAYS} {asked}");
+        std::process::exit(STOPPED);
     }
 }
 
@@ -214,7 +217,7 @@ fn killed_at_random_moments_with_parts_and_marks_lost_the_hints_lead_to_whole_ta
     let audited = audit::run(&killed.server).unwrap();
     for damage in audited.damages() {
         hints +=
-            follow(&killed.config, &mut killed.book(), &format!("`{}`", damage.command())).len();
+            follow(&killed.config, &mut killed.book(), &format!("`{}`", damage.command(""))).len();
     }
     if audited.has_damaged_views() {
         bellhop_clickhouse::views::rebuild(&killed.server).unwrap();

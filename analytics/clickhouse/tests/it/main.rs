@@ -20,5 +20,6 @@ mod scans;
 mod schema;
 mod takes_over;
 mod tls;
+mod unknown_schema;
 mod views;
 mod world;

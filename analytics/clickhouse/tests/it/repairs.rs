@@ -7,21 +7,30 @@ use bellhop_clickhouse::{Config, Error, ErrorKind, Server, audit, views};
 use bellhop_runtime::log::{Consumer as _, Mark};
 
 use crate::proxy::{Mode, Proxy};
-use crate::world::{Book, GROUP, World, until_all};
+use crate::world::{Book, GROUP, LONG, World, until_all};
 
 impl World {
     fn repair(&mut self, partition: u32, from: u64, to: Option<u64>) -> Result<Repaired, Error> {
         repair::run(&self.config, &mut self.book.log, Wanted { partition, from, to })
     }
 
-    /// Lands all there is, following what stops it.
+    /// Lands all there is, or what is not held: then gives why.
+    pub(crate) fn land_or_held(&self) -> Option<String> {
+        let (mut all, mut why) = (until_all(&self.book.counts), None);
+        let landed = self.sink().run_until(|status| {
+            why = status.held.values().next().cloned();
+            why.is_some() || all(status)
+        });
+        landed.unwrap();
+        why
+    }
+
+    /// Lands all there is, following what is asked for where a partition is held.
     pub(crate) fn land_and_follow(&mut self) -> Vec<String> {
         let mut followed = Vec::new();
         for _ in 0..6 {
-            let ended = self.sink().run_until(until_all(&self.book.counts));
-            let Err(error) = ended else { return followed };
-            assert_eq!(error.kind(), ErrorKind::FixInput, "{error}");
-            followed.extend(self.follow(&error.to_string()));
+            let Some(why) = self.land_or_held() else { return followed };
+            followed.extend(self.follow(&why));
         }
         panic!("the same hints again and again: {followed:#?}");
     }
@@ -138,15 +147,150 @@ fn rows_that_the_server_had_acknowledged_and_lost_are_found_at_the_next_start() 
                 || refused.is_err_and(|error| error.to_string().contains("bellhop repair")),
             "{table} {of}: views were rebuilt from a table that had lost rows"
         );
-        let mut sink = world.sink();
-        let error = sink.run_until(until_all(&world.book.counts)).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::FixInput, "{table} {of}");
-        drop(sink);
-        let followed = world.follow(&error.to_string());
+        let why = world.land_or_held().unwrap();
+        let followed = world.follow(&why);
         assert_eq!(followed.len(), 1, "{followed:?}");
         world.land();
         world.assert_whole();
     }
+}
+
+#[test]
+fn a_damaged_partition_is_held_alone_and_goes_on_when_it_is_right() {
+    let mut world = World::with_bookings(2, 3_000);
+    world.land();
+    world.delete("bookings", "`partition` = 0 AND `offset` BETWEEN 700 AND 720");
+    world.append_bookings(400);
+    let mut sink = world.sink();
+    let begun = Instant::now();
+    let mut why = None;
+    let status = sink.run_until(|status| {
+        assert!(begun.elapsed() < LONG, "{status:?}");
+        why = status.held.get(&0).cloned();
+        why.is_some() && status.next.get(&1) == Some(&1_700)
+    });
+    let status = status.unwrap();
+    assert_eq!((status.next[&0], status.held.len()), (1_500, 1), "{status:?}");
+    let followed = world.follow(&why.unwrap());
+    assert_eq!(followed.len(), 1, "{followed:?}");
+    // The same sink goes on with it.
+    let status = sink.run_until(until_all(&world.book.counts)).unwrap();
+    assert!(status.held.is_empty(), "{status:?}");
+    drop(sink);
+    world.assert_whole();
+}
+
+const LEDGERS: [&str; 4] = ["room_nights", "bookings", "supply", "refusals"];
+
+#[test]
+fn rows_that_are_dropped_by_when_they_landed_hold_no_partition() {
+    let mut world = World::with_bookings(1, 2_000);
+    world.land();
+    let old = "landed_at = landed_at - INTERVAL 400 DAY WHERE `offset` < 1500";
+    for table in ["events", "properties", "products"].into_iter().chain(LEDGERS) {
+        let sql = format!("ALTER TABLE {table} UPDATE {old} SETTINGS mutations_sync = 1");
+        world.server.run("make it old", &sql).unwrap();
+    }
+    for table in LEDGERS {
+        let ttl = "MODIFY TTL toDateTime(landed_at) + INTERVAL 365 DAY";
+        world
+            .server
+            .run("drop", &format!("ALTER TABLE {table} {ttl} SETTINGS mutations_sync = 1"))
+            .unwrap();
+        world.server.run("drop", &format!("OPTIMIZE TABLE {table} FINAL")).unwrap();
+    }
+    assert_eq!(world.number("SELECT count() FROM bookings WHERE `offset` < 1500"), 0);
+    world.append_bookings(300);
+    assert_eq!(world.land_or_held(), None);
+    assert_eq!(world.number("SELECT count() FROM events"), 2_300);
+}
+
+#[test]
+fn a_repair_takes_nothing_off_the_views_but_what_its_own_range_has_too_much() {
+    let mut world = World::with_bookings(2, 4_000);
+    world.land();
+    let views = "SELECT sum(units) FROM daily_sales";
+    let whole = world.number(views);
+    world.delete("room_nights", "`offset` < 900");
+    // Nothing to do in this range, and the views may be all that is left of the others.
+    let repaired = world.repair(0, 1_500, None).unwrap();
+    assert!(repaired.tables.is_empty() && repaired.views.is_empty(), "{repaired:?}");
+    let elsewhere = repaired.elsewhere.unwrap();
+    assert!(elsewhere.partition == 0 && elsewhere.from <= 1, "{elsewhere:?}");
+    assert_eq!(world.number(views), whole);
+    // One partition is put right; the other's nights stay in the views.
+    for partition in [0, 1] {
+        let repaired = world.repair(partition, 0, None).unwrap();
+        assert_eq!(repaired.elsewhere, None);
+        assert_eq!(world.number(views), whole, "after partition {partition}");
+    }
+    world.assert_whole();
+}
+
+#[test]
+fn a_repair_waits_for_a_mutation_that_its_predecessor_has_left() {
+    let mut world = World::with_bookings(1, 2_000);
+    world.land();
+    world.config.lock_stale = Duration::from_secs(1);
+    world.server.run("stop", "SYSTEM STOP MERGES room_nights").unwrap();
+    let sql = "ALTER TABLE room_nights DELETE WHERE `offset` BETWEEN 100 AND 900 SETTINGS mutations_sync = 0";
+    world.server.run("a statement of a process that was killed", sql).unwrap();
+    let left =
+        "SELECT count() FROM system.mutations WHERE database = currentDatabase() AND NOT is_done";
+    assert_eq!(world.number(left), 1);
+    let (config, server, log) = (&world.config, &world.server, &mut world.book.log);
+    let wanted = Wanted { partition: 0, from: 0, to: None };
+    std::thread::scope(|scope| {
+        let repairing = scope.spawn(|| repair::run(config, log, wanted));
+        // It takes the lock at once, and then does nothing until the mutation has ended.
+        let begun = Instant::now();
+        let locked = "SELECT toInt64(count()) AS n FROM system.tables WHERE database = currentDatabase() AND name = 'repairing'";
+        #[derive(serde::Deserialize)]
+        struct Row {
+            n: i64,
+        }
+        while server.ask::<Row>("see", locked, &[]).unwrap()[0].n == 0 {
+            assert!(begun.elapsed() < LONG && !repairing.is_finished());
+            std::thread::yield_now();
+        }
+        server.run("go on", "SYSTEM START MERGES room_nights").unwrap();
+        let repaired = repairing.join().unwrap().unwrap();
+        assert!(repaired.tables.contains_key("room_nights"), "{repaired:?}");
+    });
+    world.assert_whole();
+}
+
+#[test]
+fn the_statements_of_a_repair_say_whose_they_are() {
+    let mut world = World::with_bookings(1, 500);
+    world.land();
+    // Too many: they are deleted first.
+    let spoil = "INSERT INTO room_nights SELECT * FROM room_nights WHERE `offset` < 100";
+    world.server.run("spoil", spoil).unwrap();
+    world.server.run("stop", "SYSTEM STOP MERGES room_nights").unwrap();
+    let (config, server, log) = (&world.config, &world.server, &mut world.book.log);
+    let wanted = Wanted { partition: 0, from: 0, to: None };
+    std::thread::scope(|scope| {
+        let repairing = scope.spawn(|| repair::run(config, log, wanted));
+        let begun = Instant::now();
+        let runs = "SELECT Settings['log_comment'] AS comment FROM system.processes WHERE current_database = currentDatabase() AND query LIKE 'ALTER TABLE%room_nights%DELETE%'";
+        #[derive(serde::Deserialize)]
+        struct Row {
+            comment: String,
+        }
+        let comment = loop {
+            let rows: Vec<Row> = server.ask("see", runs, &[]).unwrap();
+            if let Some(row) = rows.into_iter().next() {
+                break row.comment;
+            }
+            assert!(begun.elapsed() < LONG && !repairing.is_finished());
+            std::thread::yield_now();
+        };
+        server.run("go on", "SYSTEM START MERGES room_nights").unwrap();
+        repairing.join().unwrap().unwrap();
+        assert_eq!(comment, "bellhop repairing");
+    });
+    world.assert_whole();
 }
 
 #[test]
@@ -184,7 +328,7 @@ fn a_range_is_refilled_once_however_often_it_is_repaired() {
     let damages = world.audit().damages();
     assert!(damages.iter().any(|damage| damage.partition == 1), "{damages:?}");
     for damage in damages {
-        world.follow(&format!("`{}`", damage.command()));
+        world.follow(&format!("`{}`", damage.command("")));
     }
     // What the audit does not see: a value.
     let repaired = world.repair(1, 0, None).unwrap();

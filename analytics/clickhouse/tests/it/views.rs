@@ -55,6 +55,21 @@ fn the_same_damage_is_mended_as_often_as_it_is_done() {
 }
 
 #[test]
+fn some_that_rebuild_at_once_take_turns_and_add_a_difference_once() {
+    let mut world = World::with_bookings(1, 2_000);
+    world.land();
+    world.server.run("spoil", "TRUNCATE TABLE daily_sales").unwrap();
+    let corrected: u64 = std::thread::scope(|scope| {
+        let running: Vec<_> =
+            (0..4).map(|_| scope.spawn(|| views::rebuild(&world.server))).collect();
+        let rebuilt = running.into_iter().map(|run| run.join().unwrap().unwrap());
+        rebuilt.map(|views| u64::from(views[0].corrections > 0)).sum()
+    });
+    assert_eq!(corrected, 1);
+    world.assert_whole();
+}
+
+#[test]
 fn spoiled_views_are_rebuilt_while_a_sink_is_running() {
     let mut world = World::with_bookings(2, 3_000);
     world.land();

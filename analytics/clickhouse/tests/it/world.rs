@@ -198,6 +198,7 @@ pub(crate) fn config(engine: &ClickHouse) -> Config {
         ladder: [20, 40, 80].map(Duration::from_millis).to_vec(),
         circuit_open: Duration::from_millis(200),
         plan_ttl: Duration::from_secs(4),
+        unknown_for: Duration::ZERO,
         ..Config::default()
     };
     config.batching.rows_max = 3_000;
