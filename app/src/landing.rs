@@ -1,5 +1,6 @@
 //! What a sink is doing, for those who ask from other threads: metrics, health, readiness.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,7 +13,7 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use bellhop_clickhouse::Status;
 use bellhop_runtime::clock::{Clock as _, SystemClock};
-use bellhop_runtime::log::{Reader, Topic};
+use bellhop_runtime::log::{Mark, Reader, Topic};
 
 use crate::cli::lag;
 use crate::http::Listening;
@@ -23,7 +24,7 @@ const HANGS: Duration = Duration::from_secs(60);
 const GLANCE: Duration = Duration::from_millis(250);
 
 /// Name, help and kind of what is served; names begin with `bellhop_sink_`.
-const METRICS: [(&str, &str, &str); 10] = [
+const METRICS: [(&str, &str, &str); 11] = [
     ("events_total", "Events that have landed.", "counter"),
     ("rows_total", "Their rows, over all tables.", "counter"),
     ("batches_total", "Batches that have landed.", "counter"),
@@ -31,6 +32,7 @@ const METRICS: [(&str, &str, &str); 10] = [
     ("retries_total", "Tries that failed.", "counter"),
     ("up", "Whether the sink of this process runs.", "gauge"),
     ("circuit_open", "Whether nothing is sent because ClickHouse fails.", "gauge"),
+    ("held_partitions", "Partitions that wait for a repair of their tables.", "gauge"),
     ("waiting_bytes", "Bytes of rows that wait or are on their way.", "gauge"),
     ("lag_records", "Events of an owned partition that have not landed.", "gauge"),
     ("lag_seconds", "Age of the first event that has not landed.", "gauge"),
@@ -45,6 +47,10 @@ struct Watched {
     /// Over all memberships of this process in the group.
     status: Status,
     turned_at: Instant,
+    /// Why the last try to become a member failed; none since it is one.
+    failing: Option<String>,
+    /// By partition: where the group goes on, as it stood when this process joined.
+    marks: BTreeMap<u32, u64>,
 }
 
 /// What is answered from.
@@ -56,8 +62,12 @@ struct Site {
 
 impl Landing {
     pub(crate) fn new() -> Self {
-        let status = Status::default();
-        Self(Arc::new(Mutex::new(Watched { status, turned_at: Instant::now() })))
+        Self(Arc::new(Mutex::new(Watched {
+            status: Status::default(),
+            turned_at: Instant::now(),
+            failing: None,
+            marks: BTreeMap::new(),
+        })))
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Watched) -> T) -> T {
@@ -68,12 +78,32 @@ impl Landing {
     pub(crate) fn turned(&self, before: &Status, status: &Status) {
         self.with(|watched| {
             let now = Instant::now();
-            if now >= watched.turned_at + GLANCE {
+            if watched.failing.take().is_some() || now >= watched.turned_at + GLANCE {
                 let mut all = status.clone();
                 all.add(before);
-                *watched = Watched { status: all, turned_at: now };
+                (watched.status, watched.turned_at) = (all, now);
             }
         });
+    }
+
+    /// It could not become a member, and tries again; `all` is what it has done so far.
+    pub(crate) fn failed(&self, all: &Status, error: &bellhop_clickhouse::Error) {
+        self.with(|watched| {
+            watched.status =
+                Status { next: std::mem::take(&mut watched.status.next), ..all.clone() };
+            watched.turned_at = Instant::now();
+            watched.failing = Some(error.to_string());
+        });
+    }
+
+    /// Notes where the group goes on in each partition.
+    pub(crate) fn marks(&self, partitions: u32, mut marked: impl FnMut(u32) -> Option<Mark>) {
+        let marks = (0..partitions).map(|partition| {
+            let next = marked(partition).map_or(0, |mark| mark.next_offset);
+            (partition, next)
+        });
+        let marks = marks.collect();
+        self.with(|watched| watched.marks = marks);
     }
 
     /// Whether it runs.
@@ -90,10 +120,13 @@ impl Landing {
     /// Whether it runs, and ClickHouse takes what it sends.
     fn check_ready(&self) -> Result<(), String> {
         self.check()?;
-        if self.with(|watched| watched.status.circuit_open) {
-            return Err("ClickHouse fails; nothing is sent for a while, events wait".to_owned());
-        }
-        Ok(())
+        self.with(|watched| match &watched.failing {
+            Some(why) => Err(format!("nothing lands, events wait: {why}")),
+            None if watched.status.circuit_open => {
+                Err("ClickHouse fails; nothing is sent for a while, events wait".to_owned())
+            }
+            None => Ok(()),
+        })
     }
 
     /// The text of its metrics.
@@ -102,10 +135,14 @@ impl Landing {
     /// When the log cannot be read.
     fn text(&self, reader: &mut dyn Reader) -> Result<String> {
         let up = u64::from(self.check().is_ok());
-        let status = self.with(|watched| watched.status.clone());
+        let (status, is_failing, marks) = self.with(|watched| {
+            (watched.status.clone(), watched.failing.is_some(), watched.marks.clone())
+        });
+        // What is not open yet is as far as the group has marked it.
+        let mut next = if is_failing && status.next.is_empty() { marks } else { status.next };
+        next.extend(&status.opening);
         let now = SystemClock::default().now();
-        let lags = status
-            .next
+        let lags = next
             .iter()
             .map(|(partition, next)| lag::behind(reader, Topic::Events, *partition, *next, now))
             .collect::<Result<Vec<_>>>()?;
@@ -119,7 +156,8 @@ impl Landing {
                 "parked_total" => status.parked,
                 "retries_total" => status.retries,
                 "up" => up,
-                "circuit_open" => u64::from(status.circuit_open),
+                "circuit_open" => u64::from(is_failing || status.circuit_open),
+                "held_partitions" => status.held.len() as u64,
                 "waiting_bytes" => status.waiting_bytes as u64,
                 of_partition => {
                     for lag in &lags {
@@ -213,6 +251,28 @@ mod tests {
         assert_eq!(landing.check(), Ok(()));
         assert!(landing.check_ready().is_err_and(|why| why.contains("ClickHouse fails")));
         assert_eq!(landing.with(|watched| watched.status.events), 7);
+    }
+
+    #[test]
+    fn a_sink_that_has_never_reached_clickhouse_lives_and_is_not_ready() {
+        let landing = Landing::new();
+        landing.marks(2, |partition| {
+            Some(Mark { next_offset: u64::from(partition) + 7, note: String::new() })
+        });
+        landing.with(|watched| watched.turned_at -= HANGS * 2);
+        let error = bellhop_clickhouse::Error::Tables {
+            what: "connect to http://ch:8123".to_owned(),
+            hint: "it is tried again".to_owned(),
+        };
+        let all = Status { retries: 3, ..Status::default() };
+        landing.failed(&all, &error);
+        assert_eq!(landing.check(), Ok(()), "a try is a sign of life");
+        assert!(landing.check_ready().is_err_and(|why| why.contains("http://ch:8123")));
+        let (retries, marks) =
+            landing.with(|watched| (watched.status.retries, watched.marks.clone()));
+        assert_eq!((retries, marks), (3, BTreeMap::from([(0, 7), (1, 8)])));
+        landing.turned(&Status::default(), &Status::default());
+        assert_eq!(landing.check_ready(), Ok(()));
     }
 
     #[test]

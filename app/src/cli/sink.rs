@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use bellhop_clickhouse::{CaughtUp, Error, ErrorKind, Server, Sink, Status};
 use bellhop_runtime::log::Topic;
 use clap::Subcommand;
@@ -15,7 +15,7 @@ use indicatif::ProgressBar;
 use crate::config::Config;
 use crate::landing::Landing;
 use crate::log::end_of_records;
-use crate::site::{OpenLog, SiteArgs};
+use crate::site::{OpenLog, SiteArgs, given};
 use crate::workers::Stop;
 use crate::{output, words};
 
@@ -61,7 +61,8 @@ pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
     let Target::Clickhouse { site, clickhouse, until_caught_up } = &args.target;
     let stop = Stop::on_signals();
     let log = site.site(config)?.open()?;
-    let target = config.clickhouse.target(clickhouse.as_deref());
+    let mut target = config.clickhouse.target(clickhouse.as_deref());
+    target.given = given(clickhouse.as_deref(), site.options());
     let bar = output::progress("landing", 0);
     let landing = Landing::new();
     if let Some(address) = config.http {
@@ -112,16 +113,22 @@ pub(crate) fn land(
             landing.turned(before, status);
             stop.is_asked() || (until_caught_up && caught_up.is_reached(status))
         };
-        match once(log, target, &mut all, &mut done) {
+        let ended = once(log, target, landing, &mut all, &mut done);
+        match ended {
             Ok(()) => break,
             Err(error) if matches!(error.kind(), ErrorKind::Retry | ErrorKind::Fenced) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "joining the sinks again");
+                all.retries += 1;
+                landing.failed(&all, &error);
                 std::thread::sleep(AGAIN);
             }
             Err(error) => return Err(error.into()),
         }
     }
     bar.finish_and_clear();
+    if until_caught_up && let Some(why) = all.held.values().next() {
+        bail!("{why}");
+    }
     Ok(all)
 }
 
@@ -189,11 +196,15 @@ fn land_on(log: &OpenLog, target: &bellhop_clickhouse::Config, stop: &Stop) {
 fn once(
     log: &OpenLog,
     target: &bellhop_clickhouse::Config,
+    landing: &Landing,
     all: &mut Status,
     done: &mut dyn FnMut(&Status, &Status) -> bool,
 ) -> Result<(), Error> {
-    let mut sink = Sink::new(target.clone(), log.consumer(GROUP)?)?;
+    let mut consumer = log.consumer(GROUP)?;
+    landing.marks(log.identity().partitions, |partition| consumer.marked(partition).ok().flatten());
+    let mut sink = Sink::new(target.clone(), consumer)?;
     let ran = sink.run_until(|status| done(all, status)).map(drop);
     all.add(sink.status());
+    all.held.clone_from(&sink.status().held);
     ran
 }
