@@ -1,16 +1,18 @@
 //! Reading a log: its events, decoded, and who is called what.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use anyhow::{Context as _, Result, bail};
+use bellhop_analytics::lake::{Decoder, Learnt};
 use bellhop_core::message::{Meta, Position, Timestamp};
-use bellhop_core::record::{Header, unframe};
+use bellhop_core::record::{Header, Record, unframe};
 use bellhop_runtime::log::{Reader, Topic};
 use bellhop_schemas::ids::PropertyId;
 use uuid::Uuid;
 
 use crate::event::AnyEvent;
+use crate::words;
 
 /// A record of the events topic, before it is decoded.
 #[derive(Debug)]
@@ -19,10 +21,12 @@ pub(crate) struct Raw<'a> {
     pub(crate) timestamp: Timestamp,
     /// The record key.
     pub(crate) key: &'a [u8],
-    /// Avro name of its schema.
+    /// Avro name of its schema; empty where the log does not know it.
     pub(crate) name: &'a str,
-    /// What stands behind the frame.
-    pub(crate) datum: &'a [u8],
+    /// Its bytes as they were written: what stands behind the frame, or all where there is none.
+    pub(crate) written: &'a [u8],
+    /// What stands behind the frame in this program's schema, or why it cannot be read.
+    pub(crate) datum: Result<&'a [u8], String>,
     pub(crate) headers: &'a [Header<'a>],
 }
 
@@ -40,9 +44,26 @@ pub(crate) struct Entry<'a> {
     pub(crate) event: AnyEvent,
 }
 
-/// Names of the schema ids of a log.
-#[derive(Debug, Default)]
-pub(crate) struct Names(HashMap<u32, String>);
+/// What the schema ids of a log stand for.
+#[derive(Default)]
+pub(crate) struct Names {
+    decoder: Decoder,
+    /// Events that could not be read, and the first of them.
+    unread: u64,
+    first_unread: Option<(Position, String)>,
+}
+
+impl Drop for Names {
+    /// Says once what was left out.
+    fn drop(&mut self) {
+        if let Some((at, why)) = &self.first_unread {
+            tracing::warn!(
+                "{} cannot be read and left out here, the first at {at}: {why}",
+                words::count(self.unread, "event")
+            );
+        }
+    }
+}
 
 impl Names {
     /// Reads the records of a partition's events from an offset on; gives the offset to go on from.
@@ -61,14 +82,17 @@ impl Names {
             let (mut unknown, mut failed) = (None, None);
             next = log.read(Topic::Events, partition, next, &mut |record| {
                 let position = Position { partition, offset: record.offset };
-                let (id, datum) = record.value.and_then(unframe).unwrap_or_default();
-                let Some(name) = self.0.get(&id) else {
-                    unknown = Some((id, record.offset));
+                if !self.decoder.knows(record) {
+                    unknown = Some((record.offset, record.value.unwrap_or_default().to_vec()));
                     return ControlFlow::Break(());
-                };
+                }
                 let key = record.key.unwrap_or_default();
                 let (timestamp, headers) = (record.timestamp, record.headers);
-                let raw = Raw { position, timestamp, key, name, datum, headers };
+                let value = record.value.unwrap_or_default();
+                let written = unframe(value).map_or(value, |(_, datum)| datum);
+                let name = self.decoder.name(record);
+                let datum = self.decoder.own(record);
+                let raw = Raw { position, timestamp, key, name: &name, written, datum, headers };
                 each(raw).unwrap_or_else(|error| {
                     failed = Some(error);
                     ControlFlow::Break(())
@@ -77,21 +101,31 @@ impl Names {
             if let Some(error) = failed {
                 return Err(error);
             }
-            let Some((id, offset)) = unknown else { return Ok(next) };
-            let Some(schema) = log.schema_of(id)?.schema() else {
-                bail!(
-                    "the event at {partition}@{offset} has schema id {id}, which the log does not know: its files are damaged"
-                )
-            };
-            self.0.insert(id, schema.name);
+            let Some((offset, value)) = unknown else { return Ok(next) };
+            let (timestamp, value) = (Timestamp(0), Some(value.as_slice()));
+            let record = Record { offset, timestamp, key: None, value, headers: &[] };
+            let learnt = self.decoder.learn(&record, |id| {
+                let schema = log.schema_of(id)?.schema();
+                anyhow::Ok(schema.map(|schema| (schema.name, schema.text)))
+            })?;
+            if let Learnt::Unknown(id) = learnt {
+                self.decoder.give_up(id);
+            }
             next = offset;
         }
     }
 
-    /// Reads events of a partition from an offset on; gives the offset to go on from.
+    /// Notes an event that is left out because it cannot be read.
+    pub(crate) fn left_out(&mut self, at: Position, why: String) {
+        self.unread += 1;
+        self.first_unread.get_or_insert((at, why));
+    }
+
+    /// Reads events of a partition from an offset on; gives the offset to go on from. What cannot be
+    /// read is left out, counted, and said in the end.
     ///
     /// # Errors
-    /// When the log cannot be read, or an event is not known here, or `each` fails.
+    /// When the log cannot be read, or `each` fails.
     pub(crate) fn events(
         &mut self,
         log: &mut dyn Reader,
@@ -99,12 +133,25 @@ impl Names {
         from: u64,
         each: &mut dyn FnMut(Entry<'_>) -> Result<ControlFlow<()>>,
     ) -> Result<u64> {
-        self.raw(log, partition, from, &mut |raw| {
+        let mut left_out = Vec::new();
+        let next = self.raw(log, partition, from, &mut |raw| {
             let Raw { position, key, name, datum, headers, .. } = raw;
-            let (meta, event) = AnyEvent::decode(name, datum)
-                .with_context(|| format!("read the event at {position}"))?;
-            each(Entry { position, key, datum, headers, meta, event })
-        })
+            let decoded = datum.and_then(|datum| match AnyEvent::decode(name, datum) {
+                Ok((meta, event)) => Ok(Entry { position, key, datum, headers, meta, event }),
+                Err(error) => Err(format!("{error:#}")),
+            });
+            match decoded {
+                Ok(entry) => each(entry),
+                Err(why) => {
+                    left_out.push((position, why));
+                    Ok(ControlFlow::Continue(()))
+                }
+            }
+        })?;
+        for (position, why) in left_out {
+            self.left_out(position, why);
+        }
+        Ok(next)
     }
 
     /// Reads all events, partition by partition.
@@ -212,4 +259,38 @@ pub(crate) fn property<'p>(properties: &'p [Property], named: &str) -> Result<&'
             format!("there is no property \"{named}\"; there are {}", known.join(", "))
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake_log::{FakeLog, ID, PARTITIONS, event, value};
+
+    #[test]
+    fn junk_is_left_out_and_events_of_other_writers_are_read() {
+        let later = ID + 1;
+        let junk = [b"{}".to_vec(), Vec::new(), value(ID + 2, &[]), vec![0, 0, 0, 0, 29, 1]];
+        let mut values = vec![value(ID, &[]), value(later, b"\x08fine")];
+        values.splice(1..1, junk);
+        let mut log = FakeLog::of(values);
+        let text = &log.schemas[&ID];
+        let mut schema: serde_json::Value = serde_json::from_str(text).expect("a schema");
+        let mood = serde_json::json!({ "name": "mood", "type": "string", "default": "" });
+        schema["fields"].as_array_mut().expect("its fields").push(mood);
+        log.schemas.insert(later, schema.to_string());
+        let (mut names, mut read) = (Names::default(), Vec::new());
+        let each = &mut |entry: Entry<'_>| {
+            assert!(matches!(&entry.event, AnyEvent::PhysicalCountChanged(it) if *it == event()));
+            read.push(entry.position.offset);
+            Ok(ControlFlow::Continue(()))
+        };
+        names.all_events(&mut log, each).expect("read the log");
+        assert_eq!(read, [0, 5].repeat(PARTITIONS as usize));
+        assert_eq!(names.unread, 4 * u64::from(PARTITIONS));
+        let (at, why) = names.first_unread.clone().expect("the first");
+        assert_eq!(
+            (at, why.as_str()),
+            (Position { partition: 0, offset: 1 }, "it has no frame of a schema")
+        );
+    }
 }

@@ -100,7 +100,7 @@ fn digest(reader: &mut dyn Reader) -> Result<ExitCode> {
     for partition in 0..reader.identity().partitions {
         let mut digest = Xxh3::new();
         let events = names.raw(reader, partition, 0, &mut |raw| {
-            for part in [raw.key, raw.name.as_bytes(), raw.datum] {
+            for part in [raw.key, raw.name.as_bytes(), raw.written] {
                 digest.update(&(part.len() as u64).to_le_bytes());
                 digest.update(part);
             }

@@ -77,7 +77,8 @@ pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
     let mut known = Vec::new();
     let mut about = BTreeSet::new();
     let mut numbers = Numbers::default();
-    Names::default().all_events(&mut *reader, &mut |entry| {
+    let mut names = Names::default();
+    names.all_events(&mut *reader, &mut |entry| {
         if let AnyEvent::PropertyDefined(event) = &entry.event {
             known.push(Property { id: event.property_id, code: event.code.to_string() });
         }
@@ -101,7 +102,7 @@ pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
     }
     let codes: BTreeMap<_, _> = known.into_iter().map(|it| (it.id, it.code)).collect();
     let mut out = output::stdout();
-    Names::default().all_events(&mut *reader, &mut |entry| {
+    names.all_events(&mut *reader, &mut |entry| {
         let property = entry.event.property_id();
         let about = property.zip(entry.event.reservation_id());
         let wanted = names_it(&entry) || about.is_some_and(|about| reservations.contains(&about));
