@@ -10,6 +10,7 @@ mod telemetry;
 use std::net::SocketAddr;
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -142,12 +143,24 @@ fn is_ours(variable: &UncasedStr) -> bool {
     !of_tools && !of_tests
 }
 
+/// The file that `--config` named.
+static FILE_GIVEN: OnceLock<PathBuf> = OnceLock::new();
+
 impl Config {
+    /// The file that `--config` named, for commands that messages offer.
+    pub(crate) fn file_given() -> Option<&'static Path> {
+        FILE_GIVEN.get().map(PathBuf::as_path)
+    }
+
     /// Reads it.
     ///
     /// # Errors
     /// When the named file is not there, a key is unknown or a value is of the wrong type.
     pub(crate) fn load(file: Option<&Path>) -> Result<Self> {
+        if let Some(file) = file {
+            // A process reads one configuration.
+            let _ = FILE_GIVEN.set(file.to_path_buf());
+        }
         if let Some(file) = file
             && !file.is_file()
         {

@@ -120,6 +120,26 @@ impl SiteArgs {
     }
 }
 
+/// Options that name a ClickHouse, a log and the configuration as they were given, for a shell.
+pub(crate) fn given<'a>(
+    clickhouse: Option<&str>,
+    site: impl IntoIterator<Item = (&'a str, String)>,
+) -> String {
+    let clickhouse = clickhouse.map(|url| ("--clickhouse", url.to_owned()));
+    let file = Config::file_given().map(|file| ("--config", file.display().to_string()));
+    let options = site.into_iter().chain(clickhouse).chain(file);
+    options.map(|(name, value)| format!("{name} {}", quoted(&value))).collect::<Vec<_>>().join(" ")
+}
+
+/// A word as a shell takes it.
+pub(crate) fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/.:,_-+=@%".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
 impl fmt::Display for Site {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -278,5 +298,21 @@ impl OpenLog {
             Self::Embedded(log) => Box::new(log.consume(group)),
             Self::Redpanda(log) => Box::new(log.consume(group)?),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_repeated_as_a_shell_takes_them() {
+        let site = [("--data", "./my data".to_owned()), ("--broker", "a:1,b:2".to_owned())];
+        assert_eq!(
+            given(Some("http://ch:8123"), site),
+            "--data './my data' --broker a:1,b:2 --clickhouse http://ch:8123"
+        );
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+        assert_eq!(given(None, []), "");
     }
 }

@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 
 use crate::config::Config;
 use crate::log::Names;
-use crate::site::SiteArgs;
+use crate::site::{SiteArgs, given};
 use crate::{lake, output, words};
 
 /// Differences that are shown; the others are counted.
@@ -53,13 +53,16 @@ struct What {
 
 pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
     let (Action::Clickhouse(what) | Action::Kpi(what)) = &args.action;
-    let server = Server::new(&config.clickhouse.target(what.clickhouse.as_deref()))?;
+    let mut target = config.clickhouse.target(what.clickhouse.as_deref());
+    target.given = given(what.clickhouse.as_deref(), what.site.options());
+    let of_server = given(what.clickhouse.as_deref(), []);
+    let server = Server::new(&target)?;
     let mut out = output::stdout();
     let agrees = match &args.action {
         Action::Clickhouse(_) => {
             let mut reader = what.site.site(config)?.reader()?;
             server.check_log(reader.identity())?;
-            rows(&server, &mut *reader, &what.site, &mut out)?
+            rows(&server, &mut *reader, [&target.given, &of_server], &mut out)?
         }
         Action::Kpi(_) => {
             let site = what.site.site(config)?;
@@ -76,7 +79,7 @@ pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
 fn rows(
     server: &Server,
     reader: &mut dyn Reader,
-    site: &SiteArgs,
+    [given, of_server]: [&str; 2],
     out: &mut impl Write,
 ) -> Result<bool> {
     let audit = audit::run(server)?;
@@ -113,22 +116,19 @@ fn rows(
         words::count(differs, "difference"),
         words::count(behind, "event"),
     )?;
-    let given = site
-        .options()
-        .fold(String::new(), |given, (option, value)| format!("{given} {option} {value}"));
     for damage in audit.damages() {
-        writeln!(out, "mend it: {}{given}", damage.command())?;
+        writeln!(out, "mend it: {}", damage.command(given))?;
     }
     if audit.damages().is_empty() {
         let partitions = comparison.differences().map(|line| line.partition);
         for partition in partitions.collect::<BTreeSet<_>>() {
             writeln!(
                 out,
-                "mend it: bellhop repair clickhouse --partition {partition} --from 0{given}"
+                "mend it: bellhop repair clickhouse --partition {partition} --from 0 {given}"
             )?;
         }
         if audit.has_damaged_views() {
-            writeln!(out, "mend it: bellhop rebuild views")?;
+            writeln!(out, "mend it: bellhop rebuild views {of_server}")?;
         }
     }
     Ok(audit.is_clean() && differs == 0)
@@ -208,20 +208,28 @@ fn text(value: Option<Option<f64>>) -> String {
 /// All events that have rows.
 fn events(reader: &mut dyn Reader) -> Result<Vec<Known>> {
     let mut events = Vec::new();
-    let mut names = Names::default();
+    let (mut names, mut left_out) = (Names::default(), Vec::new());
     for partition in 0..reader.identity().partitions {
         names.raw(reader, partition, 0, &mut |raw| {
-            let mut datum = Datum::new(raw.datum);
-            let at = format!("the event at {}", raw.position);
-            let meta = Meta::decode(&mut datum).with_context(|| format!("decode {at}"))?;
-            let event = Event::decode(raw.name, datum.rest());
-            if let Some(event) = event.with_context(|| format!("decode {at}"))? {
-                events.push(Known { at: meta.occurred_at, event });
+            match raw.datum.and_then(|datum| known(raw.name, datum)) {
+                Ok(event) => events.extend(event),
+                Err(why) => left_out.push((raw.position, why)),
             }
             Ok(ControlFlow::Continue(()))
         })?;
     }
+    for (position, why) in left_out {
+        names.left_out(position, why);
+    }
     Ok(events)
+}
+
+/// An event that has rows; `None` for another.
+fn known(name: &str, datum: &[u8]) -> Result<Option<Known>, String> {
+    let mut datum = Datum::new(datum);
+    let meta = Meta::decode(&mut datum).map_err(|error| error.to_string())?;
+    let event = Event::decode(name, datum.rest()).map_err(|error| error.to_string())?;
+    Ok(event.map(|event| Known { at: meta.occurred_at, event }))
 }
 
 fn datafusion(session: &Session, query: &Query) -> Result<Figures> {

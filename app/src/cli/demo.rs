@@ -22,7 +22,7 @@ use crate::config::Config;
 use crate::landing::Landing;
 use crate::replay::import::Import;
 use crate::report::{Hotel, Report, gather};
-use crate::site::{ClusterArgs, OpenLog, Site};
+use crate::site::{ClusterArgs, OpenLog, Site, quoted};
 use crate::workers::Stop;
 use crate::{embedded, lake, output, words};
 
@@ -299,10 +299,26 @@ fn land(args: &Args, log: &OpenLog, config: &Config) -> Result<Option<String>> {
     let landed = sink::land(log, &target, true, &stop, &Landing::new(), &bar)?;
     let seconds = started.elapsed().as_secs_f64();
     Ok(Some(format!(
-        "{} landed in ClickHouse as {} in {seconds:.1} s; `bellhop audit clickhouse` shows that nothing is missing or twice.",
+        "{} landed in ClickHouse as {} in {seconds:.1} s; `bellhop audit clickhouse` shows that nothing is missing or twice.{}",
         words::count(landed.events, "event"),
         words::count(landed.rows, "row"),
+        dashboard(&Server::new(&target)?)?,
     )))
+}
+
+/// Where the dashboard shows the nights that have landed: it opens around today, and they may be
+/// years old.
+fn dashboard(server: &Server) -> Result<String> {
+    #[derive(serde::Deserialize)]
+    struct Nights {
+        first_ms: i64,
+        last_ms: i64,
+    }
+    let sql = "SELECT toInt64(toUnixTimestamp64Milli(toDateTime64(min(stay_night), 3, 'UTC'))) AS first_ms, toInt64(toUnixTimestamp64Milli(toDateTime64(max(stay_night), 3, 'UTC'))) AS last_ms FROM daily_sales HAVING count() > 0";
+    let nights: Vec<Nights> = server.ask("see which nights have landed", sql, &[])?;
+    Ok(nights.first().map_or_else(String::new, |Nights { first_ms, last_ms }| {
+        format!(" In the Grafana of docker/compose.yaml: http://localhost:3000/d/bellhop?from={first_ms}&to={last_ms}")
+    }))
 }
 
 /// The options that lead there again.
@@ -327,16 +343,6 @@ fn elsewhere(args: &Args) -> String {
         options.push_str(&format!(" --prefix {}", quoted(&format!("{prefix}-226"))));
     }
     options
-}
-
-/// A word as a shell takes it.
-fn quoted(text: &str) -> String {
-    let plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-+:@%".contains(letter);
-    if text.chars().all(plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', "'\\''"))
-    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use bellhop_clickhouse::{Server, views};
 use clap::Subcommand;
 
 use crate::config::Config;
+use crate::site::given;
 use crate::{output, words};
 
 /// Makes anew what is derived from the tables in ClickHouse, while the sink runs.
@@ -33,7 +34,9 @@ enum Action {
 
 pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
     let Action::Views { clickhouse, incomplete } = &args.action;
-    let server = Server::new(&config.clickhouse.target(clickhouse.as_deref()))?;
+    let mut target = config.clickhouse.target(clickhouse.as_deref());
+    target.given = given(clickhouse.as_deref(), []);
+    let server = Server::new(&target)?;
     let mut out = output::stdout();
     let rebuild = if *incomplete { views::rebuild_incomplete } else { views::rebuild };
     for rebuilt in rebuild(&server)? {

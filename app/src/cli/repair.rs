@@ -8,7 +8,7 @@ use bellhop_clickhouse::repair::{self, Wanted};
 use clap::Subcommand;
 
 use crate::config::Config;
-use crate::site::SiteArgs;
+use crate::site::{SiteArgs, given};
 use crate::{output, words};
 
 /// Puts rows right that were lost or are there too often, from the events of the topic.
@@ -44,7 +44,8 @@ enum Action {
 
 pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
     let Action::Clickhouse { site, clickhouse, partition, from, to } = &args.action;
-    let target = config.clickhouse.target(clickhouse.as_deref());
+    let mut target = config.clickhouse.target(clickhouse.as_deref());
+    target.given = given(clickhouse.as_deref(), site.options());
     let mut reader = site.site(config)?.reader()?;
     let wanted = Wanted { partition: *partition, from: *from, to: *to };
     let repaired = repair::run(&target, &mut *reader, wanted)?;
@@ -61,7 +62,21 @@ pub(crate) fn run(args: &Args, config: &Config) -> Result<ExitCode> {
         writeln!(out, "{}: {} corrected", view.view, words::count(view.corrections, "row"))?;
     }
     let compared = words::count(repaired.events, "event");
-    writeln!(out, "{compared} of partition {partition} compared; all tables are right now")?;
+    writeln!(out, "{compared} of partition {partition} compared; this range is right")?;
+    if repaired.left > 0 {
+        writeln!(
+            out,
+            "{} left as they are: the registry does not know their schema now; repair them when it does",
+            words::count(repaired.left, "event")
+        )?;
+    }
+    if let Some(damage) = repaired.elsewhere {
+        writeln!(
+            out,
+            "rows are missing or too many elsewhere in partition {partition}, so its views are left as they are: run `{}`",
+            damage.command(&target.given)
+        )?;
+    }
     out.flush()?;
     Ok(ExitCode::SUCCESS)
 }
