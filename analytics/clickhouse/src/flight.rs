@@ -148,7 +148,8 @@ impl Flight {
                 ),
                 hint: format!(
                     "rows were deleted or inserted by hand, or another version expands these events to other rows; stop the sinks, run `{}`, and start again",
-                    Damage { partition: self.partition, from: plan.first, to: plan.last }.command()
+                    Damage { partition: self.partition, from: plan.first, to: plan.last }
+                        .command(server.given())
                 ),
             });
         }

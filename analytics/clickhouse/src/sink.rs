@@ -220,7 +220,7 @@ impl Sink {
             if !self.decoder.knows(&record) {
                 let log: &mut dyn Reader = self.consumer.as_mut();
                 match self.decoder.learn(&record, |id| writer(log, id)) {
-                    Ok(Learnt::Known) => {}
+                    Ok(Learnt::Known) => self.unknown.clear(),
                     Ok(Learnt::Unknown(id)) => {
                         if waits(&mut self.unknown, id, self.config.unknown_for) {
                             lane.paused = true;

@@ -119,7 +119,7 @@ async fn check_strays(server: &Server, partition: u32, last: i64) -> Result<Opti
     }
     let repair = audit::Damage { partition, from: next_of(last), to: end.cast_unsigned() };
     Ok(Some(format!(
-        "partition {partition} has {} behind offset {last}, which is the last in events, and no mark says of which batch; the marks of the group were reset during a batch, or tables have lost rows; run `{}`, the partition goes on then",
+        "partition {partition} has {} behind offset {last}, which is the last in events, and no mark says of which batch; the marks of the group were reset during a batch, or tables have lost rows; stop the sinks, run `{}`, and start again",
         found.join(", "),
         repair.command(server.given())
     )))
@@ -134,7 +134,7 @@ async fn check_newest(server: &Server, partition: u32, last: i64) -> Result<Opti
     let oldest = (last - NEWEST).max(-1);
     let of = format!("`partition` = {partition} AND events.`offset` > {oldest}");
     let sql = format!(
-        "SELECT if(count() = 0, toInt64({oldest}), toInt64(max(`offset`))) AS offset FROM events WHERE {of} AND landed_at < (SELECT max(landed_at) - INTERVAL {NEWEST_SECONDS} SECOND FROM events WHERE {of})"
+        "SELECT if(count() = 0, toInt64({oldest}), toInt64(max(events.`offset`))) AS offset FROM events WHERE {of} AND landed_at < (SELECT max(landed_at) - INTERVAL {NEWEST_SECONDS} SECOND FROM events WHERE {of})"
     );
     let tried = format!("see which events of partition {partition} landed last");
     let before: Vec<Last> = server.ask_async(&tried, &sql, &[]).await?;

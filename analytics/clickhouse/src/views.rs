@@ -111,13 +111,14 @@ impl View {
     /// have.
     fn difference(&self, range: Option<&Damage>) -> String {
         let keys = self.keys.join(", ");
+        // As text, for a null in a key is not in any set.
         let (of, of_keys) = match range {
             None => ("1".to_owned(), "1".to_owned()),
             Some(Damage { partition, from, to }) => {
                 let of = format!("`partition` = {partition}");
                 let of_range = format!("{of} AND `offset` BETWEEN {from} AND {to}");
                 let of_keys = format!(
-                    "{of} AND ({keys}) IN (SELECT {keys} FROM ({}))",
+                    "{of} AND toString(({keys})) IN (SELECT toString(({keys})) FROM ({}))",
                     self.select(&of_range)
                 );
                 (of, of_keys)

@@ -4,11 +4,10 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bellhop_ledger::decode::Learnt;
 use bellhop_runtime::log::{ErrorKind as LogErrorKind, Reader, Topic};
 
 use super::{SLACK, Sink, is_full, restart, waits, writer};
-use bellhop_ledger::decode::Learnt;
-
 use crate::batch::{Batch, Building};
 use crate::error::{Error, ErrorKind};
 use crate::flight::Landed;
@@ -101,6 +100,12 @@ impl Sink {
                 now
             }
             Ok(Landed::Unsettled) => now + UNSETTLED,
+            // Its tables have other rows of this batch than it has.
+            Err(error @ Error::Tables { .. }) => {
+                self.status.retries += 1;
+                let last = planned.batch.plan.previous;
+                return self.hold(partition, last, error.to_string());
+            }
             Err(error) => {
                 planned.settled_at = Some(now + self.config.plan_ttl + SLACK);
                 self.failed(partition, error)
@@ -145,14 +150,7 @@ impl Sink {
             }
             GoOn::Finish(plan) => self.reread(partition, &plan)?,
             GoOn::Held { last, why } => {
-                let Some(lane) = self.lanes.get_mut(&partition) else { return Ok(()) };
-                if lane.damage.as_ref() != Some(&why) {
-                    tracing::error!(partition, "a partition is held, the others go on: {why}");
-                }
-                (lane.landed, lane.next) = (last, (last + 1).cast_unsigned());
-                lane.damage = Some(why);
-                lane.state = State::LookAgain(Instant::now() + self.config.circuit_open);
-                return Ok(());
+                return self.hold(partition, last, why);
             }
         };
         let Some(lane) = self.lanes.get_mut(&partition) else { return Ok(()) };
@@ -170,8 +168,30 @@ impl Sink {
         restart(self.consumer.as_mut(), partition, lane)
     }
 
+    /// Holds a partition until its tables are right; `last` is its last event in `events`.
+    fn hold(&mut self, partition: u32, last: i64, why: String) -> Result<(), Error> {
+        self.pause(partition)?;
+        let Some(lane) = self.lanes.get_mut(&partition) else { return Ok(()) };
+        if lane.damage.as_ref() != Some(&why) {
+            tracing::error!(partition, "a partition is held, the others go on: {why}");
+        }
+        // What was collected behind it is read again.
+        lane.building = Building::behind(last);
+        lane.opened_at = None;
+        (lane.landed, lane.next) = (last, (last + 1).cast_unsigned());
+        lane.damage = Some(why);
+        lane.state = State::LookAgain(Instant::now() + self.config.circuit_open);
+        Ok(())
+    }
+
     /// The batch of a plan, from the log; `None` when the log cannot be read just now.
     fn reread(&mut self, partition: u32, plan: &Plan) -> Result<Option<Batch>, Error> {
+        let batch = self.read_plan(partition, plan);
+        self.decoder.ask_again();
+        batch
+    }
+
+    fn read_plan(&mut self, partition: u32, plan: &Plan) -> Result<Option<Batch>, Error> {
         let mut building = Building::behind(plan.previous);
         let mut next = plan.first;
         while next <= plan.last {
@@ -219,7 +239,6 @@ impl Sink {
                 Err(error) => return Err(error.into()),
             }
         }
-        self.decoder.ask_again();
         let batch = building.seal().filter(|batch| {
             let read = &batch.plan;
             (read.first, read.last) == (plan.first, plan.last)
