@@ -147,6 +147,11 @@ fn is_ours(variable: &UncasedStr) -> bool {
 static FILE_GIVEN: OnceLock<PathBuf> = OnceLock::new();
 
 impl Config {
+    /// Keeps the file that `--config` named: a process reads one configuration.
+    pub(crate) fn file_is_given(file: PathBuf) {
+        let _ = FILE_GIVEN.set(file);
+    }
+
     /// The file that `--config` named, for commands that messages offer.
     pub(crate) fn file_given() -> Option<&'static Path> {
         FILE_GIVEN.get().map(PathBuf::as_path)
@@ -157,10 +162,6 @@ impl Config {
     /// # Errors
     /// When the named file is not there, a key is unknown or a value is of the wrong type.
     pub(crate) fn load(file: Option<&Path>) -> Result<Self> {
-        if let Some(file) = file {
-            // A process reads one configuration.
-            let _ = FILE_GIVEN.set(file.to_path_buf());
-        }
         if let Some(file) = file
             && !file.is_file()
         {

@@ -37,6 +37,7 @@ pub(crate) fn event() -> PhysicalCountChanged {
         product: None,
         changes: vec![change],
         oversold: Vec::new(),
+        warnings: Vec::new(),
     }
 }
 

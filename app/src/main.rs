@@ -13,9 +13,9 @@ mod config;
 mod desk;
 mod embedded;
 mod event;
-mod fields;
 #[cfg(test)]
 mod fake_log;
+mod fields;
 #[cfg(test)]
 mod fuzzing;
 mod guide;
@@ -79,6 +79,9 @@ fn main() -> ExitCode {
 fn run() -> Result<ExitCode> {
     let cli = cli::Cli::parse();
     let config = Config::load(cli.config.as_deref())?;
+    if let Some(file) = cli.config.clone() {
+        Config::file_is_given(file);
+    }
     start_log(cli.verbose, &config)?;
     cli.run(&config)
 }

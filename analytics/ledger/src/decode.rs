@@ -5,6 +5,7 @@
 //! 2. A schema that the log did not know is asked for again, unless its caller gives it up; and
 //!    that lasts until [`Decoder::ask_again`].
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -114,9 +115,9 @@ impl Decoder {
         schema_of: impl FnOnce(u32) -> Result<Option<(String, String)>, E>,
     ) -> Result<Learnt, E> {
         let Some((id, _)) = record.value.and_then(unframe) else { return Ok(Learnt::Known) };
-        if !self.writers.contains_key(&id) {
+        if let Entry::Vacant(vacant) = self.writers.entry(id) {
             let Some((name, text)) = schema_of(id)? else { return Ok(Learnt::Unknown(id)) };
-            self.writers.insert(id, Arc::new(Writer { reads: reads(&name, &text), name }));
+            vacant.insert(Arc::new(Writer { reads: reads(&name, &text), name }));
         }
         Ok(Learnt::Known)
     }

@@ -62,7 +62,6 @@ struct Listed {
     unread: u64,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields so")]
 fn is_zero(count: &u64) -> bool {
     *count == 0
 }

@@ -122,13 +122,12 @@ fn rows(
     if audit.damages().is_empty() {
         let partitions = comparison.differences().map(|line| line.partition);
         for partition in partitions.collect::<BTreeSet<_>>() {
-            writeln!(
-                out,
-                "mend it: bellhop repair clickhouse --partition {partition} --from 0 {given}"
-            )?;
+            let all = format!("bellhop repair clickhouse --partition {partition} --from 0 {given}");
+            writeln!(out, "mend it: {}", all.trim_end())?;
         }
         if audit.has_damaged_views() {
-            writeln!(out, "mend it: bellhop rebuild views {of_server}")?;
+            let rebuild = format!("bellhop rebuild views {of_server}");
+            writeln!(out, "mend it: {}", rebuild.trim_end())?;
         }
     }
     Ok(audit.is_clean() && differs == 0)

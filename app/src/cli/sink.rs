@@ -118,8 +118,10 @@ pub(crate) fn land(
             Ok(()) => break,
             Err(error) if matches!(error.kind(), ErrorKind::Retry | ErrorKind::Fenced) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "joining the sinks again");
-                all.retries += 1;
-                landing.failed(&all, &error);
+                if error.kind() == ErrorKind::Retry {
+                    all.retries += 1;
+                    landing.failed(&all, &error);
+                }
                 std::thread::sleep(AGAIN);
             }
             Err(error) => return Err(error.into()),
