@@ -281,13 +281,34 @@ impl Task {
             let cause = format!("the value has {bytes} bytes, at most {most} can be decided");
             return Err(Unfit::new(ParkedKind::TooLarge, cause));
         }
-        unframe(value).ok_or_else(|| {
+        let framed = unframe(value).ok_or_else(|| {
             let structured = "a CloudEvent in structured mode is not read; send it in binary mode";
             let foreign =
                 "the value does not begin with a zero and a schema id (Confluent framing)";
             let cause = if headers::is_structured(record.headers) { structured } else { foreign };
             Unfit::new(ParkedKind::Undecodable, cause)
-        })
+        })?;
+        // Before its schema is asked for: a flood of keys from elsewhere asks no registry. A tick
+        // has no key.
+        match record.key {
+            Some(key) if !key.is_empty() => self.check_home(key)?,
+            Some(_) | None => {}
+        }
+        Ok(framed)
+    }
+
+    /// Holds a key against the partition that its record is in.
+    fn check_home(&self, key: &[u8]) -> Result<(), Unfit> {
+        let home = partition_of(key, self.config.partitions);
+        if home == self.config.partition {
+            return Ok(());
+        }
+        let cause = format!(
+            "the key {} belongs to partition {home}, the record is in {}; produce with the murmur2 partitioner (librdkafka: partitioner=murmur2_random)",
+            Shown(key),
+            self.config.partition,
+        );
+        Err(Unfit::new(ParkedKind::WrongKey, cause))
     }
 
     fn decide(
@@ -315,14 +336,8 @@ impl Task {
             self.check_headers(record.headers, [message.type_name, message.name])?;
         }
         let key = record.key.unwrap_or_default();
-        let home = partition_of(key, self.config.partitions);
-        if home != self.config.partition {
-            let cause = format!(
-                "the key {} belongs to partition {home}, the record is in {}; produce with the murmur2 partitioner (librdkafka: partitioner=murmur2_random)",
-                Shown(key),
-                self.config.partition,
-            );
-            return Err(Unfit::new(ParkedKind::WrongKey, cause));
+        if key.is_empty() {
+            self.check_home(key)?;
         }
         let datum = match &readable.transcode {
             None => datum,

@@ -7,14 +7,14 @@ mod toy;
 use std::sync::Arc;
 
 use bellhop_core::avro::Avro;
-use bellhop_core::engine::{EngineRecord, ParkedKind};
+use bellhop_core::engine::{EngineRecord, ParkedKind, Tick};
 use bellhop_core::headers::Written;
 use bellhop_core::message::{LogId, Meta, Timestamp};
 use bellhop_core::message::{Message, MessageKey};
 use bellhop_core::outcome::Outcome;
 use bellhop_core::record::{Record, Records, frame};
 use bellhop_core::rules::{ChangeRules, Rules};
-use bellhop_core::task::{Config, Progress, Task};
+use bellhop_core::task::{Config, Progress, Task, UnknownSchema};
 use bellhop_core::topology::{Topology, Wire};
 use proptest::prelude::*;
 use toy::*;
@@ -328,4 +328,27 @@ fn rules_that_cannot_be_followed_are_parked() {
     assert_eq!(task.rules(), RULES);
     assert!(matches!(send(&mut task, 2, 0, 4_096), Outcome::Decided { code: 0, .. }));
     assert_eq!(task.rules().value_bytes_max, 4_096);
+}
+
+#[test]
+fn a_key_of_another_partition_is_parked_before_its_schema_is_asked_for() {
+    let world = World::new();
+    let config = Config { partition: 0, partitions: 1 << 20, ..world.task().config().clone() };
+    let mut task = Task::new(config, Arc::clone(&world.topology), Arc::clone(&world.wire));
+    let mut send = |offset, key, schema_id| {
+        let mut value = Vec::new();
+        frame(schema_id, &mut value);
+        let value = Some(value.as_slice());
+        task.process(&Record { offset, timestamp: Timestamp(0), key, value, headers: &[] })
+    };
+    let elsewhere = Some(&b"x"[..]);
+    let wrong = Ok(Some(Outcome::Parked(ParkedKind::WrongKey)));
+    assert_eq!(send(0, elsewhere, 4_000_000), wrong);
+    // Whether or not the schema is known, and of a command: the same commands give the same.
+    for (offset, name) in [(1, Tick::NAME), (2, ChangeRules::NAME)] {
+        let schema_id = world.wire.id_of(name).expect("an id");
+        assert_eq!(send(offset, elsewhere, schema_id), wrong);
+    }
+    // A tick has no key.
+    assert_eq!(send(3, None, 4_000_000), Err(UnknownSchema(4_000_000)));
 }
