@@ -1,5 +1,5 @@
-//! Schemas of others by their ids: what is known, what is known to be unknown, and a thread that
-//! asks for the rest, so that no worker waits for an answer.
+//! Schemas of others by their ids: what is known, what is known to be unknown, and threads that ask
+//! for the rest, so that no worker waits for an answer.
 //!
 //! # Invariants
 //! 1. A known id is never asked for again, so that a registry that is down stops nothing but what
@@ -21,6 +21,9 @@ pub const UNKNOWN_FOR: Duration = Duration::from_secs(10);
 const UNKNOWN_MAX: usize = 16_384;
 /// How many ids wait to be asked for; more are asked for when there is room.
 const WANTED_MAX: usize = 1_024;
+/// How many ids are asked for at once: a flood of bad records holds its partition up for a fourth of
+/// the time.
+const THREADS_MAX: usize = 4;
 /// The pauses while the registry cannot be asked.
 const PAUSES: [Duration; 5] = [
     Duration::from_millis(100),
@@ -77,7 +80,7 @@ impl Known {
 /// Asks for one id, waiting for the answer.
 pub(super) type Ask = dyn Fn(u32) -> Result<Lookup, Error> + Send + Sync;
 
-/// The thread that asks, started when it is first needed.
+/// The threads that ask, each started when it is first needed.
 pub(super) struct Asker {
     shared: Arc<Shared>,
 }
@@ -91,7 +94,9 @@ struct Shared {
 #[derive(Default)]
 struct Wanted {
     ids: VecDeque<u32>,
-    started: bool,
+    /// Being asked for.
+    asking: Vec<u32>,
+    threads: usize,
     closed: bool,
     /// Why the last try failed.
     failed: Option<(ErrorKind, String)>,
@@ -110,12 +115,14 @@ impl Shared {
             while wanted.ids.is_empty() && !wanted.closed {
                 wanted = self.more.wait(wanted).unwrap_or_else(PoisonError::into_inner);
             }
-            let Some(id) = wanted.ids.front().copied().filter(|_| !wanted.closed) else { return };
+            let closed = wanted.closed;
+            let Some(id) = wanted.ids.pop_front().filter(|_| !closed) else { return };
+            wanted.asking.push(id);
             drop(wanted);
             let asked = (self.ask)(id);
             let mut wanted = self.wanted();
             // Whoever still waits for it asks again.
-            wanted.ids.pop_front();
+            wanted.asking.retain(|asked| *asked != id);
             match asked {
                 Ok(_) => (failures, wanted.failed) = (0, None),
                 Err(error) => {
@@ -131,6 +138,15 @@ impl Shared {
     }
 }
 
+impl Wanted {
+    fn add(&mut self, id: u32) {
+        let is_new = !self.ids.contains(&id) && !self.asking.contains(&id);
+        if self.ids.len() < WANTED_MAX && is_new {
+            self.ids.push_back(id);
+        }
+    }
+}
+
 impl Asker {
     pub(super) fn new(ask: Box<Ask>) -> Self {
         let (wanted, more) = (Mutex::default(), Condvar::new());
@@ -140,18 +156,18 @@ impl Asker {
     /// Has an id asked for; says that it is not answered yet, and why not.
     pub(super) fn want(&self, id: u32, tried: String) -> Error {
         let mut wanted = self.shared.wanted();
-        if wanted.ids.len() < WANTED_MAX && !wanted.ids.contains(&id) {
-            wanted.ids.push_back(id);
-        }
+        wanted.add(id);
         let (kind, why) = wanted
             .failed
             .clone()
             .unwrap_or((ErrorKind::Retry, "it has not answered yet".to_owned()));
-        if !wanted.started {
+        let busy = wanted.asking.len() + wanted.ids.len();
+        if wanted.threads < busy.min(THREADS_MAX) {
             let shared = Arc::clone(&self.shared);
             let thread = std::thread::Builder::new().name("bellhop-schemas".to_owned());
             match thread.spawn(move || shared.run()) {
-                Ok(_) => wanted.started = true,
+                Ok(_) => wanted.threads += 1,
+                Err(_) if wanted.threads > 0 => {}
                 Err(error) => {
                     return Error::no_thread("start the thread that asks for schemas", error);
                 }
@@ -165,10 +181,10 @@ impl Asker {
 }
 
 impl Drop for Asker {
-    /// The thread ends after the request that it is in.
+    /// Each thread ends after the request that it is in.
     fn drop(&mut self) {
         self.shared.wanted().closed = true;
-        self.shared.more.notify_one();
+        self.shared.more.notify_all();
     }
 }
 
@@ -212,6 +228,27 @@ mod tests {
         let schema = Schema { name: "R".to_owned(), text: "{}".to_owned() };
         known.insert(2, Lookup::Known(schema.clone()));
         assert_eq!(known.get(2), Some(Lookup::Known(schema)));
+    }
+
+    #[test]
+    fn several_ids_are_asked_for_at_once_and_each_once() {
+        let together = std::sync::Barrier::new(THREADS_MAX);
+        let (tell, told) = std::sync::mpsc::channel();
+        let tell = Mutex::new(tell);
+        let asker = Asker::new(Box::new(move |id| {
+            // Passed by as many as ask at the same time.
+            together.wait();
+            let _ = tell.lock().unwrap_or_else(PoisonError::into_inner).send(id);
+            Ok(unknown(id))
+        }));
+        let ids: Vec<u32> = (1..=2 * THREADS_MAX as u32).collect();
+        for id in &ids {
+            asker.want(*id, "ask".to_owned());
+        }
+        let patience = Duration::from_secs(20);
+        let mut asked: Vec<_> = ids.iter().map(|_| told.recv_timeout(patience).ok()).collect();
+        asked.sort_unstable();
+        assert_eq!(asked, ids.into_iter().map(Some).collect::<Vec<_>>());
     }
 
     #[test]

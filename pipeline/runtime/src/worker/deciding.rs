@@ -10,6 +10,7 @@ use bellhop_core::avro::Avro;
 use bellhop_core::engine::{EngineRecord, ParkedKind, Tick};
 use bellhop_core::headers::TraceParent;
 use bellhop_core::message::Meta;
+use bellhop_core::partition::partition_of;
 use bellhop_core::record::frame;
 use bellhop_core::task::UnknownSchema;
 use uuid::Uuid;
@@ -23,6 +24,9 @@ use crate::log::{Batch, Error, ErrorKind, Timestamps};
 const TICK_CHECK: Duration = Duration::from_millis(20);
 /// How often it is looked whether a schema that was asked for has come.
 const ANSWER_CHECK: Duration = Duration::from_millis(5);
+
+/// Of how many records behind one that waits the schemas are asked for, too.
+const ASK_AHEAD: usize = 64;
 
 /// Why the records of a batch were not decided to its end.
 enum Stopped {
@@ -209,6 +213,19 @@ impl Worker {
             if partition.bytes() >= bytes_max {
                 stopped = Some(Stopped::Full);
                 break;
+            }
+        }
+        if matches!(stopped, Some(Stopped::Unasked(_))) {
+            let partitions = self.log.identity().partitions;
+            for _ in 0..ASK_AHEAD {
+                let Some(record) = cursor.next_record() else { break };
+                let is_here = |key: &[u8]| key.is_empty() || partition_of(key, partitions) == id;
+                let schema_id = spans::schema_id(&record);
+                let unknown = schema_id.filter(|it| self.wiring.wire().name_of(*it).is_none());
+                if let Some(schema_id) = unknown.filter(|_| record.key.is_none_or(is_here)) {
+                    // The answer is taken when the record's turn has come.
+                    drop(self.log.schema_of(schema_id));
+                }
             }
         }
         self.buffered += partition.decided() - before.0;
