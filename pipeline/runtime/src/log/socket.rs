@@ -37,6 +37,8 @@ const NAME: &str = "run.sock";
 const PATH_BYTES_MAX: usize = 100;
 /// How long a request or an answer may take on its way.
 const PROMPT: Duration = Duration::from_secs(10);
+/// How long nobody is admitted after a client could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 /// How long a client may be silent before its connection is closed.
 const SILENT: Duration = Duration::from_secs(60);
 /// Clients that are served at once.
@@ -117,22 +119,36 @@ pub fn serve(
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
     let open = Arc::new(Mutex::new(Open::default()));
     let shared = Arc::clone(&open);
-    let accept = move || {
-        for stream in listener.incoming().map_while(Result::ok) {
-            let mut open = shared.lock().unwrap_or_else(PoisonError::into_inner);
-            if open.closing {
-                return;
-            }
-            open.clients.retain(|(_, thread)| !thread.is_finished());
-            if open.clients.len() < CLIENTS_MAX
-                && let Err(error) = open.admit(stream, reader())
-            {
-                tracing::warn!(%error, "a tool cannot read the log");
-            }
-        }
-    };
+    let accept = move || accept(listener.incoming(), &shared, reader);
     let accept = std::thread::Builder::new().name("bellhop-socket".to_owned()).spawn(accept)?;
     Ok(Served { path, open, accept: Some(accept) })
+}
+
+/// Admits clients until the socket is closed. One that cannot be accepted (the process has no file
+/// descriptor left) ends nothing: the next may be.
+fn accept(
+    incoming: impl Iterator<Item = io::Result<UnixStream>>,
+    shared: &Mutex<Open>,
+    reader: impl Fn() -> Box<dyn Reader>,
+) {
+    for stream in incoming {
+        let mut open = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.closing {
+            return;
+        }
+        open.clients.retain(|(_, thread)| !thread.is_finished());
+        let room = open.clients.len() < CLIENTS_MAX;
+        let is_refused = stream.is_err();
+        let admitted =
+            stream.and_then(|stream| if room { open.admit(stream, reader()) } else { Ok(()) });
+        drop(open);
+        if let Err(error) = admitted {
+            tracing::warn!(%error, "a tool cannot read the log");
+        }
+        if is_refused {
+            std::thread::sleep(ACCEPT_PAUSE);
+        }
+    }
 }
 
 impl Open {
@@ -511,5 +527,35 @@ impl<'a> Fields<'a> {
             headers.push(Header { name, value: self.bytes()? });
         }
         Ok(each(&Record { offset, timestamp, key, value, headers: &headers }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::log::simulated::{Faults, Setup, Simulated};
+
+    #[test]
+    fn a_client_that_cannot_be_accepted_keeps_no_later_one_out() {
+        let (mut client, server) = UnixStream::pair().unwrap();
+        // EMFILE: no file descriptor is left.
+        let incoming = [Err(io::Error::from_raw_os_error(24)), Ok(server)];
+        let open = Mutex::new(Open::default());
+        let reader = || -> Box<dyn Reader> {
+            let setup = Setup {
+                seed: 1,
+                partitions: 1,
+                timestamps: Timestamps::Append,
+                faults: Faults::default(),
+                clock: Arc::new(ManualClock::at(Timestamp(0))),
+            };
+            Box::new(Simulated::new(setup).reader())
+        };
+        accept(incoming.into_iter(), &open, reader);
+        assert_eq!(open.lock().unwrap().clients.len(), 1);
+        send(&mut client, &[IDENTITY]).unwrap();
+        let answer = receive(&mut client).unwrap();
+        assert_eq!(answer.first(), Some(&0));
     }
 }
