@@ -1,7 +1,8 @@
 //! One partition's trouble is its own: whatever goes wrong for one, the others of its worker are
 //! decided meanwhile, it says so, and it goes on when the trouble has passed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -37,6 +38,7 @@ macro_rules! troubles_stay_apart {
             a_partition_whose_commands_are_deleted_holds_back_no_other,
             a_partition_whose_schema_is_not_to_be_had_holds_back_no_other,
             a_partition_whose_events_cannot_be_read_holds_back_no_other,
+            a_restore_that_is_cut_short_goes_on_where_it_was,
             a_partition_whose_processor_panics_holds_back_no_other,
             a_partition_with_a_long_restore_holds_back_no_other,
             a_partition_that_is_taken_away_while_it_waits_is_released,
@@ -50,6 +52,9 @@ pub(crate) use troubles_stay_apart;
 
 /// The partition that has it.
 const TROUBLED: u32 = 1;
+
+/// Events that come before a read is cut short.
+const FEW: usize = 20;
 
 /// What a slow broker takes to answer.
 const SLOW: Duration = Duration::from_millis(10);
@@ -68,6 +73,8 @@ enum Trouble {
     Unread,
     /// Its events come slowly.
     Slow,
+    /// Each read of its events is cut short.
+    Stutters,
     /// The log takes no record of it that is larger than this.
     Larger(usize),
 }
@@ -81,7 +88,11 @@ struct Troubled {
     /// Bytes of the largest transaction so far.
     largest: Arc<AtomicUsize>,
     refused: Option<Transaction>,
+    asked: Asked,
 }
+
+/// Ids of schemas that a registry was asked for and has not answered.
+type Asked = Arc<Mutex<BTreeSet<u32>>>;
 
 fn bytes_of(part: &Part) -> usize {
     part.output.events.bytes() + part.output.commands.bytes() + part.output.parked.bytes()
@@ -107,13 +118,37 @@ impl Troubled {
     }
 }
 
+impl Troubled {
+    /// Reads a few events, then fails.
+    fn read_some(
+        &mut self,
+        partition: u32,
+        from: u64,
+        each: &mut Each<'_>,
+        cut: Error,
+    ) -> Result<u64, Error> {
+        let (mut left, mut is_cut) = (FEW, false);
+        let read = self.log.read(Topic::Events, partition, from, &mut |record| {
+            if left == 0 {
+                is_cut = true;
+                return ControlFlow::Break(());
+            }
+            left -= 1;
+            each(record)
+        })?;
+        if is_cut { Err(cut) } else { Ok(read) }
+    }
+}
+
 impl Reader for Troubled {
     fn identity(&self) -> &Identity {
         self.log.identity()
     }
 
     fn schema_of(&mut self, id: u32) -> Result<Lookup, Error> {
-        self.check(Trouble::NoRegistry, TROUBLED, ErrorKind::Retry)?;
+        self.check(Trouble::NoRegistry, TROUBLED, ErrorKind::Retry).inspect_err(|_| {
+            self.asked.lock().unwrap().insert(id);
+        })?;
         self.log.schema_of(id)
     }
 
@@ -135,6 +170,12 @@ impl Reader for Troubled {
         self.check(Trouble::Unread, partition, ErrorKind::Corrupt)?;
         if self.check(Trouble::Slow, partition, ErrorKind::Retry).is_err() {
             std::thread::sleep(SLOW);
+        }
+        if topic == Topic::Events {
+            let cut = self.check(Trouble::Stutters, partition, ErrorKind::Retry);
+            if let Err(cut) = cut {
+                return self.read_some(partition, from, each, cut);
+            }
         }
         self.log.read(topic, partition, from, each)
     }
@@ -202,6 +243,7 @@ struct Shop<F> {
     told: Told,
     outcomes: Outcomes,
     largest: Arc<AtomicUsize>,
+    asked: Asked,
     sent: usize,
 }
 
@@ -221,6 +263,7 @@ impl<F: Fixture> Shop<F> {
             told,
             outcomes: Outcomes::default(),
             largest: Arc::default(),
+            asked: Asked::default(),
             sent: 0,
         }
     }
@@ -235,8 +278,9 @@ impl<F: Fixture> Shop<F> {
 
     fn worker_with(&mut self, config: Config) -> Worker {
         let topology = Arc::new(Topology::discover().unwrap());
-        let (told, largest) = (self.told.clone(), self.largest.clone());
-        let mut member = Some(Troubled { log: self.fixture.join(), told, largest, refused: None });
+        let (told, largest, asked) = (self.told.clone(), self.largest.clone(), self.asked.clone());
+        let log = self.fixture.join();
+        let mut member = Some(Troubled { log, told, largest, refused: None, asked });
         let outcomes = self.outcomes.clone();
         let parts = Parts {
             name: "worker".to_owned(),
@@ -350,19 +394,43 @@ pub(crate) fn a_partition_whose_schema_is_not_to_be_had_holds_back_no_other<F: F
     let mut shop = Shop::<F>::new();
     let mut worker = shop.worker();
     shop.all_go_on(&mut worker);
+    // What is sent while no worker polls comes at once.
+    drop(worker);
     shop.is_in(Trouble::NoRegistry);
     let key = counter_in(TROUBLED, PARTITIONS, 1).0.hyphenated().to_string().into_bytes();
-    let value = [&[0, 0x7f, 0xff, 0xff, 0xfe][..], b"of a schema that nobody knows"].concat();
-    let unknown = append(shop.producer.as_mut(), &[(key, value)])[0];
-    shop.sent += 1;
+    // Schemas that nobody knows.
+    let ids: BTreeSet<u32> = (0x7fff_ff00..0x7fff_ff20).collect();
+    let value = |id: &u32| [&[0][..], &id.to_be_bytes(), b"of a schema nobody knows"].concat();
+    let flood: Vec<_> = ids.iter().map(|id| (key.clone(), value(id))).collect();
+    let flood = append(shop.producer.as_mut(), &flood);
+    shop.sent += flood.len();
+    let mut worker = shop.worker();
     let status = shop.others_go_on(&mut worker);
     assert!(why(&status, TROUBLED).contains("NoRegistry"), "{status:?}");
+    // Asked for together, not one after the answer to the other.
+    let asked = shop.asked.lock().unwrap().clone();
+    assert!(asked.len() > 1 && asked.is_subset(&ids), "{asked:?}");
     shop.is_in(Trouble::None);
     shop.all_go_on(&mut worker);
-    let outcome = shop.outcomes.lock().unwrap()[&unknown];
-    assert_eq!(outcome, Outcome::Parked(ParkedKind::UnknownType));
+    for unknown in &flood {
+        let outcome = shop.outcomes.lock().unwrap()[unknown];
+        assert_eq!(outcome, Outcome::Parked(ParkedKind::UnknownType));
+    }
     let entries = parked::list(shop.fixture.reader().as_mut()).unwrap();
-    assert_eq!(entries.len(), 1);
+    assert_eq!(entries.len(), flood.len());
+}
+
+pub(crate) fn a_restore_that_is_cut_short_goes_on_where_it_was<F: Fixture>() {
+    let mut shop = Shop::<F>::new();
+    let mut worker = shop.worker();
+    for _ in 0..3 * FEW {
+        shop.send(TROUBLED, 1);
+    }
+    shop.all_go_on(&mut worker);
+    drop(worker);
+    shop.is_in(Trouble::Stutters);
+    let mut worker = shop.worker();
+    shop.all_go_on(&mut worker);
 }
 
 pub(crate) fn a_partition_whose_processor_panics_holds_back_no_other<F: Fixture>() {

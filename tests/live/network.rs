@@ -1,10 +1,12 @@
 //! A network that is cut between a worker and the brokers, while others reach them.
 
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use bellhop_core::message::LogId;
 use bellhop_harness::{Kafka, KafkaOptions, Proxy, Request};
 use bellhop_runtime::log::redpanda::{Config, Redpanda};
+use bellhop_runtime::log::{Reader as _, Topic};
 use uuid::Uuid;
 
 use crate::house::{Cluster, House, LONG, Running, alone, shared};
@@ -167,4 +169,40 @@ fn groups_that_come_late_are_added_to_nothing() {
 #[test]
 fn records_that_come_late_are_not_written_again() {
     come_late(Request::Produce);
+}
+
+#[test]
+fn a_read_in_slices_goes_on_with_what_is_fetched_while_the_network_is_cut() {
+    const COMMANDS: u64 = 400;
+    // Alone: all far clients are cut off.
+    let cluster = alone();
+    let Cluster { kafka, .. } = &*cluster;
+    let mut house = House::new(&cluster);
+    house.send(COMMANDS);
+    let log = far(&house, kafka, |_| {});
+    let mut member = log.join().unwrap();
+    let mut slice = |from: u64| {
+        let mut left = 10;
+        member.read(Topic::Commands, 0, from, &mut |_| {
+            left -= 1;
+            if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })
+    };
+    let first = slice(0).unwrap();
+    cut(kafka);
+    let second = slice(first);
+    let third = second.as_ref().ok().map(|next| slice(*next));
+    mend(kafka);
+    assert_eq!((first, second.unwrap(), third.unwrap().unwrap()), (10, 20, 30));
+    // From elsewhere, and to the end.
+    assert_eq!(slice(5).unwrap(), 15);
+    let mut offsets = Vec::new();
+    let end = member.end(Topic::Commands, 0).unwrap();
+    let read = member.read(Topic::Commands, 0, 15, &mut |record| {
+        offsets.push(record.offset);
+        ControlFlow::Continue(())
+    });
+    assert_eq!(read.unwrap(), end);
+    assert!(offsets.is_sorted() && offsets.first() == Some(&15), "{offsets:?}");
+    assert!(offsets.len() > 50, "{offsets:?}");
 }

@@ -39,6 +39,10 @@ pub struct Restored {
     pub events_end: u64,
     proof: Proof,
     expected: Expected,
+    /// The last slice was broken off, and this goes on there.
+    broken_off: bool,
+    /// Snapshots that are of no timeline that is left: ahead of the events, or of other ones.
+    stale: Vec<u64>,
     /// When this state is refused, snapshots before this events offset are tried, then none; a
     /// state that was folded from the first event has no other.
     else_below: Option<u64>,
@@ -183,12 +187,17 @@ fn begin_below(
     let end = reader.end(Topic::Events, partition);
     let end = end.map_err(|source| Error::Log { partition, source })?;
     let good = |task: &Task| proof.may_begin_with(task.history(), task.progress());
+    let mut stale = Vec::new();
     let found = snapshots.and_then(|store| {
         let offsets = listed(store, config);
-        let below = offsets.into_iter().filter(|offset| *offset < below);
-        below.into_iter().find_map(|offset| {
-            let loaded = load(store, config, offset, end, &new, &good);
-            loaded.map(|task| (task, offset))
+        let mut below = offsets.into_iter().filter(|offset| *offset < below);
+        below.find_map(|offset| match load(store, config, offset, end, &new, &good) {
+            Loaded::Good(task) => Some((*task, offset)),
+            Loaded::Unusable => None,
+            Loaded::Stale => {
+                stale.push(offset);
+                None
+            }
         })
     });
     let (task, snapshot) = match found {
@@ -196,7 +205,8 @@ fn begin_below(
         None => (new(), None),
     };
     let events_end = snapshot.unwrap_or(0);
-    Ok(Restored { task, snapshot, events_end, proof, expected, else_below: snapshot })
+    let (else_below, broken_off) = (snapshot, false);
+    Ok(Restored { task, snapshot, events_end, proof, expected, broken_off, stale, else_below })
 }
 
 impl Restored {
@@ -205,7 +215,8 @@ impl Restored {
     pub fn left(task: Task, snapshot: Option<u64>, events_end: u64) -> Self {
         let expected = Expected::default();
         let proof = Proof::of(expected);
-        Self { task, snapshot, events_end, proof, expected, else_below: Some(u64::MAX) }
+        let (else_below, broken_off, stale) = (Some(u64::MAX), false, Vec::new());
+        Self { task, snapshot, events_end, proof, expected, broken_off, stale, else_below }
     }
 
     /// A copy that is promoted: held against what is committed now; `None` when it holds events
@@ -224,7 +235,15 @@ impl Restored {
         }
         self.expected = expected;
         self.else_below = Some(u64::MAX);
+        // The owner of that time may have written snapshots that this process took for such.
+        self.stale.clear();
         Some(self)
+    }
+
+    /// The snapshots that are of no timeline that is left, if this is of the partition's owner.
+    #[must_use]
+    pub fn stale(&self) -> &[u64] {
+        &self.stale
     }
 
     /// As a copy to be followed further: held against nothing until it is promoted.
@@ -265,7 +284,12 @@ impl Restored {
                 "a snapshot or copy is refused: an older one, or all events"
             );
             let config = self.task.config().clone();
+            let mut stale = std::mem::take(&mut self.stale);
+            if let (Error::Timeline { .. }, Some(offset)) = (&refused, snapshot) {
+                stale.push(offset);
+            }
             *self = begin_below(reader, wiring, &config, snapshots, self.expected, below)?;
+            self.stale.extend(stale);
         }
     }
 
@@ -293,23 +317,23 @@ impl Restored {
         wiring: &mut Wiring,
         stop: &mut dyn FnMut() -> bool,
     ) -> Result<bool, Error> {
-        let Self { task, proof, events_end, .. } = self;
+        let Self { task, proof, events_end, broken_off, .. } = self;
         let partition = task.config().partition;
-        if *events_end > 0 {
+        let goes_on = std::mem::take(broken_off);
+        if *events_end > 0 && !goes_on {
             let kept_from = reader.first(Topic::Events, partition);
             let kept_from = kept_from.map_err(|source| Error::Log { partition, source })?;
             if *events_end < kept_from {
                 return Err(Error::Deleted { partition, kept_from });
             }
         }
-        let mut stopped = false;
-        *events_end = fold(reader, wiring, task, *events_end, &mut |task, _| {
+        fold_on(reader, wiring, task, events_end, &mut |task, _| {
             proof.look(task.history());
-            stopped = stop();
-            stopped
+            *broken_off = stop();
+            *broken_off
         })?;
         proof.look(task.history());
-        Ok(!stopped)
+        Ok(!*broken_off)
     }
 }
 
@@ -322,13 +346,26 @@ pub(crate) fn fold(
     from: u64,
     stop: &mut dyn FnMut(&Task, u64) -> bool,
 ) -> Result<u64, Error> {
+    let mut next = from;
+    fold_on(reader, wiring, task, &mut next, stop)?;
+    Ok(next)
+}
+
+/// As [`fold`]; when it fails, `next` is behind the last event that was folded.
+fn fold_on(
+    reader: &mut dyn Reader,
+    wiring: &mut Wiring,
+    task: &mut Task,
+    next: &mut u64,
+    stop: &mut dyn FnMut(&Task, u64) -> bool,
+) -> Result<(), Error> {
     let partition = task.config().partition;
     // It may have been restored before the wiring learned a schema.
     task.set_wire(wiring.wire().clone());
-    let (mut next, mut learned) = (from, None);
+    let mut learned = None;
     loop {
         let (mut stuck, mut stopped) = (None, None);
-        let read = reader.read(Topic::Events, partition, next, &mut |event| {
+        let read = reader.read(Topic::Events, partition, *next, &mut |event| {
             if stop(task, event.offset) {
                 stopped = Some(event.offset);
                 return ControlFlow::Break(());
@@ -342,7 +379,10 @@ pub(crate) fn fold(
                 Ok(Ok(())) if task.history().events == 1 && task.history().last.is_some() => {
                     Stuck::Failed(Error::Deleted { partition, kept_from: offset })
                 }
-                Ok(Ok(())) => return ControlFlow::Continue(()),
+                Ok(Ok(())) => {
+                    *next = offset + 1;
+                    return ControlFlow::Continue(());
+                }
                 Ok(Err(source)) => Stuck::Unfolded(offset, source),
                 Err(panic) => {
                     let what = text_of(panic.as_ref()).to_owned();
@@ -353,7 +393,10 @@ pub(crate) fn fold(
         });
         let end = read.map_err(|source| Error::Log { partition, source })?;
         let (offset, source) = match stuck {
-            None => return Ok(stopped.unwrap_or(end)),
+            None => {
+                *next = stopped.unwrap_or(end);
+                return Ok(());
+            }
             Some(Stuck::Failed(error)) => return Err(error),
             Some(Stuck::Unfolded(offset, source)) => (offset, source),
         };
@@ -367,7 +410,7 @@ pub(crate) fn fold(
                 None => {
                     learned = Some(*schema_id);
                     task.set_wire(wiring.wire().clone());
-                    next = offset;
+                    *next = offset;
                     continue;
                 }
                 Some(refused) => why = format!(": {refused}"),
@@ -399,7 +442,16 @@ fn listed(store: &dyn SnapshotStore, config: &Config) -> Vec<u64> {
     })
 }
 
-/// A snapshot as a task, if it can be used; says aloud why it cannot.
+/// What a snapshot is to a restore.
+enum Loaded {
+    Good(Box<Task>),
+    /// It cannot be read, or not by this version.
+    Unusable,
+    /// It is ahead of the events, or of others than those of this log.
+    Stale,
+}
+
+/// A snapshot as a task, if it can be used; logs why it cannot.
 fn load(
     store: &dyn SnapshotStore,
     config: &Config,
@@ -407,7 +459,7 @@ fn load(
     events_end: u64,
     new: &dyn Fn() -> Task,
     good: &dyn Fn(&Task) -> Result<(), Mismatch>,
-) -> Option<Task> {
+) -> Loaded {
     let (log_id, partition) = (config.log_id, config.partition);
     if offset > events_end {
         tracing::error!(
@@ -416,17 +468,20 @@ fn load(
             events_end,
             "a snapshot is ahead of the events: they have lost their end, or an older backup was restored; skipped"
         );
-        return None;
+        return Loaded::Stale;
     }
     let mut task = new();
     let mut thaw = || -> Result<(), Box<dyn std::error::Error>> {
         let snapshot = store.load(log_id, partition, offset)?;
         let restored = catch_unwind(AssertUnwindSafe(|| task.restore(&snapshot.state)));
         restored.map_err(|panic| format!("a panic: {}", text_of(panic.as_ref())))??;
-        Ok(good(&task)?)
+        Ok(())
     };
-    match thaw() {
-        Ok(()) => Some(task),
+    let thawed = thaw();
+    let differs = thawed.is_ok().then(|| good(&task).err()).flatten();
+    let loaded = if differs.is_some() { Loaded::Stale } else { Loaded::Unusable };
+    match thawed.and(differs.map_or(Ok(()), |mismatch| Err(mismatch.into()))) {
+        Ok(()) => Loaded::Good(Box::new(task)),
         Err(error) => {
             let error = error.as_ref();
             tracing::warn!(
@@ -435,7 +490,7 @@ fn load(
                 error,
                 "a snapshot cannot be used: an older one, or all events"
             );
-            None
+            loaded
         }
     }
 }

@@ -15,6 +15,7 @@ mod producer;
 use std::borrow::Cow;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::mem;
+use std::ops::ControlFlow;
 use std::ptr::{self, NonNull};
 use std::slice;
 use std::time::Duration;
@@ -49,10 +50,12 @@ pub(super) struct Queue {
     ptr: NonNull<sys::rd_kafka_queue_t>,
     /// Called by librdkafka's threads; twice boxed, since one pointer must name it.
     bell: Option<Box<Box<dyn Fn() + Send + Sync>>>,
+    /// Taken, and not handed over yet: empty between calls of [`Queue::consume`].
     messages: Vec<*mut sys::rd_kafka_message_t>,
 }
 
-// SAFETY: librdkafka's queues are guarded by locks of their own; `messages` is empty between calls.
+// SAFETY: librdkafka's queues are guarded by locks of their own; a message is read and destroyed by
+// any thread, and `messages` is of this queue alone.
 unsafe impl Send for Queue {}
 
 /// What came out of a queue.
@@ -122,34 +125,67 @@ impl Queue {
         most: usize,
         mut each: impl FnMut(Consumed<'_>),
     ) -> usize {
+        self.consume_until(wait, most, |consumed| {
+            each(consumed);
+            ControlFlow::Continue(())
+        })
+    }
+
+    /// As [`Queue::consume`], until `each` breaks off: the message at which it does, and those taken
+    /// with it, come first the next time.
+    pub(super) fn consume_until(
+        &mut self,
+        wait: Duration,
+        most: usize,
+        mut each: impl FnMut(Consumed<'_>) -> ControlFlow<()>,
+    ) -> usize {
+        if self.messages.is_empty() {
+            self.take(wait, most);
+        }
+        let broken_off_at = self.messages.iter().position(|message| {
+            let mut flow = ControlFlow::Continue(());
+            // SAFETY: a message that was taken and is not destroyed; `each` has let go of what it
+            // borrowed when the call is over.
+            unsafe { deliver(&**message, &mut |consumed| flow = each(consumed)) };
+            flow.is_break()
+        });
+        let met = broken_off_at.map_or(self.messages.len(), |at| at + 1);
+        self.destroy(broken_off_at.unwrap_or(met));
+        met
+    }
+
+    /// Drops what was taken and is not handed over.
+    pub(super) fn clear(&mut self) {
+        self.destroy(self.messages.len());
+    }
+
+    fn destroy(&mut self, count: usize) {
+        for message in self.messages.drain(..count) {
+            // SAFETY: a message that was taken and is not destroyed, of which nothing is borrowed.
+            unsafe { sys::rd_kafka_message_destroy(message) };
+        }
+    }
+
+    /// Takes messages, waiting for the first.
+    fn take(&mut self, wait: Duration, most: usize) {
         self.messages.reserve(most);
-        // SAFETY: `messages` has room for `most` pointers, of which the call fills as many as it
-        // says.
-        let taken = unsafe {
+        // SAFETY: `messages` is empty and has room for `most` pointers, of which the call fills as
+        // many as it says.
+        unsafe {
             let taken = sys::rd_kafka_consume_batch_queue(
                 self.ptr.as_ptr(),
                 millis(wait),
                 self.messages.as_mut_ptr(),
                 most,
             );
-            let taken = usize::try_from(taken).unwrap_or(0);
-            self.messages.set_len(taken);
-            taken
-        };
-        for message in self.messages.drain(..) {
-            // SAFETY: a message of the batch, ours until it is destroyed, which is after `each`
-            // has let go of what it borrowed.
-            unsafe {
-                deliver(&*message, &mut each);
-                sys::rd_kafka_message_destroy(message);
-            }
+            self.messages.set_len(usize::try_from(taken).unwrap_or(0));
         }
-        taken
     }
 }
 
 impl Drop for Queue {
     fn drop(&mut self) {
+        self.clear();
         // SAFETY: the queue is ours; after the first call nobody calls the bell any more.
         unsafe {
             if self.bell.is_some() {

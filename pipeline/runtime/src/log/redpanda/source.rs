@@ -3,6 +3,7 @@
 //! The clients are made when they are first used. One sees what is committed; the other sees what
 //! is not, and tells by the difference that a transaction is under way.
 
+use std::collections::VecDeque;
 use std::ffi::CString;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -31,6 +32,8 @@ const ANSWER: Duration = Duration::from_secs(2);
 const STEP: Duration = Duration::from_millis(500);
 /// How long a member waits for one of its partitions before it turns to the others.
 const TURN: Duration = Duration::from_secs(1);
+/// Reads of a member that stay open between two slices; each holds fetched records in memory.
+const OPEN_MAX: usize = 4;
 
 /// A committed offset.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,8 +59,30 @@ impl Committed {
 
 /// One client that reads.
 struct Client {
-    records: Queue,
+    /// Reads that were broken off, the oldest first.
+    open: VecDeque<Open>,
     consumer: BaseConsumer<Watch>,
+}
+
+/// A partition that is being fetched: what a slice of a restore leaves is there for the next one,
+/// and aborted records are skipped between them.
+struct Open {
+    topic: Topic,
+    partition: u32,
+    /// The offset of the first record that was not used, or where the next one is looked for.
+    at: u64,
+    /// The end up to which it was to be read.
+    end: u64,
+    records: Queue,
+}
+
+impl Open {
+    /// Whether a read from an offset goes on with it; the record at which one was broken off may
+    /// have been used or not.
+    fn fits(&self, topic: Topic, partition: u32, from: u64) -> bool {
+        (self.topic, self.partition) == (topic, partition)
+            && (self.at..=self.at + 1).contains(&from)
+    }
 }
 
 impl Client {
@@ -65,9 +90,68 @@ impl Client {
         let tried = "make a client to read with";
         let consumer: BaseConsumer<Watch> =
             config.create_with_context(Watch::default()).map_err(|e| error::of(tried, e))?;
-        let records = Queue::new(consumer.client().native_ptr());
-        let records = records.ok_or_else(|| error::fix(tried, "librdkafka gives no queue"))?;
-        Ok(Self { records, consumer })
+        Ok(Self { open: VecDeque::new(), consumer })
+    }
+
+    /// Goes on with a read that was broken off there, or begins one.
+    fn open(
+        &mut self,
+        name: &str,
+        (topic, partition): (Topic, u32),
+        (from, end): (u64, u64),
+    ) -> Result<Open, Error> {
+        let here = |open: &Open| (open.topic, open.partition) == (topic, partition);
+        let index = self.open.iter().position(here);
+        if let Some(open) = index.and_then(|index| self.open.remove(index)) {
+            let open = Open { end, ..open };
+            return if open.fits(topic, partition, from) {
+                Ok(open)
+            } else {
+                self.seek(open, name, from)
+            };
+        }
+        let tried = || format!("read {name}, partition {partition} from offset {from}");
+        let native = self.consumer.client().native_ptr();
+        let records = Queue::new(native);
+        let records = records.ok_or_else(|| error::fix(tried(), "librdkafka gives no queue"))?;
+        let topic_name = CString::new(name)
+            .map_err(|_| error::fix(tried(), "the topic's name holds a zero byte"))?;
+        let mut assignment = TopicPartitionList::new();
+        let offset = Offset::Offset(from.cast_signed());
+        assignment
+            .add_partition_offset(name, partition.cast_signed(), offset)
+            .map_err(|e| error::of(tried(), e))?;
+        // Forwarded before it begins, so that every record comes to this queue.
+        records.forward(native, &topic_name, partition);
+        self.consumer.incremental_assign(&assignment).map_err(|e| error::of(tried(), e))?;
+        Ok(Open { topic, partition, at: from, end, records })
+    }
+
+    /// Goes on elsewhere. One that ends and begins anew at once would lose its queue: librdkafka
+    /// takes a partition's forwarding away some time after it is unassigned.
+    fn seek(&self, mut open: Open, name: &str, from: u64) -> Result<Open, Error> {
+        let (partition, offset) = (open.partition, Offset::Offset(from.cast_signed()));
+        open.records.clear();
+        match self.consumer.seek(name, partition.cast_signed(), offset, ANSWER) {
+            Ok(()) => {
+                open.at = from;
+                Ok(open)
+            }
+            Err(e) => {
+                self.close(open, name)?;
+                Err(error::of(format!("seek {name}, partition {partition}, offset {from}"), e))
+            }
+        }
+    }
+
+    /// A client that is not asked to stop goes on to fetch.
+    fn close(&self, mut open: Open, name: &str) -> Result<(), Error> {
+        let partition = open.partition;
+        let closed = self.consumer.incremental_unassign(&list(name, [partition]));
+        closed
+            .map_err(|e| error::of(format!("end the read of {name}, partition {partition}"), e))?;
+        while open.records.consume(Duration::ZERO, TAKE, |_| {}) > 0 {}
+        Ok(())
     }
 
     fn watermarks(
@@ -127,19 +211,23 @@ pub(super) struct Source {
     group: String,
     /// At most so long is waited for one partition.
     patience: Duration,
+    /// So many reads stay open when they are broken off.
+    open_max: usize,
     committed: Option<Client>,
     undecided: Option<Client>,
 }
 
 impl Source {
     pub(super) fn new(config: Arc<Config>, group: &str) -> Self {
-        let patience = Duration::MAX;
-        Self { config, group: group.to_owned(), patience, committed: None, undecided: None }
+        let (patience, open_max) = (Duration::MAX, 0);
+        let group = group.to_owned();
+        Self { config, group, patience, open_max, committed: None, undecided: None }
     }
 
-    /// Of a member: one partition is not waited for while others have work.
+    /// Of a member: one partition is not waited for while others have work, and a read that is
+    /// broken off is gone on with.
     pub(super) fn in_turns(mut self) -> Self {
-        self.patience = TURN;
+        (self.patience, self.open_max) = (TURN, OPEN_MAX);
         self
     }
 
@@ -175,6 +263,8 @@ impl Source {
     }
 
     /// As [`Reader::read`].
+    ///
+    /// What retention deleted is not there to read; a tool that begins at 0 begins with what is.
     pub(super) fn read(
         &mut self,
         topic: Topic,
@@ -182,62 +272,78 @@ impl Source {
         from: u64,
         each: &mut Each<'_>,
     ) -> Result<u64, Error> {
-        let (_, end) = self.bounds(topic, partition)?;
-        self.read_to(topic, partition, from, end, each)
+        let mut from = from;
+        // One that is gone on with asks no broker where the partition ends, before it is there.
+        let mut open = self.committed.iter().flat_map(|client| &client.open);
+        let goes_on = open.find(|open| open.fits(topic, partition, from));
+        if let Some(end) = goes_on.map(|open| open.end) {
+            match self.read_to(topic, partition, (from, end), each)? {
+                ControlFlow::Break(next) => return Ok(next),
+                ControlFlow::Continue(next) => from = next,
+            }
+        }
+        let (low, end) = self.bounds(topic, partition)?;
+        let read = self.read_to(topic, partition, (from.max(low), end), each)?;
+        Ok(match read {
+            ControlFlow::Break(next) | ControlFlow::Continue(next) => next,
+        })
     }
 
+    /// Reads up to an end, or until `each` breaks off; gives the offset to go on from.
     fn read_to(
         &mut self,
         topic: Topic,
         partition: u32,
-        from: u64,
-        end: u64,
+        (from, end): (u64, u64),
         each: &mut Each<'_>,
-    ) -> Result<u64, Error> {
+    ) -> Result<ControlFlow<u64, u64>, Error> {
         if from >= end {
-            return Ok(from);
+            return Ok(ControlFlow::Continue(from));
         }
         let name = self.config.topic(topic);
         let most = (self.config.request_timeout * 3).min(self.patience);
-        let tried = || format!("read {name}, partition {partition} from offset {from}");
+        let (open_max, config) = (self.open_max, self.config.clone());
         let client = self.client()?;
-        let native = client.consumer.client().native_ptr();
-        let topic_name = CString::new(name.as_str())
-            .map_err(|_| error::fix(tried(), "the topic's name holds a zero byte"))?;
-        let mut assignment = TopicPartitionList::new();
-        let offset = Offset::Offset(from.cast_signed());
-        assignment
-            .add_partition_offset(&name, partition.cast_signed(), offset)
-            .map_err(|e| error::of(tried(), e))?;
-        // Forwarded before it begins, so that every record comes to this queue.
-        client.records.forward(native, &topic_name, partition);
-        client.consumer.assign(&assignment).map_err(|e| error::of(tried(), e))?;
-        let mut reading = Reading { next: from, end, done: false, failed: None };
-        let mut since = Instant::now();
+        let mut open = client.open(&name, (topic, partition), (from, end))?;
+        let mut reading = Reading { next: from, end, broken_off: false, done: false, failed: None };
+        let (mut since, mut late) = (Instant::now(), None);
         while !reading.done && reading.failed.is_none() {
             // Errors of the whole client come here.
             drop(client.consumer.poll(Duration::ZERO));
             let mut take = |consumed: Consumed<'_>| reading.take(partition, consumed, each);
             // The call waits until it has all that it is asked for, or its time is over: so it is
             // never asked to wait for more than one.
-            let mut taken = client.records.consume(Duration::ZERO, TAKE, &mut take);
+            let mut taken = open.records.consume_until(Duration::ZERO, TAKE, &mut take);
             if taken == 0 {
-                taken = client.records.consume(Duration::from_millis(100), 1, &mut take);
+                taken = open.records.consume_until(Duration::from_millis(100), 1, &mut take);
             }
             if taken > 0 {
                 since = Instant::now();
             } else if since.elapsed() > most {
+                let tried = format!("read {name}, partition {partition} from offset {from}");
                 let hint = format!("nothing came for {} ms; it is tried again", most.as_millis());
-                reading.failed =
-                    Some(client.consumer.context().explain(error::retry(tried(), hint)));
+                late = Some(client.consumer.context().explain(error::retry(tried, hint)));
+                break;
             }
         }
-        // A client that is not asked to stop goes on to fetch.
-        client.consumer.unassign().map_err(|e| error::of(tried(), e))?;
-        while client.records.consume(Duration::ZERO, TAKE, |_| {}) > 0 {}
-        match reading.failed {
+        let Reading { next, broken_off, failed, .. } = reading;
+        // Nothing comes while the client skips aborted records; it goes on to do so.
+        if broken_off || late.is_some() {
+            open.at = next - u64::from(broken_off);
+            client.open.push_back(open);
+            let most = client.open.len().saturating_sub(open_max);
+            let oldest: Vec<Open> = client.open.drain(..most).collect();
+            for open in oldest {
+                let name = config.topic(open.topic);
+                client.close(open, &name)?;
+            }
+        } else {
+            client.close(open, &name)?;
+        }
+        match failed.or(late) {
             Some(error) => Err(error),
-            None => Ok(reading.next),
+            None if broken_off => Ok(ControlFlow::Break(next)),
+            None => Ok(ControlFlow::Continue(next)),
         }
     }
 
@@ -321,27 +427,32 @@ fn is_passing(error: &KafkaError) -> bool {
     kind == Some(ErrorKind::Retry)
 }
 
-/// One call of `read`.
+/// One call of `read_to`.
 struct Reading {
     next: u64,
     end: u64,
+    /// The caller wants no more.
+    broken_off: bool,
     done: bool,
     failed: Option<Error>,
 }
 
 impl Reading {
-    fn take(&mut self, partition: u32, consumed: Consumed<'_>, each: &mut Each<'_>) {
-        if self.done || self.failed.is_some() {
-            return;
-        }
+    fn take(
+        &mut self,
+        partition: u32,
+        consumed: Consumed<'_>,
+        each: &mut Each<'_>,
+    ) -> ControlFlow<()> {
         match consumed {
             Consumed::Record(from, record) if from == partition && record.offset >= self.next => {
                 if record.offset >= self.end {
                     (self.next, self.done) = (self.end, true);
-                    return;
+                } else {
+                    self.next = record.offset + 1;
+                    self.broken_off = each(&record) == ControlFlow::Break(());
+                    self.done = self.broken_off || self.next >= self.end;
                 }
-                self.next = record.offset + 1;
-                self.done = each(&record) == ControlFlow::Break(()) || self.next >= self.end;
             }
             Consumed::End(from, offset) if from == partition && offset >= self.end => {
                 (self.next, self.done) = (self.end, true);
@@ -361,6 +472,11 @@ impl Reading {
                 }
             }
             Consumed::Failed(..) => {}
+        }
+        if self.done || self.failed.is_some() {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
         }
     }
 }
@@ -408,9 +524,7 @@ impl Reader for View {
         from: u64,
         each: &mut Each<'_>,
     ) -> Result<u64, Error> {
-        let (low, end) = self.source.bounds(topic, partition)?;
-        // What retention deleted is not there to read; a tool that begins at 0 begins with what is.
-        self.source.read_to(topic, partition, from.max(low), end, each)
+        self.source.read(topic, partition, from, each)
     }
 
     fn committed(&mut self, partition: u32) -> Result<Option<Progress>, Error> {
