@@ -13,14 +13,15 @@ use std::time::Duration;
 
 use bellhop_core::message::LogId;
 use bellhop_runtime::snapshot::{Error, Snapshot, SnapshotStore, outdated};
-use futures::TryStreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::path::Path;
 use object_store::{
-    ClientOptions, GetOptions, ObjectStore as _, ObjectStoreExt as _, PutPayload, RetryConfig,
-    WriteMultipart,
+    ClientOptions, GetOptions, MultipartUpload, ObjectStore as _, ObjectStoreExt as _, PutPayload,
+    RetryConfig,
 };
 use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout;
 
 /// Larger snapshots go up and come down in parts, so that the patience is with a part, and a
 /// snapshot may take as long as its size asks for.
@@ -31,6 +32,17 @@ const PARTS: usize = 4;
 /// cannot be loaded is folded.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How long a whole snapshot may take to load. A worker that loads one does not poll, and leaves its
+/// group after `max.poll.interval.ms` (300 s): two that are too slow end before.
+const LOAD: Duration = Duration::from_secs(100);
+
+/// What is waited for.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    part: Duration,
+    load: Duration,
+}
+
 /// Snapshots in a bucket.
 pub struct Bucket {
     url: String,
@@ -38,6 +50,7 @@ pub struct Bucket {
     store: AmazonS3,
     /// Bytes of a part that comes down.
     part: usize,
+    load_wait: Duration,
     /// The client is asynchronous; callers are not.
     runtime: Runtime,
 }
@@ -54,13 +67,13 @@ impl Bucket {
         url: &str,
         settings: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, Error> {
-        Self::open_with(url, settings, PATIENCE, PART)
+        Self::open_with(url, settings, Patience { part: PATIENCE, load: LOAD }, PART)
     }
 
     fn open_with(
         url: &str,
         settings: impl IntoIterator<Item = (String, String)>,
-        patience: Duration,
+        Patience { part: patience, load: load_wait }: Patience,
         part: usize,
     ) -> Result<Self, Error> {
         let failed = |source: io::Error| Error::Io {
@@ -87,7 +100,7 @@ impl Bucket {
             .enable_all()
             .build()
             .map_err(failed)?;
-        Ok(Self { url: url.to_owned(), prefix, store, part, runtime })
+        Ok(Self { url: url.to_owned(), prefix, store, part, load_wait, runtime })
     }
 
     fn of_log(&self, log_id: LogId) -> Path {
@@ -109,15 +122,38 @@ impl Bucket {
             bytes.extend_from_slice(&snapshot.state);
             return self.store.put(at, PutPayload::from(bytes)).await.map(drop);
         }
-        let mut parts =
-            WriteMultipart::new_with_chunk_size(self.store.put_multipart(at).await?, PART);
-        parts.write(&bytes);
-        for part in snapshot.state.chunks(PART) {
-            parts.wait_for_capacity(PARTS).await?;
-            parts.write(part);
+        let mut upload = self.store.put_multipart(at).await?;
+        let sent = send(upload.as_mut(), bytes, &snapshot.state).await;
+        let completed = match sent {
+            Ok(()) => upload.complete().await.map(drop),
+            Err(error) => Err(error),
+        };
+        if completed.is_err()
+            && let Err(error) = upload.abort().await
+        {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(
+                %at,
+                error,
+                "the parts of a snapshot that failed stay in the bucket: have its lifecycle rules remove incomplete uploads"
+            );
         }
-        parts.finish().await.map(drop)
+        completed
     }
+}
+
+/// Sends the parts of a snapshot, all but the last of one size.
+async fn send(
+    upload: &mut dyn MultipartUpload,
+    header: Vec<u8>,
+    state: &[u8],
+) -> Result<(), object_store::Error> {
+    let (first, rest) = state.split_at(PART - header.len());
+    let first = std::iter::once([header.as_slice(), first].concat());
+    let parts = first.chain(rest.chunks(PART).map(<[u8]>::to_vec));
+    // Numbered in this order; as many in memory as are under way.
+    let sent = parts.map(|part| upload.put_part(PutPayload::from(part)));
+    stream::iter(sent).buffer_unordered(PARTS).try_collect().await
 }
 
 impl Bucket {
@@ -142,12 +178,12 @@ impl Bucket {
 }
 
 impl SnapshotStore for Bucket {
-    fn save(&self, snapshot: &Snapshot) -> Result<(), Error> {
+    fn save(&self, snapshot: &Snapshot, stale: &[u64]) -> Result<(), Error> {
         let Snapshot { log_id, partition, events_offset, .. } = *snapshot;
         let at = self.object(log_id, partition, events_offset);
         let put = self.runtime.block_on(self.put(&at, snapshot));
         put.map_err(|e| self.failed("write the snapshot", &at, e))?;
-        for old in outdated(self.list(log_id, partition)?, events_offset) {
+        for old in outdated(self.list(log_id, partition)?, events_offset, stale) {
             let at = self.object(log_id, partition, old);
             match self.runtime.block_on(self.store.delete(&at)) {
                 // Another machine keeps the same partition's snapshots in order, too.
@@ -171,8 +207,14 @@ impl SnapshotStore for Bucket {
 
     fn load(&self, log_id: LogId, partition: u32, events_offset: u64) -> Result<Snapshot, Error> {
         let at = self.object(log_id, partition, events_offset);
-        let bytes = self.runtime.block_on(self.get(&at));
-        let bytes = bytes.map_err(|e| self.failed("read the snapshot", &at, e))?;
+        let tried = "read the snapshot";
+        let loaded = self.runtime.block_on(async { timeout(self.load_wait, self.get(&at)).await });
+        let bytes = loaded.map_err(|_| {
+            let seconds = self.load_wait.as_secs();
+            let late = io::Error::new(io::ErrorKind::TimedOut, format!("not within {seconds} s"));
+            Error::Io { tried, path: PathBuf::from(format!("{at} of {}", self.url)), source: late }
+        })?;
+        let bytes = bytes.map_err(|e| self.failed(tried, &at, e))?;
         Snapshot::read(log_id, partition, events_offset, bytes)
             .map_err(|what| Error::Damaged { path: PathBuf::from(at.as_ref()), what })
     }
@@ -182,8 +224,9 @@ impl SnapshotStore for Bucket {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
-    use std::io::{Read as _, Write as _};
+    use std::io::{BufRead as _, BufReader, Read as _, Write as _};
     use std::net::{SocketAddr, TcpListener, TcpStream};
+    use std::sync::mpsc::{Receiver, Sender, channel};
 
     use bellhop_harness::S3;
     use uuid::Uuid;
@@ -214,6 +257,78 @@ mod tests {
         at
     }
 
+    /// A store that takes no part of an upload; says which requests came.
+    fn no_parts() -> (SocketAddr, Receiver<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = listener.local_addr().unwrap();
+        let (tell, told) = channel();
+        let answer = move |stream: TcpStream, tell: Sender<String>| {
+            let mut reader = BufReader::new(stream.try_clone().unwrap());
+            let mut stream = stream;
+            loop {
+                let (mut request, mut bytes, mut line) = (String::new(), 0, String::new());
+                while let Ok(1..) = reader.read_line(&mut line) {
+                    let text = line.trim_end().to_ascii_lowercase();
+                    if let Some(length) = text.strip_prefix("content-length:") {
+                        bytes = length.trim().parse().unwrap();
+                    }
+                    if request.is_empty() {
+                        request.clone_from(&line);
+                    }
+                    line.clear();
+                    if text.is_empty() {
+                        break;
+                    }
+                }
+                if request.is_empty() {
+                    return;
+                }
+                std::io::copy(&mut (&mut reader).take(bytes), &mut std::io::sink()).unwrap();
+                let started = "<InitiateMultipartUploadResult><UploadId>one</UploadId></InitiateMultipartUploadResult>";
+                let (status, body) = match request.split(' ').next() {
+                    Some("POST") => ("200 OK", started),
+                    Some("DELETE") => ("204 No Content", ""),
+                    _ => ("400 Bad Request", "no"),
+                };
+                tell.send(request).unwrap();
+                let length = body.len();
+                let head = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n");
+                if stream.write_all(format!("{head}{body}").as_bytes()).is_err() {
+                    return;
+                }
+            }
+        };
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let tell = tell.clone();
+                std::thread::spawn(move || answer(stream, tell));
+            }
+        });
+        (at, told)
+    }
+
+    #[test]
+    fn an_upload_that_fails_leaves_no_parts_in_the_bucket() {
+        let (at, told) = no_parts();
+        let settings = [
+            ("AWS_ENDPOINT_URL", format!("http://{at}")),
+            ("AWS_ALLOW_HTTP", "true".to_owned()),
+            ("AWS_REGION", "us-east-1".to_owned()),
+            ("AWS_ACCESS_KEY_ID", "a".to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", "b".to_owned()),
+        ];
+        let settings = settings.map(|(name, value)| (name.to_owned(), value));
+        let bucket = Bucket::open("s3://hotels/state", settings).unwrap();
+        // More than are sent at once.
+        let state = vec![7; 6 * PART];
+        let log_id = LogId(Uuid::from_u128(7));
+        let snapshot = Snapshot { log_id, partition: 3, events_offset: 9, state };
+        bucket.save(&snapshot, &[]).unwrap_err();
+        let requests: Vec<String> = told.try_iter().collect();
+        let last = requests.last().unwrap();
+        assert!(last.starts_with("DELETE") && last.contains("uploadId=one"), "{requests:?}");
+    }
+
     #[test]
     fn a_snapshot_that_takes_longer_than_the_patience_with_one_part_is_loaded() {
         let s3 = S3::start().unwrap();
@@ -225,16 +340,21 @@ mod tests {
         let log_id = LogId(Uuid::from_u128(7));
         let state = (0..6 << 20).map(|at| (at % 251) as u8).collect();
         let snapshot = Snapshot { log_id, partition: 3, events_offset: 9, state };
-        fast.save(&snapshot).unwrap();
+        fast.save(&snapshot, &[]).unwrap();
         // At most 1.6 MB/s: all of it takes 4 s or more, a part 0.2 s.
         let slow = slow_proxy(address, 16 << 10);
-        let through = |part: usize| {
+        let through = |part: usize, load: u64| {
             let endpoint = ("AWS_ENDPOINT_URL".to_owned(), format!("http://{slow}"));
             let settings = settings.iter().cloned().chain([endpoint]);
-            let patience = Duration::from_secs(3);
+            let patience =
+                Patience { part: Duration::from_secs(3), load: Duration::from_secs(load) };
             Bucket::open_with("s3://hotels/state", settings, patience, part).unwrap()
         };
-        through(usize::MAX >> 1).load(log_id, 3, 9).unwrap_err();
-        assert!(through(256 << 10).load(log_id, 3, 9).unwrap() == snapshot);
+        through(usize::MAX >> 1, 600).load(log_id, 3, 9).unwrap_err();
+        assert!(through(256 << 10, 600).load(log_id, 3, 9).unwrap() == snapshot);
+        // Nor without end: its worker does not poll meanwhile.
+        let error = through(256 << 10, 1).load(log_id, 3, 9).unwrap_err();
+        let Error::Io { source, .. } = error else { panic!("{error}") };
+        assert_eq!(source.kind(), io::ErrorKind::TimedOut, "{source}");
     }
 }

@@ -22,7 +22,7 @@ fn the_newest_two_snapshots_of_a_partition_are_kept_in_a_bucket() {
     let bucket = Bucket::open("s3://hotels/state/live", s3.settings()).unwrap();
     assert_eq!(bucket.list(LOG, 3).unwrap(), Vec::<u64>::new());
     for offset in [5, 20, 1_000] {
-        bucket.save(&snapshot(offset, 100)).unwrap();
+        bucket.save(&snapshot(offset, 100), &[]).unwrap();
     }
     assert_eq!(bucket.list(LOG, 3).unwrap(), [1_000, 20]);
     assert_eq!(bucket.list(LOG, 4).unwrap(), Vec::<u64>::new());
@@ -34,7 +34,7 @@ fn the_newest_two_snapshots_of_a_partition_are_kept_in_a_bucket() {
     assert_eq!(elsewhere.list(LOG, 3).unwrap(), Vec::<u64>::new());
     // In several parts.
     let large = snapshot(2_000, 40 << 20);
-    bucket.save(&large).unwrap();
+    bucket.save(&large, &[]).unwrap();
     assert!(other.load(LOG, 3, 2_000).unwrap() == large, "forty megabytes come back");
     assert_eq!(other.list(LOG, 3).unwrap(), [2_000, 1_000]);
     // An object that stands for another offset is not taken.
@@ -46,7 +46,7 @@ fn the_newest_two_snapshots_of_a_partition_are_kept_in_a_bucket() {
 fn a_bucket_that_is_not_there_is_an_error_and_no_wait_without_end() {
     let s3 = S3::start().unwrap();
     let bucket = Bucket::open("s3://nowhere/x", s3.settings()).unwrap();
-    let error = bucket.save(&snapshot(1, 10)).unwrap_err();
+    let error = bucket.save(&snapshot(1, 10), &[]).unwrap_err();
     assert!(error.to_string().contains("s3://nowhere/x"), "{error}");
     drop(s3);
     let error = bucket.list(LOG, 3).unwrap_err();

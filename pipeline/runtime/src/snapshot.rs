@@ -5,15 +5,16 @@
 //! 1. A snapshot covers confirmed commits only; its events offset is a lower bound of where to go on.
 //! 2. A file is whole or it is not there: written aside, synced, renamed.
 //! 3. A snapshot is never needed: what is damaged or missing is folded anew.
-//! 4. The snapshot that was written last is kept, whatever else is there: those at higher offsets are
-//!    of a timeline that is no more (a log that was restored or lost its end).
+//! 4. A snapshot that was written is kept, whatever else is there. One at a higher offset is removed
+//!    only if the partition's owner has found it to be of a timeline that is no more (a log that was
+//!    restored or lost its end): another may be of the next owner, who was faster.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use bellhop_core::message::LogId;
@@ -64,11 +65,12 @@ pub enum Error {
 
 /// Where snapshots are kept.
 pub trait SnapshotStore: Send + Sync {
-    /// Keeps a snapshot and the one before it, and no others: see [`outdated`].
+    /// Keeps a snapshot and the one before it, and removes older ones and those that are `stale`:
+    /// see [`outdated`].
     ///
     /// # Errors
     /// When it cannot be written.
-    fn save(&self, snapshot: &Snapshot) -> Result<(), Error>;
+    fn save(&self, snapshot: &Snapshot, stale: &[u64]) -> Result<(), Error>;
 
     /// The events offsets of the snapshots of a partition, newest first.
     ///
@@ -83,13 +85,17 @@ pub trait SnapshotStore: Send + Sync {
     fn load(&self, log_id: LogId, partition: u32, events_offset: u64) -> Result<Snapshot, Error>;
 }
 
-/// Which of a partition's snapshots are not kept when one has been written: those ahead of it, and
-/// all but the newest [`KEPT`] of the others. `offsets` come newest first.
-pub fn outdated(offsets: Vec<u64>, written: u64) -> impl Iterator<Item = u64> {
+/// Which of a partition's snapshots are not kept when one has been written: the `stale` ones, and
+/// all but the newest [`KEPT`] of those that are not ahead of it. `offsets` come newest first.
+pub fn outdated(offsets: Vec<u64>, written: u64, stale: &[u64]) -> impl Iterator<Item = u64> {
     let mut kept = 0;
     offsets.into_iter().filter(move |offset| {
-        let keeps = *offset <= written && kept < KEPT;
-        kept += usize::from(keeps);
+        if *offset != written && stale.contains(offset) {
+            return true;
+        }
+        let is_candidate = *offset <= written;
+        let keeps = !is_candidate || kept < KEPT;
+        kept += usize::from(is_candidate && keeps);
         !keeps
     })
 }
@@ -119,7 +125,7 @@ impl Folder {
 }
 
 impl SnapshotStore for Folder {
-    fn save(&self, snapshot: &Snapshot) -> Result<(), Error> {
+    fn save(&self, snapshot: &Snapshot, stale: &[u64]) -> Result<(), Error> {
         let Snapshot { log_id, partition, events_offset, ref state } = *snapshot;
         let folder = self.of_log(log_id);
         let path = self.file(log_id, partition, events_offset);
@@ -139,7 +145,7 @@ impl SnapshotStore for Folder {
             File::open(&folder)?.sync_all()
         };
         write().map_err(failed("write the snapshot", &path))?;
-        for old in outdated(self.list(log_id, partition)?, events_offset) {
+        for old in outdated(self.list(log_id, partition)?, events_offset, stale) {
             let path = self.file(log_id, partition, old);
             fs::remove_file(&path).map_err(failed("remove the old snapshot", &path))?;
         }
@@ -229,10 +235,48 @@ impl Snapshot {
     }
 }
 
+/// What became of a snapshot that was offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Saving {
+    /// It waits, or is being written.
+    UnderWay,
+    /// It is written.
+    Written,
+    /// The store has not taken it.
+    Failed,
+}
+
+/// A snapshot that was offered.
+#[derive(Debug)]
+pub struct Offered(Arc<Mutex<Saving>>);
+
+impl Offered {
+    /// What became of it.
+    #[must_use]
+    pub fn state(&self) -> Saving {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A snapshot on its way to the thread that writes.
+struct Waiting {
+    snapshot: Snapshot,
+    stale: Vec<u64>,
+    state: Arc<Mutex<Saving>>,
+}
+
+impl Waiting {
+    fn save(&self, store: &dyn SnapshotStore) {
+        let saved = save(store, &self.snapshot, &self.stale);
+        let state = if saved { Saving::Written } else { Saving::Failed };
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+}
+
 /// Writes snapshots on a thread of its own.
 pub struct Saver {
     store: Arc<dyn SnapshotStore>,
-    queue: Option<SyncSender<Snapshot>>,
+    queue: Option<SyncSender<Waiting>>,
     /// Snapshots that wait or are being written.
     pending: Arc<AtomicUsize>,
     thread: Option<JoinHandle<()>>,
@@ -245,14 +289,14 @@ impl Saver {
     /// When the thread cannot be started.
     pub fn threaded(store: Arc<dyn SnapshotStore>) -> io::Result<Self> {
         // One is being written, one waits: what waits is memory.
-        let (queue, waiting) = sync_channel::<Snapshot>(1);
+        let (queue, waiting) = sync_channel::<Waiting>(1);
         let saving = Arc::clone(&store);
         let pending = Arc::new(AtomicUsize::new(0));
         let written = Arc::clone(&pending);
         let run = move || {
-            for snapshot in waiting {
-                save(saving.as_ref(), &snapshot);
-                drop(snapshot);
+            for offered in waiting {
+                offered.save(saving.as_ref());
+                drop(offered);
                 written.fetch_sub(1, Ordering::SeqCst);
             }
         };
@@ -278,37 +322,42 @@ impl Saver {
         self.pending.load(Ordering::SeqCst) == 0
     }
 
-    /// Writes a snapshot some time; tells whether it will, for another may wait already.
+    /// Has a snapshot written, and those removed that are stale; `None` when another waits already.
     #[must_use]
-    pub fn offer(&self, snapshot: Snapshot) -> bool {
+    pub fn offer(&self, snapshot: Snapshot, stale: Vec<u64>) -> Option<Offered> {
+        let state = Arc::new(Mutex::new(Saving::UnderWay));
+        let offered = Offered(Arc::clone(&state));
+        let waiting = Waiting { snapshot, stale, state };
         let Some(queue) = &self.queue else {
-            save(self.store.as_ref(), &snapshot);
-            return true;
+            waiting.save(self.store.as_ref());
+            return Some(offered);
         };
         self.pending.fetch_add(1, Ordering::SeqCst);
-        match queue.try_send(snapshot) {
-            Ok(()) => true,
-            Err(TrySendError::Full(snapshot) | TrySendError::Disconnected(snapshot)) => {
+        match queue.try_send(waiting) {
+            Ok(()) => Some(offered),
+            Err(TrySendError::Full(waiting) | TrySendError::Disconnected(waiting)) => {
                 self.pending.fetch_sub(1, Ordering::SeqCst);
-                let Snapshot { partition, events_offset, .. } = snapshot;
+                let Snapshot { partition, events_offset, .. } = waiting.snapshot;
                 tracing::debug!(partition, events_offset, "a snapshot is put off: another waits");
-                false
+                None
             }
         }
     }
 
     /// Writes a snapshot now.
-    pub fn save(&self, snapshot: &Snapshot) {
-        save(self.store.as_ref(), snapshot);
+    pub fn save(&self, snapshot: &Snapshot, stale: &[u64]) {
+        save(self.store.as_ref(), snapshot, stale);
     }
 }
 
 /// A snapshot that cannot be written costs time at the next start, nothing else.
-fn save(store: &dyn SnapshotStore, snapshot: &Snapshot) {
-    if let Err(error) = store.save(snapshot) {
-        let error: &dyn std::error::Error = &error;
+fn save(store: &dyn SnapshotStore, snapshot: &Snapshot, stale: &[u64]) -> bool {
+    let saved = store.save(snapshot, stale);
+    if let Err(error) = &saved {
+        let error: &dyn std::error::Error = error;
         tracing::warn!(partition = snapshot.partition, error, "a snapshot is not written");
     }
+    saved.is_ok()
 }
 
 impl Drop for Saver {
@@ -322,7 +371,6 @@ impl Drop for Saver {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
     use std::sync::mpsc::Receiver;
 
     use super::*;
@@ -339,7 +387,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let folder = Folder::at(dir.path());
         for offset in [5, 20, 1_000] {
-            folder.save(&snapshot(offset)).unwrap();
+            folder.save(&snapshot(offset), &[]).unwrap();
         }
         assert_eq!(folder.list(LOG, 3).unwrap(), [1_000, 20]);
         assert_eq!(folder.list(LOG, 4).unwrap(), Vec::<u64>::new());
@@ -351,7 +399,7 @@ mod tests {
     struct Gate(Mutex<Receiver<()>>);
 
     impl SnapshotStore for Gate {
-        fn save(&self, _: &Snapshot) -> Result<(), Error> {
+        fn save(&self, _: &Snapshot, _: &[u64]) -> Result<(), Error> {
             self.0.lock().unwrap().recv().unwrap();
             Ok(())
         }
@@ -368,37 +416,78 @@ mod tests {
         let (open, gate) = sync_channel(9);
         let saver = Saver::threaded(Arc::new(Gate(Mutex::new(gate)))).unwrap();
         assert!(saver.is_free());
-        assert!(saver.offer(snapshot(1)));
+        assert!(saver.offer(snapshot(1), Vec::new()).is_some());
         assert!(!saver.is_free());
         // Until the thread has the first one: then that is being written, and this one waits.
-        while !saver.offer(snapshot(2)) {
+        while saver.offer(snapshot(2), Vec::new()).is_none() {
             std::thread::yield_now();
         }
-        assert!(!saver.offer(snapshot(3)));
+        assert!(saver.offer(snapshot(3), Vec::new()).is_none());
         (0..2).for_each(|_| open.send(()).unwrap());
         while !saver.is_free() {
             std::thread::yield_now();
         }
-        assert!(saver.offer(snapshot(4)));
+        assert!(saver.offer(snapshot(4), Vec::new()).is_some());
         open.send(()).unwrap();
     }
 
     #[test]
-    fn a_snapshot_is_kept_though_others_are_ahead_of_it() {
+    fn a_snapshot_is_kept_though_stale_ones_are_ahead_of_it() {
         let dir = tempfile::tempdir().unwrap();
         let folder = Folder::at(dir.path());
-        for offset in [5, 900, 1_000, 20, 30] {
-            folder.save(&snapshot(offset)).unwrap();
+        for offset in [5, 900, 1_000] {
+            folder.save(&snapshot(offset), &[]).unwrap();
+        }
+        for offset in [20, 30] {
+            folder.save(&snapshot(offset), &[1_000, 900]).unwrap();
             assert_eq!(folder.list(LOG, 3).unwrap().first(), Some(&offset));
         }
         assert_eq!(folder.list(LOG, 3).unwrap(), [30, 20]);
     }
 
     #[test]
+    fn a_former_owner_that_is_late_removes_no_snapshot_of_the_next_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::at(dir.path());
+        for offset in [500, 2_000, 3_000, 1_000] {
+            folder.save(&snapshot(offset), &[]).unwrap();
+        }
+        assert_eq!(folder.list(LOG, 3).unwrap()[..2], [3_000, 2_000]);
+        folder.save(&snapshot(4_000), &[]).unwrap();
+        assert_eq!(folder.list(LOG, 3).unwrap(), [4_000, 3_000]);
+    }
+
+    /// Takes nothing.
+    struct Full;
+
+    impl SnapshotStore for Full {
+        fn save(&self, _: &Snapshot, _: &[u64]) -> Result<(), Error> {
+            let source = io::Error::from(io::ErrorKind::StorageFull);
+            Err(Error::Io { tried: "write the snapshot", path: PathBuf::from("full"), source })
+        }
+        fn list(&self, _: LogId, _: u32) -> Result<Vec<u64>, Error> {
+            Ok(Vec::new())
+        }
+        fn load(&self, _: LogId, _: u32, at: u64) -> Result<Snapshot, Error> {
+            Ok(snapshot(at))
+        }
+    }
+
+    #[test]
+    fn a_snapshot_that_the_store_does_not_take_is_known_to_have_failed() {
+        let saver = Saver::threaded(Arc::new(Full)).unwrap();
+        let offered = saver.offer(snapshot(1), Vec::new()).unwrap();
+        while offered.state() == Saving::UnderWay {
+            std::thread::yield_now();
+        }
+        assert_eq!(offered.state(), Saving::Failed);
+    }
+
+    #[test]
     fn every_changed_or_missing_byte_of_a_snapshot_is_noticed() {
         let dir = tempfile::tempdir().unwrap();
         let folder = Folder::at(dir.path());
-        folder.save(&snapshot(5)).unwrap();
+        folder.save(&snapshot(5), &[]).unwrap();
         let path = folder.file(LOG, 3, 5);
         let whole = fs::read(&path).unwrap();
         for at in 0..whole.len() {

@@ -30,6 +30,7 @@ mod refused;
 mod spans;
 mod status;
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -63,6 +64,10 @@ const IDLE_WAIT: Duration = Duration::from_millis(50);
 
 /// How long a worker that is asked to stop waits for its last transaction.
 const STOP_WAIT: Duration = Duration::from_secs(60);
+
+/// How long after its first one a worker that stops begins to write snapshots: it keeps its partitions
+/// meanwhile, and whoever stops it waits.
+const FINISH_WAIT: Duration = Duration::from_secs(10);
 
 /// What a worker is told once.
 #[derive(Debug, Clone)]
@@ -409,7 +414,8 @@ impl Worker {
         self.waiting.clear();
     }
 
-    /// Writes a snapshot of each partition that has come further since its last.
+    /// Writes a snapshot of each partition that has come further since its last, those with the most
+    /// events first, as far as the time goes.
     ///
     /// # Errors
     /// When the log cannot tell where the events end.
@@ -420,7 +426,14 @@ impl Worker {
         assert!(self.is_settled(), "a worker finishes after all that it decided is committed");
         let Some(saver) = self.saver.clone() else { return Ok(()) };
         let log_id = self.log.identity().log_id;
-        for (id, partition) in &mut self.partitions {
+        let begun = self.clock.elapsed();
+        let mut partitions: Vec<_> = self.partitions.iter_mut().collect();
+        partitions.sort_by_key(|(_, partition)| Reverse(partition.events_since_snapshot));
+        for (id, partition) in partitions {
+            if self.clock.elapsed().saturating_sub(begun) > FINISH_WAIT {
+                tracing::info!("the store is slow: the last snapshots are not written");
+                break;
+            }
             if partition.failure.is_some() || partition.events_since_snapshot == 0 {
                 continue;
             }
@@ -441,7 +454,8 @@ impl Worker {
             partition.events_since_snapshot = 0;
             let mut state = Vec::new();
             partition.task().snapshot(&mut state);
-            saver.save(&Snapshot { log_id, partition: *id, events_offset, state });
+            saver
+                .save(&Snapshot { log_id, partition: *id, events_offset, state }, &partition.stale);
         }
         Ok(())
     }

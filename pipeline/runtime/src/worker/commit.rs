@@ -7,7 +7,7 @@ use std::time::Duration;
 use bellhop_core::outcome::Output;
 use bellhop_core::record::{Header, Records, push_header};
 
-use super::partition::{Carried, Frozen};
+use super::partition::{Carried, Frozen, Partition};
 use super::refused::Piece;
 use super::spans;
 use super::{Worker, events_end};
@@ -18,6 +18,8 @@ use crate::telemetry::otlp::Span;
 /// After a state was written out the worker writes no other for so many times as long: it stands
 /// still for at most a fiftieth of its time.
 const FREEZE_REST: u32 = 49;
+/// After a snapshot was not taken by its store the worker writes out no state for so long.
+const SNAPSHOT_PAUSE: Duration = Duration::from_secs(30);
 
 /// What travels beside the transaction under way or to be submitted again.
 #[derive(Default)]
@@ -135,6 +137,7 @@ impl Worker {
             return Ok(());
         }
         let mut transaction = Transaction::default();
+        self.hear_of_snapshots();
         let to_freeze = self.partition_to_freeze();
         let begun = self.clock.elapsed();
         for (id, partition) in &mut self.partitions {
@@ -149,6 +152,16 @@ impl Worker {
         }
         (self.buffered, self.buffered_bytes) = (0, 0);
         self.submit(transaction)
+    }
+
+    /// A snapshot that its store has not taken is due again, after a pause.
+    fn hear_of_snapshots(&mut self) {
+        let heard = self.partitions.values_mut().map(Partition::hear_of_snapshot);
+        // Each is asked.
+        if heard.fold(false, |failed, one| failed | one) {
+            let from = self.clock.elapsed().saturating_add(SNAPSHOT_PAUSE);
+            self.freeze_from = self.freeze_from.max(from);
+        }
     }
 
     /// The partition whose state is kept with the next transaction: of those that are due the one
@@ -217,28 +230,30 @@ impl Worker {
                 observer(id, offset, outcome);
             }
         }
-        let mut not_kept = 0;
+        let partition = self.partitions.get_mut(&id);
+        let mut partition = partition.filter(|partition| partition.epoch == carried.epoch);
         if let (Some(frozen), Some(saver), Some(after)) =
             (carried.snapshot, &self.saver, part.after)
         {
             let Frozen { state, events } = frozen;
-            let kept = match events_end(self.log.as_mut(), id, after) {
+            let stale = partition.as_ref().map_or(Vec::new(), |it| it.stale.clone());
+            let offered = match events_end(self.log.as_mut(), id, after) {
                 Ok(Some(events_offset)) => {
                     let log_id = self.log.identity().log_id;
-                    saver.offer(Snapshot { log_id, partition: id, events_offset, state })
+                    saver.offer(Snapshot { log_id, partition: id, events_offset, state }, stale)
                 }
-                Ok(None) => false,
+                Ok(None) => None,
                 Err(error) => {
                     let error: &dyn std::error::Error = &error;
                     tracing::debug!(partition = id, error, "skip a snapshot");
-                    false
+                    None
                 }
             };
-            not_kept = if kept { 0 } else { events };
+            if let Some(partition) = &mut partition {
+                partition.saves(offered, events);
+            }
         }
-        let partition = self.partitions.get_mut(&id);
-        if let Some(partition) = partition.filter(|partition| partition.epoch == carried.epoch) {
-            partition.events_since_snapshot += not_kept;
+        if let Some(partition) = partition {
             partition.recycle(part.output, carried.marks);
         }
         let is_behind = |offset: &u64| part.after.is_some_and(|it| *offset < it.next_offset);

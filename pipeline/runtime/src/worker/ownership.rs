@@ -248,13 +248,15 @@ impl Worker {
     fn fold_slice(&mut self, restored: &mut Restored) -> Result<bool, restore::Error> {
         let works = self.partitions.values().any(|partition| partition.failure.is_none());
         let most = if works { self.config.restore_slice } else { ALONE };
-        let (clock, begun) = (self.clock.clone(), self.clock.elapsed());
+        // From the first event on: what is waited for before it would leave no time to fold.
+        let (clock, mut begun) = (self.clock.clone(), None);
         let (mut events, events_max) = (0, self.config.restore_events_max);
         let snapshots = self.saver.as_ref().map(|saver| saver.store());
         let whole = restored.go_on(self.log.as_mut(), &mut self.wiring, snapshots, &mut || {
-            let late = events > 0
-                && events % LOOK_EVERY == 0
-                && clock.elapsed().saturating_sub(begun) >= most;
+            let late = events % LOOK_EVERY == 0 && {
+                let now = clock.elapsed();
+                now.saturating_sub(*begun.get_or_insert(now)) >= most && events > 0
+            };
             let full = events >= events_max;
             events += 1;
             late || full
@@ -277,9 +279,11 @@ impl Worker {
 
     fn begin(&mut self, id: u32, restoring: Restoring) -> Partition {
         let Restoring { restored, committed, .. } = restoring;
+        let stale = restored.stale().to_vec();
         let Restored { task, snapshot, events_end, .. } = restored;
         self.epochs += 1;
         let mut partition = Partition::new(task, self.epochs, committed);
+        partition.stale = stale;
         partition.events_since_snapshot = events_end - snapshot.unwrap_or(0).min(events_end);
         let task = partition.task_mut();
         if events_end == 0 {

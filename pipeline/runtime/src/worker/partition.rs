@@ -13,6 +13,7 @@ use super::hold::Held;
 use super::meter::Tally;
 use crate::log::Part;
 use crate::restore::text_of;
+use crate::snapshot::{Offered, Saving};
 use crate::telemetry::otlp::Span;
 
 /// Memory of a part that is kept for the next one.
@@ -49,6 +50,11 @@ pub(super) struct Partition {
     last: Option<(Output, Progress)>,
     spare: Option<(Output, Vec<Mark>)>,
     pub(super) events_since_snapshot: u64,
+    /// The snapshot that is being written, and the events that it was to hold more than the one
+    /// before.
+    saving: Option<(Offered, u64)>,
+    /// Snapshots of no timeline that is left; removed with the next one.
+    pub(super) stale: Vec<u64>,
     /// What the last snapshot took, and some more.
     state_bytes: usize,
     pub(super) ticked: Option<std::time::Duration>,
@@ -93,6 +99,8 @@ impl Partition {
             last: None,
             spare: None,
             events_since_snapshot: 0,
+            saving: None,
+            stale: Vec::new(),
             state_bytes: 0,
             ticked: None,
             held: None,
@@ -228,6 +236,33 @@ impl Partition {
     pub(super) fn events_to_freeze(&self) -> Option<u64> {
         let whole = self.decided > 0 && self.last.is_none();
         whole.then(|| self.events_since_snapshot + self.task.decided().events.len() as u64)
+    }
+
+    /// A snapshot of so many events is on its way to the store; without, it is due as before.
+    pub(super) fn saves(&mut self, offered: Option<Offered>, events: u64) {
+        match offered {
+            Some(offered) => self.saving = Some((offered, events)),
+            None => self.events_since_snapshot += events,
+        }
+    }
+
+    /// Hears what became of it: one that the store has not taken is due as before; gives whether
+    /// that is so.
+    pub(super) fn hear_of_snapshot(&mut self) -> bool {
+        let Some((offered, events)) = &self.saving else { return false };
+        match offered.state() {
+            Saving::UnderWay => false,
+            Saving::Written => {
+                self.saving = None;
+                self.stale.clear();
+                false
+            }
+            Saving::Failed => {
+                self.events_since_snapshot += *events;
+                self.saving = None;
+                true
+            }
+        }
     }
 
     /// Takes what is to be committed, together with the state after it if `freeze`.

@@ -43,7 +43,7 @@ fn failed(tried: &'static str, partition: u32, events_offset: u64) -> Error {
 }
 
 impl SnapshotStore for Shelf {
-    fn save(&self, snapshot: &Snapshot) -> Result<(), Error> {
+    fn save(&self, snapshot: &Snapshot, stale: &[u64]) -> Result<(), Error> {
         let mut world = self.log.world();
         let Snapshot { partition, events_offset, .. } = *snapshot;
         world.trace.note(format_args!("snapshot of {partition} before event {events_offset}"));
@@ -66,7 +66,7 @@ impl SnapshotStore for Shelf {
             Some(_) | None => Saved::Whole(snapshot.clone()),
         };
         world.saves.insert((partition, events_offset), saved);
-        for old in outdated(offsets(&world, partition), events_offset) {
+        for old in outdated(offsets(&world, partition), events_offset, stale) {
             world.saves.remove(&(partition, old));
         }
         Ok(())
