@@ -60,8 +60,8 @@ enum Place {
     Here(Option<Box<Restored>>),
     /// The follower has it.
     Folding,
-    /// A worker of this process owns the partition.
-    Owned,
+    /// The worker of this process with that name owns the partition.
+    Owned(String),
     /// It cannot be folded; whoever restores it says why.
     Refused,
 }
@@ -142,7 +142,7 @@ impl Standby {
 
     /// The copy of a partition that a worker was assigned; it is not followed until it is left.
     #[must_use]
-    pub fn take(&self, partition: u32) -> Option<Restored> {
+    pub fn take(&self, partition: u32, worker: &str) -> Option<Restored> {
         let mut places = self.places();
         if matches!(places.get(&partition), Some(Place::Folding)) {
             self.wanted.store(partition, Ordering::SeqCst);
@@ -153,16 +153,20 @@ impl Standby {
             (places, _) = waited.unwrap_or_else(PoisonError::into_inner);
             self.wanted.store(NOBODY, Ordering::SeqCst);
         }
-        match places.insert(partition, Place::Owned) {
+        match places.insert(partition, Place::Owned(worker.to_owned())) {
             Some(Place::Here(copy)) => copy.map(|copy| *copy),
-            Some(Place::Folding | Place::Owned | Place::Refused) | None => None,
+            Some(Place::Folding | Place::Owned(_) | Place::Refused) | None => None,
         }
     }
 
     /// Follows a partition that a worker owns no more, from its state if that holds what is
-    /// committed and nothing else.
-    pub fn leave(&self, partition: u32, state: Option<Restored>) {
-        self.places().insert(partition, Place::Here(state.map(Box::new)));
+    /// committed and nothing else; unless another worker of the process has taken it by now.
+    pub fn leave(&self, partition: u32, worker: &str, state: Option<Restored>) {
+        let mut places = self.places();
+        let owns = |place: &&mut Place| matches!(place, Place::Owned(owner) if owner == worker);
+        if let Some(place) = places.get_mut(&partition).filter(owns) {
+            *place = Place::Here(state.map(Box::new));
+        }
     }
 
     /// The partitions whose copies hold some state, for tests.
@@ -180,7 +184,7 @@ impl Standby {
         let places = self.places();
         let held = places.iter().filter_map(|(partition, place)| match place {
             Place::Here(Some(copy)) => Some((*partition, copy.task.history(), copy.events_end)),
-            Place::Here(None) | Place::Folding | Place::Owned | Place::Refused => None,
+            Place::Here(None) | Place::Folding | Place::Owned(_) | Place::Refused => None,
         });
         held.collect()
     }
@@ -190,7 +194,7 @@ impl Standby {
         let place = places.get_mut(&partition)?;
         match std::mem::replace(place, Place::Folding) {
             Place::Here(copy) => Some(copy),
-            other @ (Place::Folding | Place::Owned | Place::Refused) => {
+            other @ (Place::Folding | Place::Owned(_) | Place::Refused) => {
                 *place = other;
                 None
             }

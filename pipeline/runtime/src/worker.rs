@@ -359,7 +359,7 @@ impl Worker {
                 for partition in partitions {
                     self.drop_partition(partition);
                     if let Some(standby) = &self.standby {
-                        standby.leave(partition, None);
+                        standby.leave(partition, &self.name, None);
                     }
                 }
             }

@@ -232,7 +232,8 @@ impl Worker {
         committed: Option<Progress>,
     ) -> Result<Restored, restore::Error> {
         let expected = Expected { committed, runs_ahead: self.log.events_run_ahead() };
-        let copy = self.standby.as_ref().and_then(|standby| standby.take(config.partition));
+        let copy =
+            self.standby.as_ref().and_then(|standby| standby.take(config.partition, &self.name));
         let restored = match copy.and_then(|copy| copy.promote(expected)) {
             Some(copy) => copy,
             None => {
@@ -327,7 +328,7 @@ impl Worker {
         for id in self.partitions.keys().chain(self.assigned.0.keys()) {
             self.assignments.remove(*id, &self.name);
             if let Some(standby) = &self.standby {
-                standby.leave(*id, None);
+                standby.leave(*id, &self.name, None);
             }
         }
     }
@@ -381,7 +382,7 @@ impl Worker {
             });
             self.drop_partition(id);
             if let Some(standby) = &self.standby {
-                standby.leave(id, state);
+                standby.leave(id, &self.name, state);
             }
         }
         Ok(())
