@@ -16,7 +16,7 @@ fn every_flipped_byte_of_a_snapshot_is_found() {
     let mut state = crate::world::World::new().snapshot;
     state.truncate(4_096);
     let snapshot = Snapshot { log_id, partition: 0, events_offset: 17, state };
-    store.save(&snapshot).unwrap();
+    store.save(&snapshot, &[]).unwrap();
     let path = store.file(log_id, 0, 17);
     let whole = fs::read(&path).unwrap();
     let flipped = |at: usize, file: &Path| {

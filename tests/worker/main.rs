@@ -393,7 +393,7 @@ fn verify_names_the_offset_of_the_first_event_that_differs() {
     drain(&mut worker, &mut other.log);
     snapshot.state.clear();
     worker.task(0).unwrap().snapshot(&mut snapshot.state);
-    folder.save(&snapshot).unwrap();
+    folder.save(&snapshot, &[]).unwrap();
     let state = verify::state(&mut house.log, &mut wiring, &config, Some(&folder)).unwrap();
     let difference = state.difference.unwrap();
     assert_eq!(difference.offset, 6);

@@ -1,5 +1,6 @@
 //! A command is the same in every encoding that Avro allows, and in schemas of another shape.
 
+use bellhop_core::topology::Transcode as _;
 use bellhop_core::topology::UnknownFields;
 use bellhop_schemas::contract;
 use bellhop_schemas::resolve::{Resolution, resolve};

@@ -268,7 +268,7 @@ mod tests {
             hand.confirm(2, &tally, Some(after), &clock);
         }
         let outcomes = meter.outcomes()[&2];
-        meter.restored(3, Progress::default());
+        meter.restored(3, after);
         assert_eq!(meter.outcomes()[&3], Outcomes::default());
         assert_eq!((outcomes.accepted, outcomes.refused, outcomes.parked), (3, 3, 3));
         assert_eq!(meter.committed()[&2], after);
