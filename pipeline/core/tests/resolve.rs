@@ -13,6 +13,7 @@ use bellhop_core::engine::{
 use bellhop_core::headers::Written;
 use bellhop_core::message::{LogId, Message as _, Meta, Timestamp};
 use bellhop_core::outcome::Outcome;
+use bellhop_core::partition::key_in;
 use bellhop_core::record::{Record, Records, frame, unframe};
 use bellhop_core::rules::Rules;
 use bellhop_core::task::{Config, Task, WHY_BYTES_MAX};
@@ -60,10 +61,11 @@ impl World {
     }
 
     fn send(&mut self, value: &[u8]) -> Outcome {
+        let key = key_in(3, 8);
         let record = Record {
             offset: self.offset,
             timestamp: NOON,
-            key: Some(b"any"),
+            key: Some(key.as_bytes()),
             value: Some(value),
             headers: &[],
         };
