@@ -172,8 +172,8 @@ fn what_is_wrong_with_brokers_and_topics_is_said() {
     // The topics of one log under the name of another.
     let wanted = Wanted { partitions: PARTITIONS, ..Wanted::default() };
     assert_eq!(topics::create(&config, &wanted).unwrap(), Vec::<String>::new());
+    // How many partitions are right is what the log was made with, whatever is configured.
     let differing = Wanted { partitions: 5, ..wanted };
     let mismatches = topics::check(&config, &differing).unwrap();
-    let partitions: Vec<_> = mismatches.iter().filter(|it| it.what == "partitions").collect();
-    assert_eq!(partitions.len(), topics::NAMES.len(), "{mismatches:?}");
+    assert!(mismatches.iter().all(|it| it.what != "partitions"), "{mismatches:?}");
 }
