@@ -369,7 +369,6 @@ fn the_state_of_a_house_is_as_large_after_ten_years_as_after_four() {
     let four = house.sizes();
     house.live(4 * 366..10 * 366);
     let ten = house.sizes();
-    println!("after 4 years {four:?}, after 10 years {ten:?}, {} booked", house.booked);
     assert_eq!((ten.reservations, ten.listed), (four.reservations, four.listed));
     // 400 days whole, 400 days as a date; four bookings each, and the few that are under way.
     let kept = 4 * (2 * KEPT as usize + 4);

@@ -223,7 +223,7 @@ fn ask() -> impl Strategy<Value = Ask> {
     let hours = (0..30_i64).prop_map(|hours| Ask::Wait(hours * 3_600_000_000));
     // Longer than reservations are kept, and than it is known that there was one.
     let years = [500, 900].map(|days| Just(days * 86_400_000_000_i64));
-    let ages = prop_oneof![years[0].clone(), years[1].clone(), any::<i64>()].prop_map(Ask::Wait);
+    let ages = prop_oneof![years[0], years[1], any::<i64>()].prop_map(Ask::Wait);
     prop_oneof![40 => create(), 50 => follow(), 20 => catalog(), 15 => hours, 1 => ages]
 }
 

@@ -225,11 +225,6 @@ fn a_command_that_is_refused_for_its_encoding_is_caught() {
 }
 
 #[test]
-fn a_field_that_its_writer_lacks_and_that_is_not_given_its_default_is_caught() {
-    is_caught(Mutant::OtherDefaults, Promise::NeverOversold, "is not what was asked");
-}
-
-#[test]
 fn rules_that_are_followed_otherwise_than_asked_are_caught() {
     is_caught(Mutant::OwnRules, Promise::ExactlyOnce, "the change of rules");
 }

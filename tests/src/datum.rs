@@ -292,7 +292,12 @@ fn is_default(own: &Schema, field: &Field, value: &Datum) -> bool {
             Type::Enum { symbols, .. } => {
                 usize::try_from(*value).ok().and_then(|at| symbols.get(at)) == Some(symbol)
             }
-            _ => false,
+            Type::Primitive { .. }
+            | Type::Fixed { .. }
+            | Type::Array(_)
+            | Type::Map(_)
+            | Type::Union(_)
+            | Type::Record { .. } => false,
         },
         (Some(Value::Object(fields)), Datum::Record(values)) => {
             fields.is_empty()
@@ -301,7 +306,12 @@ fn is_default(own: &Schema, field: &Field, value: &Datum) -> bool {
                         let mut pairs = fields.iter().zip(values);
                         pairs.all(|(field, (_, value))| is_default(own, field, value))
                     }
-                    _ => false,
+                    Type::Primitive { .. }
+                    | Type::Fixed { .. }
+                    | Type::Enum { .. }
+                    | Type::Array(_)
+                    | Type::Map(_)
+                    | Type::Union(_) => false,
                 }
         }
         _ => false,

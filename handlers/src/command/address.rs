@@ -76,7 +76,9 @@ impl Address<'_> {
         let refuse = |reason| Rejection::on(business_date, reason);
         let keeping = Keeping::on(business_date, cx.rules);
         let known = Known { property_id: self.property_id, reservations, external_refs, keeping };
-        let (path, reservation_id) = self.named(&known).map_err(refuse)?;
+        let (path, reservation_id) = self
+            .named(&known)
+            .map_err(|it| Rejection { business_date: Some(business_date), ..it })?;
         let found = known.find(reservation_id);
         let whole = found.filter(|found| found.retained == Retained::Whole);
         let Some(KnownReservation { state, booking, .. }) = whole else {
@@ -98,24 +100,26 @@ impl Address<'_> {
     }
 
     /// The reservation that is meant, by the field that names it.
-    fn named(&self, known: &Known<'_>) -> Result<(&'static str, ReservationId), Reason> {
+    fn named(&self, known: &Known<'_>) -> Result<(&'static str, ReservationId), Rejection> {
         let of = |path: &'static str, rule| Reason { path: Some(path.into()), ..because(rule) };
         let Some(external_ref) = self.external_ref else {
             let named = self.reservation_id.map(|id| (ID, id));
-            return named.ok_or_else(|| of(ID, Rule::ReservationNotNamed));
+            return named.ok_or_else(|| of(ID, Rule::ReservationNotNamed).into());
         };
         let Some(meant) = known.holder(external_ref) else {
             // The references of what is finished are free; its id still says what it was.
-            return Err(match self.reservation_id.map(|id| (id, known.retained(id))) {
+            let reason = match self.reservation_id.map(|id| (id, known.retained(id))) {
                 Some((id, Retained::Finished(_))) => known.not_kept(ID, id),
                 Some((_, Retained::Whole | Retained::Nothing)) | None => {
                     of(EXTERNAL_REF, Rule::UnknownReservation)
                 }
-            });
+            };
+            return Err(reason.into());
         };
         if self.reservation_id.is_some_and(|named| named != meant) {
             let reservation_id = Some(meant);
-            return Err(Reason { reservation_id, ..of(EXTERNAL_REF, Rule::NamesDisagree) });
+            let reason = Reason { reservation_id, ..of(EXTERNAL_REF, Rule::NamesDisagree) };
+            return Err(reason.into());
         }
         Ok((EXTERNAL_REF, meant))
     }

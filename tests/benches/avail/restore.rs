@@ -57,7 +57,7 @@ pub(crate) fn ours(config: &Config, folder: &Path, events: usize) {
         let events_offset = restored.events_end;
         let snapshot = Snapshot { log_id: LOG_ID, partition, events_offset, state };
         if restored.snapshot.is_none() {
-            snapshots.save(&snapshot).expect("a snapshot");
+            snapshots.save(&snapshot, &[]).expect("a snapshot");
         }
         snapshot.state
     });

@@ -58,8 +58,6 @@ pub enum Mutant {
     Unresolved,
     /// Only the shortest encoding of a command is read.
     ShortestOnly,
-    /// A field that a writer lacks is not given its default.
-    OtherDefaults,
     /// A change of the rules is followed otherwise than it says.
     OwnRules,
     /// Parked records are written with all that came.
@@ -106,7 +104,6 @@ impl Mutant {
             | Self::HoledCopies
             | Self::Unresolved
             | Self::ShortestOnly
-            | Self::OtherDefaults
             | Self::OwnRules
             | Self::Unbounded
             | Self::NoTimers
@@ -131,7 +128,6 @@ impl Mutant {
             | Self::Forgetful
             | Self::Unresolved
             | Self::ShortestOnly
-            | Self::OtherDefaults
             | Self::OwnRules
             | Self::Unbounded
             | Self::NoTimers
@@ -171,7 +167,6 @@ impl Mutant {
             | Self::OneUnitMore
             | Self::OneUnitLess
             | Self::Unresolved
-            | Self::OtherDefaults
             | Self::NoTimers
             | Self::Asleep
             | Self::Split
@@ -186,11 +181,6 @@ impl Mutant {
         let own = own_schemas(topology);
         let translate: Translate = match self {
             Self::Unresolved => |_, _, _| Ok(None),
-            Self::OtherDefaults => |writer, own, unknown| {
-                let own = own.replace(r#""default":"Request""#, r#""default":"AlreadySold""#);
-                let resolved = resolve(writer, &own, unknown).map(Resolution::into_transcode);
-                resolved.map_err(|error| error.to_string())
-            },
             Self::None
             | Self::OutputWithoutProgress
             | Self::ProgressWithoutOutput
@@ -228,7 +218,6 @@ impl Mutant {
             | Self::HoledCopies
             | Self::Unresolved
             | Self::ShortestOnly
-            | Self::OtherDefaults
             | Self::OwnRules
             | Self::Unbounded
             | Self::NoTimers

@@ -412,11 +412,8 @@ impl Case<'_> {
             Rule::WrongCurrency => lines.iter().any(|line| line.currency != Currency::EUR),
             Rule::NoRate => lines.iter().any(|line| line.priced_by == PricedBy::Engine),
             Rule::SoldOut | Rule::HouseFull | Rule::DayUseFull => {
-                let of_rule = match reason.rule {
-                    Rule::DayUseFull => true,
-                    Rule::SoldOut => reason.product.is_some(),
-                    _ => reason.product.is_none(),
-                };
+                let of_rule = reason.rule == Rule::DayUseFull
+                    || reason.product.is_some() == (reason.rule == Rule::SoldOut);
                 let Some(night) = reason.night else { return false };
                 let place = (reason.product.clone(), night, reason.rule == Rule::DayUseFull);
                 let numbers = reason.asked.zip(reason.allowed);
