@@ -111,8 +111,14 @@ impl Store {
         })?;
         let file = opened.map_err(|error| failed(&tried, error))?;
         let mut store = Self { file: File::Writable(file), path: shown };
-        if let Some(identity) = store.identity()? {
-            store.check(identity.partitions)?;
+        let checked = store.identity().and_then(|identity| match identity {
+            Some(identity) => store.check(identity.partitions),
+            None => Ok(()),
+        });
+        if let Err(error) = checked {
+            // A panic on damaged bytes leaves a lock poisoned, and closing the file panics over it.
+            drop(guard(&tried, || drop(store)));
+            return Err(error);
         }
         let File::Writable(file) = store.file else { return Err(store.foreign()) };
         Self::with(file, store.path, create)
